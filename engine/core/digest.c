@@ -1,0 +1,87 @@
+/* SHA-256; see digest.h. */
+#include "engine/core/digest.h"
+
+#include "engine/core/file.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const uint32_t round_constants[64] = {
+    0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
+    0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
+    0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da,
+    0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7, 0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967,
+    0x27b70a85, 0x2e1b2138, 0x4d2c6dfc, 0x53380d13, 0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85,
+    0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3, 0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070,
+    0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
+    0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2};
+
+static uint32_t rotate(uint32_t x, int n) { return x >> n | x << (32 - n); }
+
+static void absorb(uint32_t state[8], const unsigned char block[64]) {
+    uint32_t w[64], v[8];
+    for (int i = 0; i < 16; i++)
+        w[i] = (uint32_t)block[4 * i] << 24 | (uint32_t)block[4 * i + 1] << 16 |
+               (uint32_t)block[4 * i + 2] << 8 | block[4 * i + 3];
+    for (int i = 16; i < 64; i++) {
+        uint32_t a = w[i - 15], b = w[i - 2];
+        w[i] = w[i - 16] + (rotate(a, 7) ^ rotate(a, 18) ^ a >> 3) + w[i - 7] +
+               (rotate(b, 17) ^ rotate(b, 19) ^ b >> 10);
+    }
+    memcpy(v, state, sizeof v);
+    for (int i = 0; i < 64; i++) {
+        uint32_t e = v[4], a = v[0];
+        uint32_t t1 = v[7] + (rotate(e, 6) ^ rotate(e, 11) ^ rotate(e, 25)) +
+                      ((e & v[5]) ^ (~e & v[6])) + round_constants[i] + w[i];
+        uint32_t t2 = (rotate(a, 2) ^ rotate(a, 13) ^ rotate(a, 22)) +
+                      ((a & v[1]) ^ (a & v[2]) ^ (v[1] & v[2]));
+        memmove(v + 1, v, 7 * sizeof *v);
+        v[4] += t1;
+        v[0] = t1 + t2;
+    }
+    for (int i = 0; i < 8; i++) state[i] += v[i];
+}
+
+void affect_digest_begin(affect_digest *digest) {
+    *digest = (affect_digest){.state = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f,
+                                        0x9b05688c, 0x1f83d9ab, 0x5be0cd19}};
+}
+
+void affect_digest_update(affect_digest *digest, const void *data, size_t size) {
+    const unsigned char *bytes = data;
+    size_t held = digest->n_bytes % 64;
+    digest->n_bytes += size;
+    if (held) {
+        size_t n = 64 - held < size ? 64 - held : size;
+        memcpy(digest->block + held, bytes, n);
+        if (held + n < 64) return;
+        absorb(digest->state, digest->block);
+        bytes += n;
+        size -= n;
+    }
+    for (; size >= 64; bytes += 64, size -= 64) absorb(digest->state, bytes);
+    if (size) memcpy(digest->block, bytes, size);
+}
+
+void affect_digest_end(affect_digest *digest, char text[AFFECT_DIGEST_TEXT_SIZE]) {
+    uint64_t n_bits = digest->n_bytes * 8;
+    static const unsigned char padding[64] = {0x80};
+    size_t held = digest->n_bytes % 64;
+    affect_digest_update(digest, padding, held < 56 ? 56 - held : 120 - held);
+    unsigned char length[8];
+    for (int i = 0; i < 8; i++) length[i] = (unsigned char)(n_bits >> (56 - 8 * i));
+    affect_digest_update(digest, length, sizeof length);
+    for (int i = 0; i < 8; i++) snprintf(text + 8 * i, 9, "%08x", digest->state[i]);
+}
+
+affect_status affect_digest_file(char text[AFFECT_DIGEST_TEXT_SIZE], const char *path,
+                                 affect_error *err) {
+    affect_file_map map;
+    AFFECT_TRY(affect_file_map_open(&map, path, err));
+    affect_digest digest;
+    affect_digest_begin(&digest);
+    affect_digest_update(&digest, map.data, map.size);
+    affect_digest_end(&digest, text);
+    affect_file_map_close(&map);
+    return AFFECT_STATUS_OK;
+}
