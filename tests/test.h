@@ -1,4 +1,5 @@
-/* A test program in thirty lines: CHECK reports a failure and goes on, TEST_END gives the exit code.
+/* A test program in thirty lines: CHECK reports a failure and goes on, TEST_END gives the exit
+ * code.
  *
  *   static void test_adds(void) { CHECK(1 + 1 == 2); CHECK_NEAR(0.1 + 0.2, 0.3, 1e-15); }
  *   int main(void) { TEST_RUN(test_adds); return TEST_END(); }
@@ -46,7 +47,7 @@ static inline void test_check(int passed, const char *file, int line, const char
         if (!near_) fprintf(stderr, "    got %.17g, want %.17g\n", got_, want_);                   \
     } while (0)
 #define TEST_RUN(function) (fprintf(stderr, "%s\n", #function), function())
-#define TEST_SKIP(reason) (fprintf(stderr, "skipped: %s\n", reason), exit(77))
+#define TEST_SKIP(reason)  (fprintf(stderr, "skipped: %s\n", reason), exit(77))
 #define TEST_END()                                                                                 \
     (fprintf(stderr, "%d checks, %d failed\n", test_n_checks, test_n_failed), test_n_failed != 0)
 

@@ -27,7 +27,8 @@ char *affect_buffer_reserve(affect_buffer *buffer, size_t size);
 /* The content as a C string: "" when empty, NULL when an allocation failed. Borrowed until the
  * next change. */
 const char *affect_buffer_string(const affect_buffer *buffer);
-/* The bytes, owned by the caller (free), leaving an empty buffer; NULL when an allocation failed. */
+/* The bytes, owned by the caller (free), leaving an empty buffer; NULL when an allocation failed.
+ */
 char *affect_buffer_take(affect_buffer *buffer);
 void affect_buffer_clear(affect_buffer *buffer); /* keeps the memory */
 void affect_buffer_free(affect_buffer *buffer);

@@ -40,7 +40,8 @@ void affect_ulid_make(char text[AFFECT_ULID_SIZE]) {
         if (getrandom(last_random, sizeof last_random, 0) != sizeof last_random)
             memset(last_random, 0, sizeof last_random);
     } else {
-        for (int i = 9; i >= 0 && ++last_random[i] == 0; i--) {}
+        for (int i = 9; i >= 0 && ++last_random[i] == 0; i--) {
+        }
     }
     unsigned char bytes[16];
     for (int i = 0; i < 6; i++) bytes[i] = (unsigned char)(last_ms >> (40 - 8 * i));

@@ -14,8 +14,9 @@ int64_t affect_clock_unix_ms(void);
 void affect_clock_text(char text[AFFECT_CLOCK_TEXT_SIZE], int64_t unix_ms);
 
 #define AFFECT_ULID_SIZE 27
-/* A sortable id: 48 bits of milliseconds and 80 random bits, Crockford base 32 (github.com/ulid/spec).
- * Two made in the same millisecond by one process are in order. Any thread. */
+/* A sortable id: 48 bits of milliseconds and 80 random bits, Crockford base 32
+ * (github.com/ulid/spec). Two made in the same millisecond by one process are in order. Any thread.
+ */
 void affect_ulid_make(char text[AFFECT_ULID_SIZE]);
 
 #endif

@@ -14,11 +14,20 @@ static void *member(void *object, const affect_field *field) {
 static void set_number(void *object, const affect_field *field, double number) {
     void *to = member(object, field);
     switch (field->kind) {
-    case AFFECT_FIELD_KIND_BOOL: *(bool *)to = number != 0; break;
-    case AFFECT_FIELD_KIND_INTEGER: *(int64_t *)to = (int64_t)number; break;
-    case AFFECT_FIELD_KIND_NUMBER: *(double *)to = number; break;
-    case AFFECT_FIELD_KIND_CHOICE: *(int *)to = (int)number; break;
-    default: break;
+    case AFFECT_FIELD_KIND_BOOL:
+        *(bool *)to = number != 0;
+        break;
+    case AFFECT_FIELD_KIND_INTEGER:
+        *(int64_t *)to = (int64_t)number;
+        break;
+    case AFFECT_FIELD_KIND_NUMBER:
+        *(double *)to = number;
+        break;
+    case AFFECT_FIELD_KIND_CHOICE:
+        *(int *)to = (int)number;
+        break;
+    default:
+        break;
     }
 }
 
@@ -79,8 +88,8 @@ static affect_status set_string(void *object, const affect_field *field, const c
 
 static affect_status wrong_type(const affect_field *field, const affect_json *json,
                                 const char *path, affect_error *err) {
-    static const char *const wanted[] = {"a boolean", "an integer", "a number", "a string",
-                                         "a string", "a value"};
+    static const char *const wanted[] = {"a boolean", "an integer", "a number",
+                                         "a string",  "a string",   "a value"};
     return affect_field_fail(err, path, field->name, "is a %s (need %s)",
                              affect_json_type_name(json), wanted[field->kind]);
 }
@@ -112,7 +121,8 @@ static affect_status parse_field(void *object, const affect_field *field, const 
     case AFFECT_FIELD_KIND_CHOICE:
         if (!affect_json_is_string(json)) break;
         return set_string(object, field, affect_json_string(json, ""), path, err);
-    case AFFECT_FIELD_KIND_JSON: return set_json(object, field, json, err);
+    case AFFECT_FIELD_KIND_JSON:
+        return set_json(object, field, json, err);
     }
     return wrong_type(field, json, path, err);
 }
@@ -173,8 +183,10 @@ affect_status affect_fields_parse_text(void *object, const affect_field *field, 
         return AFFECT_STATUS_OK;
     }
     case AFFECT_FIELD_KIND_STRING:
-    case AFFECT_FIELD_KIND_CHOICE: return set_string(object, field, text, "", err);
-    case AFFECT_FIELD_KIND_JSON: break;
+    case AFFECT_FIELD_KIND_CHOICE:
+        return set_string(object, field, text, "", err);
+    case AFFECT_FIELD_KIND_JSON:
+        break;
     }
     affect_json *json = NULL;
     AFFECT_TRY(affect_json_parse(&json, text, strlen(text), err));
@@ -186,12 +198,18 @@ affect_status affect_fields_parse_text(void *object, const affect_field *field, 
 static affect_json *field_value(const void *object, const affect_field *field) {
     const void *from = (const char *)object + field->offset;
     switch (field->kind) {
-    case AFFECT_FIELD_KIND_BOOL: return affect_json_new_bool(*(const bool *)from);
-    case AFFECT_FIELD_KIND_INTEGER: return affect_json_new_number((double)*(const int64_t *)from);
-    case AFFECT_FIELD_KIND_NUMBER: return affect_json_new_number(*(const double *)from);
-    case AFFECT_FIELD_KIND_STRING: return affect_json_new_string(from);
-    case AFFECT_FIELD_KIND_CHOICE: return affect_json_new_string(field->choices[*(const int *)from]);
-    case AFFECT_FIELD_KIND_JSON: break;
+    case AFFECT_FIELD_KIND_BOOL:
+        return affect_json_new_bool(*(const bool *)from);
+    case AFFECT_FIELD_KIND_INTEGER:
+        return affect_json_new_number((double)*(const int64_t *)from);
+    case AFFECT_FIELD_KIND_NUMBER:
+        return affect_json_new_number(*(const double *)from);
+    case AFFECT_FIELD_KIND_STRING:
+        return affect_json_new_string(from);
+    case AFFECT_FIELD_KIND_CHOICE:
+        return affect_json_new_string(field->choices[*(const int *)from]);
+    case AFFECT_FIELD_KIND_JSON:
+        break;
     }
     const affect_json *json = *(affect_json *const *)from;
     return json ? affect_json_copy(json) : NULL;

@@ -7,8 +7,8 @@
  *       AFFECT_FIELD_INTEGER(training, batch_size, 48, 1, 4096, "utterances a step"),
  *       AFFECT_FIELD_END};
  *
- * A default is written once, in the table. An unknown field, a wrong type or a value out of bounds is
- * INVALID; err->pointer names it ("/training/batch_size"). */
+ * A default is written once, in the table. An unknown field, a wrong type or a value out of bounds
+ * is INVALID; err->pointer names it ("/training/batch_size"). */
 #ifndef AFFECT_CORE_FIELDS_H
 #define AFFECT_CORE_FIELDS_H
 
@@ -24,46 +24,61 @@ typedef enum {
     AFFECT_FIELD_KIND_NUMBER,  /* double */
     AFFECT_FIELD_KIND_STRING,  /* char[size], NUL-terminated; longer is INVALID */
     AFFECT_FIELD_KIND_CHOICE,  /* int: index into choices */
-    AFFECT_FIELD_KIND_JSON     /* affect_json *: the subtree, copied, owned by the struct; NULL if absent */
+    AFFECT_FIELD_KIND_JSON     /* affect_json *: the subtree, copied, owned by the struct; NULL if
+                                  absent */
 } affect_field_kind;
 
 typedef struct affect_field {
     const char *name; /* in JSON, the same as the member's; NULL ends a table */
     affect_field_kind kind;
-    size_t offset, size;         /* of the member in the struct */
-    double default_number;       /* bool, integer, number, choice */
-    const char *default_string;  /* string */
-    double minimum, maximum;     /* integer, number: inclusive */
-    const char *const *choices;  /* choice: names, ended by NULL */
-    const char *help;            /* one sentence for people */
+    size_t offset, size;        /* of the member in the struct */
+    double default_number;      /* bool, integer, number, choice */
+    const char *default_string; /* string */
+    double minimum, maximum;    /* integer, number: inclusive */
+    const char *const *choices; /* choice: names, ended by NULL */
+    const char *help;           /* one sentence for people */
 } affect_field;
 
 #define AFFECT_FIELD_MEMBER(type, member)                                                          \
     .name = #member, .offset = offsetof(type, member), .size = sizeof(((type *)0)->member)
 #define AFFECT_FIELD_BOOL(type, member, value, text)                                               \
-    {AFFECT_FIELD_MEMBER(type, member), .kind = AFFECT_FIELD_KIND_BOOL, .default_number = (value), \
-     .help = (text)}
+    {                                                                                              \
+        AFFECT_FIELD_MEMBER(type, member), .kind = AFFECT_FIELD_KIND_BOOL,                         \
+                                           .default_number = (value), .help = (text)               \
+    }
 #define AFFECT_FIELD_INTEGER(type, member, value, low, high, text)                                 \
-    {AFFECT_FIELD_MEMBER(type, member), .kind = AFFECT_FIELD_KIND_INTEGER,                         \
-     .default_number = (value), .minimum = (low), .maximum = (high), .help = (text)}
+    {                                                                                              \
+        AFFECT_FIELD_MEMBER(type, member), .kind = AFFECT_FIELD_KIND_INTEGER,                      \
+                                           .default_number = (value), .minimum = (low),            \
+                                           .maximum = (high), .help = (text)                       \
+    }
 #define AFFECT_FIELD_NUMBER(type, member, value, low, high, text)                                  \
-    {AFFECT_FIELD_MEMBER(type, member), .kind = AFFECT_FIELD_KIND_NUMBER,                          \
-     .default_number = (value), .minimum = (low), .maximum = (high), .help = (text)}
+    {                                                                                              \
+        AFFECT_FIELD_MEMBER(type, member), .kind = AFFECT_FIELD_KIND_NUMBER,                       \
+                                           .default_number = (value), .minimum = (low),            \
+                                           .maximum = (high), .help = (text)                       \
+    }
 #define AFFECT_FIELD_STRING(type, member, value, text)                                             \
-    {AFFECT_FIELD_MEMBER(type, member), .kind = AFFECT_FIELD_KIND_STRING,                          \
-     .default_string = (value), .help = (text)}
+    {                                                                                              \
+        AFFECT_FIELD_MEMBER(type, member), .kind = AFFECT_FIELD_KIND_STRING,                       \
+                                           .default_string = (value), .help = (text)               \
+    }
 #define AFFECT_FIELD_CHOICE(type, member, value, names, text)                                      \
-    {AFFECT_FIELD_MEMBER(type, member), .kind = AFFECT_FIELD_KIND_CHOICE,                          \
-     .default_number = (value), .choices = (names), .help = (text)}
+    {                                                                                              \
+        AFFECT_FIELD_MEMBER(type, member), .kind = AFFECT_FIELD_KIND_CHOICE,                       \
+                                           .default_number = (value), .choices = (names),          \
+                                           .help = (text)                                          \
+    }
 #define AFFECT_FIELD_JSON(type, member, text)                                                      \
-    {AFFECT_FIELD_MEMBER(type, member), .kind = AFFECT_FIELD_KIND_JSON, .help = (text)}
-#define AFFECT_FIELD_END {.name = NULL}
+    { AFFECT_FIELD_MEMBER(type, member), .kind = AFFECT_FIELD_KIND_JSON, .help = (text) }
+#define AFFECT_FIELD_END                                                                           \
+    { .name = NULL }
 
 /* Sets every field of the table to its default (JSON fields to NULL). */
 void affect_fields_default(void *object, const affect_field *table);
-/* Reads an object's members into the struct; fields that the JSON lacks keep what they have, so call
- * affect_fields_default first. `path` is the JSON pointer of the object itself ("" for the root).
- * NULL json counts as {}. JSON fields are owned by the struct: affect_fields_free. */
+/* Reads an object's members into the struct; fields that the JSON lacks keep what they have, so
+ * call affect_fields_default first. `path` is the JSON pointer of the object itself ("" for the
+ * root). NULL json counts as {}. JSON fields are owned by the struct: affect_fields_free. */
 affect_status affect_fields_parse(void *object, const affect_field *table, const affect_json *json,
                                   const char *path, affect_error *err);
 /* One field from text, as a flag or an environment variable gives it. INVALID as above. */
@@ -71,7 +86,8 @@ affect_status affect_fields_parse_text(void *object, const affect_field *field, 
                                        affect_error *err);
 /* The row of that name, or NULL. */
 const affect_field *affect_fields_find(const affect_field *table, const char *name);
-/* All fields, in the table's order, as members of `json` (an object). Absent JSON fields are left out. */
+/* All fields, in the table's order, as members of `json` (an object). Absent JSON fields are left
+ * out. */
 void affect_fields_print(affect_json *json, const void *object, const affect_field *table);
 /* Frees JSON fields and sets them to NULL. */
 void affect_fields_free(void *object, const affect_field *table);

@@ -21,8 +21,7 @@ affect_status affect_path_join(char path[AFFECT_PATH_MAX], affect_error *err, co
     va_start(args, format);
     int n = vsnprintf(name, sizeof name, format, args);
     va_end(args);
-    if (n < 0 || n >= AFFECT_PATH_MAX ||
-        strlen(directory) + 1 + (size_t)n >= AFFECT_PATH_MAX)
+    if (n < 0 || n >= AFFECT_PATH_MAX || strlen(directory) + 1 + (size_t)n >= AFFECT_PATH_MAX)
         return affect_fail(err, INVALID, "path below %.100s is longer than %d bytes", directory,
                            AFFECT_PATH_MAX - 1);
     size_t length = strlen(directory);
@@ -53,8 +52,8 @@ affect_status affect_file_read(char **data, size_t *size, const char *path, size
     char *bytes = NULL;
     size_t done = 0;
     if (capacity > max_size) {
-        status = affect_fail(err, TOO_LARGE, "%s: %zu bytes (at most %zu)", path, capacity,
-                             max_size);
+        status =
+            affect_fail(err, TOO_LARGE, "%s: %zu bytes (at most %zu)", path, capacity, max_size);
         goto cleanup;
     }
     bytes = malloc(capacity + 1);
@@ -227,7 +226,9 @@ affect_status affect_directory_remove(const char *path, affect_error *err) {
     return AFFECT_STATUS_OK;
 }
 
-bool affect_file_exists(const char *path) { return access(path, F_OK) == 0; }
+bool affect_file_exists(const char *path) {
+    return access(path, F_OK) == 0;
+}
 
 affect_status affect_file_lock(int *fd, const char *path, affect_error *err) {
     int lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);

@@ -16,8 +16,12 @@
 
 #define MAX_DEPTH 64
 
-static cJSON *node(const affect_json *json) { return (cJSON *)json; }
-static affect_json *wrap(cJSON *item) { return (affect_json *)item; }
+static cJSON *node(const affect_json *json) {
+    return (cJSON *)json;
+}
+static affect_json *wrap(cJSON *item) {
+    return (affect_json *)item;
+}
 
 /* cJSON limits recursion at 1000 levels; ours is tighter and checked before parsing, where it also
  * finds a NUL byte or an escaped one, which would cut C strings short. */
@@ -67,7 +71,8 @@ affect_status affect_json_parse(affect_json **json, const char *text, size_t siz
     const char *end = text;
     cJSON *root = cJSON_ParseWithLengthOpts(text, size, &end, false);
     if (!root)
-        return affect_fail(err, MALFORMED, "JSON: syntax error at offset %zu", (size_t)(end - text));
+        return affect_fail(err, MALFORMED, "JSON: syntax error at offset %zu",
+                           (size_t)(end - text));
     for (size_t i = (size_t)(end - text); i < size; i++) {
         if (strchr(" \t\r\n", text[i])) continue;
         cJSON_Delete(root);
@@ -93,17 +98,31 @@ affect_status affect_json_read(affect_json **json, const char *path, size_t max_
     return status == AFFECT_STATUS_OK ? status : affect_error_prefix(err, status, "%s", path);
 }
 
-void affect_json_free(affect_json *json) { cJSON_Delete(node(json)); }
+void affect_json_free(affect_json *json) {
+    cJSON_Delete(node(json));
+}
 affect_json *affect_json_copy(const affect_json *json) {
     return json ? wrap(cJSON_Duplicate(node(json), true)) : NULL;
 }
 
-bool affect_json_is_object(const affect_json *json) { return cJSON_IsObject(node(json)); }
-bool affect_json_is_array(const affect_json *json) { return cJSON_IsArray(node(json)); }
-bool affect_json_is_string(const affect_json *json) { return cJSON_IsString(node(json)); }
-bool affect_json_is_number(const affect_json *json) { return cJSON_IsNumber(node(json)); }
-bool affect_json_is_bool(const affect_json *json) { return cJSON_IsBool(node(json)); }
-bool affect_json_is_null(const affect_json *json) { return cJSON_IsNull(node(json)); }
+bool affect_json_is_object(const affect_json *json) {
+    return cJSON_IsObject(node(json));
+}
+bool affect_json_is_array(const affect_json *json) {
+    return cJSON_IsArray(node(json));
+}
+bool affect_json_is_string(const affect_json *json) {
+    return cJSON_IsString(node(json));
+}
+bool affect_json_is_number(const affect_json *json) {
+    return cJSON_IsNumber(node(json));
+}
+bool affect_json_is_bool(const affect_json *json) {
+    return cJSON_IsBool(node(json));
+}
+bool affect_json_is_null(const affect_json *json) {
+    return cJSON_IsNull(node(json));
+}
 
 const char *affect_json_type_name(const affect_json *json) {
     if (!json) return "nothing";
@@ -155,16 +174,28 @@ affect_json *affect_json_at(const affect_json *json, size_t index) {
     while (child && index--) child = affect_json_next(child);
     return child;
 }
-const char *affect_json_name(const affect_json *json) { return json ? node(json)->string : NULL; }
+const char *affect_json_name(const affect_json *json) {
+    return json ? node(json)->string : NULL;
+}
 
-affect_json *affect_json_new_object(void) { return wrap(cJSON_CreateObject()); }
-affect_json *affect_json_new_array(void) { return wrap(cJSON_CreateArray()); }
+affect_json *affect_json_new_object(void) {
+    return wrap(cJSON_CreateObject());
+}
+affect_json *affect_json_new_array(void) {
+    return wrap(cJSON_CreateArray());
+}
 affect_json *affect_json_new_string(const char *text) {
     return wrap(text ? cJSON_CreateString(text) : cJSON_CreateNull());
 }
-affect_json *affect_json_new_number(double number) { return wrap(cJSON_CreateNumber(number)); }
-affect_json *affect_json_new_bool(bool value) { return wrap(cJSON_CreateBool(value)); }
-affect_json *affect_json_new_null(void) { return wrap(cJSON_CreateNull()); }
+affect_json *affect_json_new_number(double number) {
+    return wrap(cJSON_CreateNumber(number));
+}
+affect_json *affect_json_new_bool(bool value) {
+    return wrap(cJSON_CreateBool(value));
+}
+affect_json *affect_json_new_null(void) {
+    return wrap(cJSON_CreateNull());
+}
 
 affect_json *affect_json_set(affect_json *object, const char *name, affect_json *value) {
     if (!object || !value) {

@@ -17,15 +17,15 @@
 
 typedef struct affect_json affect_json;
 
-/* Parses exactly one UTF-8 document of `size` bytes (trailing blanks allowed, nothing else; depth at
- * most 64; duplicate keys refused; \u0000 in strings refused). *json is owned. MALFORMED with the
- * byte offset. */
+/* Parses exactly one UTF-8 document of `size` bytes (trailing blanks allowed, nothing else; depth
+ * at most 64; duplicate keys refused; \u0000 in strings refused). *json is owned. MALFORMED with
+ * the byte offset. */
 affect_status affect_json_parse(affect_json **json, const char *text, size_t size,
                                 affect_error *err);
 /* The same from a file of at most `max_size` bytes (TOO_LARGE). */
 affect_status affect_json_read(affect_json **json, const char *path, size_t max_size,
                                affect_error *err);
-void affect_json_free(affect_json *json); /* a root only; NULL allowed */
+void affect_json_free(affect_json *json);               /* a root only; NULL allowed */
 affect_json *affect_json_copy(const affect_json *json); /* deep; owned; NULL without memory */
 
 /* Questions. */
@@ -56,9 +56,10 @@ affect_json *affect_json_next(const affect_json *json);
 affect_json *affect_json_at(const affect_json *json, size_t index); /* linear; NULL outside */
 const char *affect_json_name(const affect_json *json); /* of a member; NULL otherwise; borrowed */
 
-/* Building. New nodes are owned until added; `set` and `append` take ownership of `value` (also when
- * they fail) and return it, borrowed. NULL without memory: every function accepts a NULL parent or
- * value and does nothing, so one check at the end (affect_json_print fails on NULL) is enough. */
+/* Building. New nodes are owned until added; `set` and `append` take ownership of `value` (also
+ * when they fail) and return it, borrowed. NULL without memory: every function accepts a NULL
+ * parent or value and does nothing, so one check at the end (affect_json_print fails on NULL) is
+ * enough. */
 affect_json *affect_json_new_object(void);
 affect_json *affect_json_new_array(void);
 affect_json *affect_json_new_string(const char *text); /* NULL text makes null */

@@ -71,8 +71,8 @@ affect_status affect_parallel_create(affect_parallel **pool, int n_threads, affe
     pthread_cond_init(&made->round_done, NULL);
     for (int i = 1; i < n_threads; i++) {
         made->workers[i] = (worker){.pool = made, .index = i};
-        int error_number = pthread_create(&made->workers[i].thread, NULL, worker_main,
-                                          &made->workers[i]);
+        int error_number =
+            pthread_create(&made->workers[i].thread, NULL, worker_main, &made->workers[i]);
         if (error_number) {
             affect_parallel_free(made);
             return affect_error_errno(err, error_number, "parallel: thread %d not started", i);
@@ -97,7 +97,9 @@ void affect_parallel_free(affect_parallel *pool) {
     free(pool);
 }
 
-int affect_parallel_n_threads(const affect_parallel *pool) { return pool->n_threads; }
+int affect_parallel_n_threads(const affect_parallel *pool) {
+    return pool->n_threads;
+}
 
 void affect_parallel_for(affect_parallel *pool, size_t n, affect_parallel_task *task,
                          void *context) {

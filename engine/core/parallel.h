@@ -1,9 +1,10 @@
 /* A small pool of threads with a fixed partition of work.
  *
- * affect_parallel_for splits n items into exactly n_threads contiguous ranges, always the same ones:
- * range t is [t n / T, (t + 1) n / T). Which core runs a range never changes what it computes, so
- * results depend on the number of threads and never on timing. Reductions across ranges are done by
- * the caller, in the order of t. One caller at a time; a task must not call the pool again. */
+ * affect_parallel_for splits n items into exactly n_threads contiguous ranges, always the same
+ * ones: range t is [t n / T, (t + 1) n / T). Which core runs a range never changes what it
+ * computes, so results depend on the number of threads and never on timing. Reductions across
+ * ranges are done by the caller, in the order of t. One caller at a time; a task must not call the
+ * pool again. */
 #ifndef AFFECT_CORE_PARALLEL_H
 #define AFFECT_CORE_PARALLEL_H
 

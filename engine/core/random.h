@@ -1,8 +1,8 @@
 /* Counter-based random numbers: a value is a function of (seed, stream, index), not of history.
  *
- * So a dropout mask needs no storage, a resumed run draws what the undisturbed one would have drawn,
- * and threads need no order. Philox 4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1,
- * 2, 3", SC 2011), checked against the authors' known answers. */
+ * So a dropout mask needs no storage, a resumed run draws what the undisturbed one would have
+ * drawn, and threads need no order. Philox 4x32-10 (Salmon et al., "Parallel random numbers: as
+ * easy as 1, 2, 3", SC 2011), checked against the authors' known answers. */
 #ifndef AFFECT_CORE_RANDOM_H
 #define AFFECT_CORE_RANDOM_H
 
@@ -15,8 +15,8 @@ typedef struct {
     uint64_t stream;
 } affect_random_key;
 
-/* A stream number from a purpose and two coordinates, as ("dropout", layer, step): any two different
- * triples give unrelated streams. */
+/* A stream number from a purpose and two coordinates, as ("dropout", layer, step): any two
+ * different triples give unrelated streams. */
 uint64_t affect_random_stream(const char *purpose, uint64_t a, uint64_t b);
 
 /* Four 32-bit words: block number `index` of the sequence. */

@@ -48,14 +48,21 @@ affect_status affect_error_prefix(affect_error *err, affect_status status, const
 static affect_status status_of_errno(int error_number) {
     switch (error_number) {
     case ENOENT:
-    case ENOTDIR: return AFFECT_STATUS_NOT_FOUND;
-    case EEXIST: return AFFECT_STATUS_CONFLICT;
+    case ENOTDIR:
+        return AFFECT_STATUS_NOT_FOUND;
+    case EEXIST:
+        return AFFECT_STATUS_CONFLICT;
     case ENOSPC:
-    case EDQUOT: return AFFECT_STATUS_NO_SPACE;
-    case ENOMEM: return AFFECT_STATUS_NO_MEMORY;
-    case EFBIG: return AFFECT_STATUS_TOO_LARGE;
-    case ETIMEDOUT: return AFFECT_STATUS_TIMEOUT;
-    default: return AFFECT_STATUS_IO;
+    case EDQUOT:
+        return AFFECT_STATUS_NO_SPACE;
+    case ENOMEM:
+        return AFFECT_STATUS_NO_MEMORY;
+    case EFBIG:
+        return AFFECT_STATUS_TOO_LARGE;
+    case ETIMEDOUT:
+        return AFFECT_STATUS_TIMEOUT;
+    default:
+        return AFFECT_STATUS_IO;
     }
 }
 

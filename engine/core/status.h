@@ -1,9 +1,9 @@
 /* Statuses and errors: what every function that can fail returns.
  *
- * A function that can fail returns an affect_status and takes an optional `affect_error *err` as its
- * last parameter, which it fills with a sentence for the user: what was wrong, and what is allowed.
- * All codes stand in one table, AFFECT_STATUS_TABLE, from which the enum, the names and the HTTP
- * answers of api/ are made. Bugs are asserts, never statuses. */
+ * A function that can fail returns an affect_status and takes an optional `affect_error *err` as
+ * its last parameter, which it fills with a sentence for the user: what was wrong, and what is
+ * allowed. All codes stand in one table, AFFECT_STATUS_TABLE, from which the enum, the names and
+ * the HTTP answers of api/ are made. Bugs are asserts, never statuses. */
 #ifndef AFFECT_CORE_STATUS_H
 #define AFFECT_CORE_STATUS_H
 
@@ -12,29 +12,29 @@
 /*  X(name, text for programs: also the `code` of a problem+json) */
 #define AFFECT_STATUS_TABLE(X)                                                                     \
     X(OK, "ok")                                                                                    \
-    X(INVALID, "invalid")                 /* an argument, field or option is wrong */              \
-    X(MALFORMED, "malformed")             /* bytes are not in the format they claim */             \
-    X(NOT_FOUND, "not_found")             /* no such file, tensor, model, field */                 \
-    X(CONFLICT, "conflict")               /* exists already, or wrong state for this */            \
-    X(UNSUPPORTED, "unsupported")         /* well-formed, but not something we do */               \
-    X(TOO_LARGE, "too_large")             /* beyond a stated limit */                              \
-    X(SHAPE, "shape")                     /* tensors or layers do not fit together */              \
-    X(IO, "io")                           /* reading or writing failed */                          \
-    X(NO_SPACE, "no_space")               /* the disk is full */                                   \
-    X(NO_MEMORY, "no_memory")             /* an allocation failed */                               \
-    X(CANCELLED, "cancelled")             /* the caller asked to stop */                           \
-    X(DIVERGED, "diverged")               /* a loss is not a number */                             \
+    X(INVALID, "invalid")         /* an argument, field or option is wrong */                      \
+    X(MALFORMED, "malformed")     /* bytes are not in the format they claim */                     \
+    X(NOT_FOUND, "not_found")     /* no such file, tensor, model, field */                         \
+    X(CONFLICT, "conflict")       /* exists already, or wrong state for this */                    \
+    X(UNSUPPORTED, "unsupported") /* well-formed, but not something we do */                       \
+    X(TOO_LARGE, "too_large")     /* beyond a stated limit */                                      \
+    X(SHAPE, "shape")             /* tensors or layers do not fit together */                      \
+    X(IO, "io")                   /* reading or writing failed */                                  \
+    X(NO_SPACE, "no_space")       /* the disk is full */                                           \
+    X(NO_MEMORY, "no_memory")     /* an allocation failed */                                       \
+    X(CANCELLED, "cancelled")     /* the caller asked to stop */                                   \
+    X(DIVERGED, "diverged")       /* a loss is not a number */                                     \
     X(DEVICE_UNAVAILABLE, "device_unavailable")                                                    \
     X(DEVICE_LOST, "device_lost")                                                                  \
-    X(BUSY, "busy")                       /* a queue is full: try later */                         \
+    X(BUSY, "busy") /* a queue is full: try later */                                               \
     X(TIMEOUT, "timeout")                                                                          \
-    X(INTERNAL, "internal")               /* a library failed in a way we did not foresee */
+    X(INTERNAL, "internal") /* a library failed in a way we did not foresee */
 
 typedef enum {
 #define AFFECT_STATUS_ENUM(name, text) AFFECT_STATUS_##name,
     AFFECT_STATUS_TABLE(AFFECT_STATUS_ENUM)
 #undef AFFECT_STATUS_ENUM
-    AFFECT_STATUS_COUNT
+        AFFECT_STATUS_COUNT
 } affect_status;
 
 /* An error's details. Zero-initialise, pass by address; plain data, no ownership. */
@@ -57,7 +57,8 @@ affect_status affect_error_set(affect_error *err, affect_status status, const ch
 affect_status affect_error_prefix(affect_error *err, affect_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* A failed system call: maps errno (ENOENT, ENOSPC, ENOMEM, ...) to a status and appends its text. */
+/* A failed system call: maps errno (ENOENT, ENOSPC, ENOMEM, ...) to a status and appends its text.
+ */
 affect_status affect_error_errno(affect_error *err, int error_number, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

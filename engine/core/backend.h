@@ -1,0 +1,229 @@
+/* The device interface: one table of functions that a CPU or a GPU fills in.
+ *
+ * A backend is a device opened for one thread: memory, copies, and one forward/backward pair per
+ * operation. Pointers named in operations point to the device's memory. Operations are enqueued in
+ * order and return nothing: the first failure sticks and affect_backend_synchronize reports it;
+ * after a failure operations do nothing. Layers call the table directly:
+ * backend->ops->dropout(backend, ...).
+ *
+ * Conventions of every operation:
+ *  - tensors are row-major and contiguous unless a stride is named; layouts and formulas are Keras
+ * 3's;
+ *  - gradients of parameters (d_kernel, d_bias, ...) are ADDED to what is there, so that batches
+ *    accumulate; gradients of activations (d_x) are WRITTEN, unless the comment says added;
+ *  - outputs never overlap inputs unless the comment says "may be the same";
+ *  - `workspace` is scratch of at least the stated bytes, undefined before and after.
+ *
+ * Valid C and C++ (a CUDA plug-in fills the same table). */
+#ifndef AFFECT_CORE_BACKEND_H
+#define AFFECT_CORE_BACKEND_H
+
+#include "engine/core/random.h"
+#include "engine/core/status.h"
+#include "engine/core/tensor.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Bumped with every change of the table; a plug-in of another version is refused. */
+#define AFFECT_BACKEND_VERSION 1
+
+typedef enum {
+    AFFECT_ACTIVATION_LINEAR,
+    AFFECT_ACTIVATION_RELU,
+    AFFECT_ACTIVATION_TANH,
+    AFFECT_ACTIVATION_SIGMOID,
+    AFFECT_ACTIVATION_SOFTMAX, /* over the last index */
+    AFFECT_ACTIVATION_COUNT
+} affect_activation;
+
+/* y (n, length_out, filters) = activation(bias + sum_k x (n, length, channels) shifted by k .
+ * kernel). kernel (kernel_size, channels, filters), bias (filters) or NULL. Zero padding of
+ * pad_left before and as much as needed after. length_out is the caller's: floor((length + pads -
+ * kernel_size) / stride) + 1. A dense layer is the case length = kernel_size = 1; time-distributed
+ * layers fold the frames into n. */
+typedef struct {
+    size_t n, length, channels;
+    size_t filters, kernel_size, stride, pad_left, length_out;
+    affect_activation activation; /* softmax only for length_out = 1 */
+} affect_conv1d_shape;
+
+/* y (n, length_out, channels) = max over windows of pool_size at stride; windows are clipped to the
+ * input when padding is `same` (pad_left > 0 or a last window past the end). */
+typedef struct {
+    size_t n, length, channels;
+    size_t pool_size, stride, pad_left, length_out;
+} affect_pool1d_shape;
+
+/* Normalisation over `rows` for each of `channels` (the last index). */
+typedef struct {
+    size_t rows, channels;
+    double momentum, epsilon;
+} affect_batch_norm_shape;
+
+/* One or two recurrences over the same x (batch, steps, inputs); Keras' LSTM: gates i f c o,
+ * sigmoid and tanh, zero initial state.
+ *   y: (batch, steps, directions u) with return_sequences, else the last states (batch, directions
+ * u); direction 1 (backward) walks the steps in reverse, and its output at step t is what it had
+ *      after reading steps T-1..t; its last state is the one at t = 0.
+ * With directions = 1, `reverse` makes that one walk backwards (Keras' go_backwards, but outputs
+ * stay at their own steps, as Bidirectional needs). */
+typedef struct {
+    size_t batch, steps, inputs, units;
+    int directions; /* 1 or 2 */
+    bool reverse, return_sequences;
+} affect_lstm_shape;
+
+/* Parameters (or their gradients) of each direction. */
+typedef struct {
+    affect_real *kernel[2];           /* (inputs, 4 units) */
+    affect_real *recurrent_kernel[2]; /* (units, 4 units) */
+    affect_real *bias[2];             /* (4 units) or NULL */
+} affect_lstm_parameters;
+
+typedef struct {
+    size_t n;
+    double rate;           /* share set to zero; the rest is divided by 1 - rate */
+    affect_random_key key; /* element i is dropped when uniform(key, i) < rate */
+} affect_dropout_shape;
+
+/* One step of Adam in Keras' form on n parameters:
+ *   m += (g - m)(1 - beta_1); v += (g^2 - v)(1 - beta_2);
+ *   p -= rate sqrt(1 - beta_2^t) / (1 - beta_1^t) m / (sqrt(v) + epsilon). */
+typedef struct {
+    size_t n;
+    double learning_rate, beta_1, beta_2, epsilon;
+    uint64_t step; /* t, from 1 */
+} affect_adam_shape;
+
+/* Cross-entropy of softmax outputs, and what an epoch counts.
+ * stats: (2 + classes^2) doubles on the device, added to: [0] sum of weighted cross-entropies,
+ * [1] number of rows, then the confusion matrix (true, predicted; ties go to the lower class).
+ * Cross-entropy is -log(max(p, 1e-7)) as in Keras. */
+typedef struct {
+    size_t batch, classes;
+    double divisor; /* d_logits = weight (p - onehot) / divisor */
+} affect_loss_shape;
+
+typedef struct affect_backend affect_backend;
+
+typedef struct affect_backend_ops {
+    uint32_t version;   /* AFFECT_BACKEND_VERSION */
+    uint32_t real_size; /* sizeof(affect_real) it was compiled for */
+    const char *name;   /* "cpu", "cuda" */
+
+    void (*free)(affect_backend *backend);
+    affect_status (*synchronize)(affect_backend *backend, affect_error *err);
+
+    /* Memory, aligned to 64 bytes. allocate returns NULL and sticks NO_MEMORY when it fails. */
+    void *(*allocate)(affect_backend *backend, size_t n_bytes);
+    void (*deallocate)(affect_backend *backend, void *memory);
+    void (*zero)(affect_backend *backend, void *memory, size_t n_bytes);
+    void (*copy)(affect_backend *backend, void *to, const void *from, size_t n_bytes);
+    void (*upload)(affect_backend *backend, void *to, const void *from_host, size_t n_bytes);
+    void (*download)(affect_backend *backend, void *to_host, const void *from, size_t n_bytes);
+    /* Copies rows: to[r * to_stride + c] = from[r * from_stride + c], c < columns (in numbers). */
+    void (*copy_rows)(affect_backend *backend, affect_real *to, size_t to_stride,
+                      const affect_real *from, size_t from_stride, size_t rows, size_t columns);
+
+    size_t (*conv1d_workspace)(affect_backend *backend, const affect_conv1d_shape *shape);
+    void (*conv1d_forward)(affect_backend *backend, affect_real *y, const affect_real *x,
+                           const affect_real *kernel, const affect_real *bias, void *workspace,
+                           const affect_conv1d_shape *shape);
+    /* d_y is overwritten with the gradient before the activation. d_x, d_kernel, d_bias may be
+     * NULL. With a softmax activation d_y must already be the gradient of the logits (see loss). */
+    void (*conv1d_backward)(affect_backend *backend, affect_real *d_x, affect_real *d_kernel,
+                            affect_real *d_bias, affect_real *d_y, const affect_real *x,
+                            const affect_real *y, const affect_real *kernel, void *workspace,
+                            const affect_conv1d_shape *shape);
+
+    void (*pool1d_forward)(affect_backend *backend, affect_real *y, const affect_real *x,
+                           const affect_pool1d_shape *shape);
+    /* The gradient goes to the first maximum of each window. */
+    void (*pool1d_backward)(affect_backend *backend, affect_real *d_x, const affect_real *d_y,
+                            const affect_real *x, const affect_real *y,
+                            const affect_pool1d_shape *shape);
+
+    /* Training: normalises by the batch's mean and biased variance, keeps mean and 1/deviation in
+     * `saved` (2, channels), and moves the statistics: moving = moving momentum + batch (1 -
+     * momentum). */
+    void (*batch_norm_forward)(affect_backend *backend, affect_real *y, affect_real *saved,
+                               affect_real *moving_mean, affect_real *moving_variance,
+                               const affect_real *x, const affect_real *gamma,
+                               const affect_real *beta, const affect_batch_norm_shape *shape);
+    void (*batch_norm_infer)(affect_backend *backend, affect_real *y, const affect_real *x,
+                             const affect_real *gamma, const affect_real *beta,
+                             const affect_real *moving_mean, const affect_real *moving_variance,
+                             const affect_batch_norm_shape *shape);
+    void (*batch_norm_backward)(affect_backend *backend, affect_real *d_x, affect_real *d_gamma,
+                                affect_real *d_beta, const affect_real *d_y, const affect_real *x,
+                                const affect_real *gamma, const affect_real *saved,
+                                const affect_batch_norm_shape *shape);
+
+    /* The same function forward (x to y) and backward (d_y to d_x); may be the same memory. */
+    void (*dropout)(affect_backend *backend, affect_real *y, const affect_real *x,
+                    const affect_dropout_shape *shape);
+
+    /* On rows of n numbers; y and x may be the same. Backward: d_x from d_y and y; not for softmax.
+     */
+    void (*activation_forward)(affect_backend *backend, affect_real *y, const affect_real *x,
+                               size_t rows, size_t n, affect_activation activation);
+    void (*activation_backward)(affect_backend *backend, affect_real *d_x, const affect_real *d_y,
+                                const affect_real *y, size_t rows, size_t n,
+                                affect_activation activation);
+
+    /* `reserve` carries what backward needs from forward. Inference passes reserve = NULL. */
+    size_t (*lstm_reserve)(affect_backend *backend, const affect_lstm_shape *shape);
+    size_t (*lstm_workspace)(affect_backend *backend, const affect_lstm_shape *shape);
+    void (*lstm_forward)(affect_backend *backend, affect_real *y, void *reserve,
+                         const affect_real *x, const affect_lstm_parameters *parameters,
+                         void *workspace, const affect_lstm_shape *shape);
+    /* d_x may be NULL. `reserve` is consumed (may be overwritten). */
+    void (*lstm_backward)(affect_backend *backend, affect_real *d_x,
+                          const affect_lstm_parameters *gradients, const affect_real *d_y,
+                          const affect_real *x, const affect_real *y, void *reserve,
+                          const affect_lstm_parameters *parameters, void *workspace,
+                          const affect_lstm_shape *shape);
+
+    /* probabilities (batch, classes), labels (batch), weights (batch) or NULL; d_logits or NULL. */
+    void (*cross_entropy)(affect_backend *backend, affect_real *d_logits, double *stats,
+                          const affect_real *probabilities, const int32_t *labels,
+                          const affect_real *weights, const affect_loss_shape *shape);
+    /* total[0] += scale sum of squares of w[0..n); when d_w is given, d_w += 2 scale w. */
+    void (*l2_penalty)(affect_backend *backend, double *total, affect_real *d_w,
+                       const affect_real *w, size_t n, double scale);
+    void (*adam_step)(affect_backend *backend, affect_real *parameters, affect_real *m,
+                      affect_real *v, const affect_real *gradients, const affect_adam_shape *shape);
+} affect_backend_ops;
+
+/* What every backend starts with; a backend's own struct has it as first member. */
+struct affect_backend {
+    const affect_backend_ops *ops;
+    affect_error error; /* the first failure; status OK while there is none */
+};
+
+/* Opens a device: "cpu", "cuda", "cuda:1", "auto" (cuda where it works, else cpu). n_threads: 0 =
+ * all cores this process may use (CPU only). *backend is owned by one thread, affect_backend_free.
+ * DEVICE_UNAVAILABLE says what is missing. */
+affect_status affect_backend_open(affect_backend **backend, const char *device, int n_threads,
+                                  affect_error *err);
+void affect_backend_free(affect_backend *backend);
+
+/* Waits for everything enqueued and reports the first failure since the backend was opened. */
+static inline affect_status affect_backend_synchronize(affect_backend *backend, affect_error *err) {
+    return backend->ops->synchronize(backend, err);
+}
+
+/* The opener of the CPU backend (engine/cpu/cpu_backend.c). */
+affect_status affect_cpu_backend_open(affect_backend **backend, int n_threads, affect_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
