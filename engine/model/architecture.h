@@ -1,0 +1,89 @@
+/* An architecture: JSON to a checked graph of layers, with every shape known.
+ *
+ * The document (configs/models/ has examples) names inputs, branches and a fusion:
+ *
+ *   {"name", "description"?, "variables"?: {"dropout": 0.3},
+ *    "inputs":   {"audio": {"feature": "mel" | "motion", "shape": ["$frames", "$mels", 1]}},
+ *    "branches": {"audio": {"input": "audio", "layers": [LAYER, ...]}},
+ *    "fusion":   {"branches": ["audio", "motion"], "layers": [LAYER, ...]}}
+ *
+ *   LAYER = {"type", "name", parameters with Keras' names and defaults}; the wrappers
+ * time_distributed and bidirectional hold {"type", "layer": LAYER} and have no name of their own.
+ *
+ * "$name" stands for a variable: the document's own, which a job may override, or one of the sizes
+ * frames, mels, parts, columns, classes. With several fusion branches the first fusion layer is a
+ * concatenate; the last layer of all ends in softmax over `classes`. Every mistake is found here
+ * and names the layer: "audio.conv_3: kernel_size 3 is longer than its input (2, 128)".
+ *
+ * An architecture is immutable after it is made and may be shared by threads. */
+#ifndef AFFECT_MODEL_ARCHITECTURE_H
+#define AFFECT_MODEL_ARCHITECTURE_H
+
+#include "engine/core/json.h"
+#include "engine/core/status.h"
+#include "engine/core/tensor.h"
+
+/* What the data fixes: all at least 1 where an input uses them. */
+typedef struct {
+    size_t frames, mels;   /* of a "mel" input: (frames, mels, 1) */
+    size_t parts, columns; /* of a "motion" input: (parts, columns) */
+    size_t classes;
+} affect_sizes;
+
+typedef enum {
+    AFFECT_INITIALIZER_ZEROS,
+    AFFECT_INITIALIZER_ONES,
+    AFFECT_INITIALIZER_GLOROT_UNIFORM, /* limit sqrt(6 / (fan_in + fan_out)), fans as Keras counts
+                                        */
+    AFFECT_INITIALIZER_ORTHOGONAL,     /* QR of a normal matrix (rows <= columns: transposed) */
+    AFFECT_INITIALIZER_FORGET_ONE      /* LSTM bias: zeros, ones for the forget gate's quarter */
+} affect_initializer;
+
+#define AFFECT_TENSOR_NAME_SIZE 96
+
+/* One tensor of the network, in the order of the graph. Trainable ones lie in the parameter block
+ * at `offset`, moving statistics in the statistics block. */
+typedef struct {
+    char name[AFFECT_TENSOR_NAME_SIZE]; /* "audio.bilstm_1.forward_kernel" */
+    affect_shape shape;
+    size_t offset; /* in numbers, within its block */
+    bool trainable;
+    affect_initializer initializer;
+    double l2; /* penalty l2 * sum of squares; 0 for none */
+} affect_parameter;
+
+typedef struct {
+    char name[64];
+    char feature[16];   /* "mel" or "motion" */
+    affect_shape shape; /* of one utterance */
+} affect_input;
+
+typedef struct affect_architecture affect_architecture;
+
+/* `variables` overrides the document's (an object or NULL; an unknown name is INVALID). Borrows the
+ * JSON. *architecture owned (free). INVALID / SHAPE name the layer and the pointer. */
+affect_status affect_architecture_create(affect_architecture **architecture,
+                                         const affect_json *document, const affect_json *variables,
+                                         affect_sizes sizes, affect_error *err);
+/* The preset's document by name ("paper-optimized"), parsed from the embedded configs; owned. */
+affect_status affect_architecture_preset(affect_json **document, const char *name,
+                                         affect_error *err);
+void affect_architecture_free(affect_architecture *architecture);
+
+/* Borrowed until free. */
+const char *affect_architecture_name(const affect_architecture *architecture);
+/* The document with all variables at the values used: what a model file stores. */
+const affect_json *affect_architecture_document(const affect_architecture *architecture);
+affect_sizes affect_architecture_sizes(const affect_architecture *architecture);
+size_t affect_architecture_n_inputs(const affect_architecture *architecture);
+const affect_input *affect_architecture_input(const affect_architecture *architecture, size_t i);
+size_t affect_architecture_n_parameters(const affect_architecture *architecture);
+const affect_parameter *affect_architecture_parameter(const affect_architecture *architecture,
+                                                      size_t i);
+/* Numbers in the parameter block and in the statistics block. */
+size_t affect_architecture_n_trainable(const affect_architecture *architecture);
+size_t affect_architecture_n_statistics(const affect_architecture *architecture);
+/* A table of layers, output shapes and parameter counts for people, appended to buffer. */
+void affect_architecture_print(affect_buffer *buffer, const affect_architecture *architecture);
+
+#endif

@@ -1,0 +1,85 @@
+/* A session: one network's blocks and activations on one device, forward and backward.
+ *
+ * Memory is planned when the session is made: parameters, and for training gradients and the two
+ * moments of Adam, are parallel blocks in the order of affect_architecture_parameter; moving
+ * statistics are a block apart; activations and workspace are sized for max_batch. Nothing is
+ * allocated afterwards. A session belongs to one thread, as its backend does. */
+#ifndef AFFECT_MODEL_SESSION_H
+#define AFFECT_MODEL_SESSION_H
+
+#include "engine/core/backend.h"
+#include "engine/model/architecture.h"
+
+typedef struct {
+    size_t max_batch;
+    bool training; /* keep activations, gradients and moments */
+} affect_session_options;
+
+/* Bytes of device memory by use: what a dry run answers. */
+typedef struct {
+    size_t parameters, optimizer, activations, workspace, inputs;
+} affect_session_plan;
+
+/* The five blocks, device memory; gradients and moments NULL without training. Borrowed. */
+typedef struct {
+    affect_real *parameters, *gradients, *adam_m, *adam_v; /* n_trainable each */
+    affect_real *statistics;                               /* n_statistics */
+} affect_session_blocks;
+
+typedef struct affect_session affect_session;
+
+/* Borrows backend and architecture: both must outlive the session. Parameters are zero until
+ * affect_session_initialize or affect_session_set_tensor. */
+affect_status affect_session_create(affect_session **session, affect_backend *backend,
+                                    const affect_architecture *architecture,
+                                    affect_session_options options, affect_error *err);
+void affect_session_free(affect_session *session);
+/* What a session of these options would take, without making it. */
+affect_status affect_session_measure(affect_session_plan *plan, affect_backend *backend,
+                                     const affect_architecture *architecture,
+                                     affect_session_options options, affect_error *err);
+
+/* Draws initial weights (Keras' defaults) from the seed and resets moments and statistics. */
+affect_status affect_session_initialize(affect_session *session, uint64_t seed, affect_error *err);
+const affect_architecture *affect_session_architecture(const affect_session *session);
+affect_session_blocks affect_session_blocks_of(affect_session *session);
+
+/* Host copies of one tensor by parameter index, as float32 whatever affect_real is. */
+affect_status affect_session_set_tensor(affect_session *session, size_t parameter,
+                                        const float *values, affect_error *err);
+affect_status affect_session_get_tensor(float *values, affect_session *session, size_t parameter,
+                                        affect_error *err);
+
+/* Inference (moving statistics, no dropout): inputs[i] is host memory (batch, shape of input i) in
+ * the architecture's order of inputs; probabilities (batch, classes) is host memory.
+ * batch <= max_batch. */
+affect_status affect_session_predict(affect_session *session, float *probabilities,
+                                     const float *const *inputs, size_t batch, affect_error *err);
+
+typedef struct {
+    const float *const *inputs; /* host, as for predict */
+    const int32_t *labels;      /* (batch) host */
+    const float *weights;       /* (batch) host, or NULL for 1 */
+    size_t batch;
+    size_t divisor; /* rows that the loss is averaged over (the whole batch's when it is
+                       accumulated in pieces); 0 = batch */
+    affect_random_key
+        dropout; /* seed and stream of this step; each dropout layer mixes in its index */
+} affect_session_batch;
+
+/* Forward in training mode and backward: adds gradients of the averaged cross-entropy (without L2)
+ * and adds to `stats` ((2 + classes^2) doubles on the host, see affect_loss_shape). */
+affect_status affect_session_accumulate(affect_session *session, double *stats,
+                                        const affect_session_batch *batch, affect_error *err);
+/* Adds the L2 gradients, steps Adam on everything trainable, zeroes the gradients. *l2 becomes the
+ * penalty before the step. adam->n is ignored. */
+affect_status affect_session_step(affect_session *session, double *l2,
+                                  const affect_adam_shape *adam, affect_error *err);
+/* The current L2 penalty. */
+affect_status affect_session_l2(affect_session *session, double *l2, affect_error *err);
+/* Inference plus statistics against labels (weights as above), for validation. probabilities may be
+ * NULL. */
+affect_status affect_session_evaluate(affect_session *session, double *stats, float *probabilities,
+                                      const affect_session_batch *batch, affect_error *err);
+
+#endif
