@@ -1,0 +1,50 @@
+/* What changes between epochs by the validation loss: the learning rate, and when to stop.
+ *
+ * ReduceLROnPlateau and EarlyStopping as Keras 3 does them (keras/callbacks), mode min:
+ *  - an epoch improves when loss < best - min_delta;
+ *  - plateau: after `patience` epochs without improvement the rate is multiplied by factor, not
+ * below min_learning_rate; then `cooldown` epochs do not count. Keras keeps the rate as float32: so
+ * do we;
+ *  - stopping: after `patience` epochs without improvement. */
+#ifndef AFFECT_TRAIN_SCHEDULE_H
+#define AFFECT_TRAIN_SCHEDULE_H
+
+#include "engine/core/fields.h"
+
+typedef enum { AFFECT_SCHEDULE_CONSTANT, AFFECT_SCHEDULE_PLATEAU } affect_schedule_kind;
+
+typedef struct {
+    int kind; /* affect_schedule_kind */
+    double factor, min_delta, min_learning_rate;
+    int64_t patience, cooldown;
+} affect_schedule_config;
+extern const affect_field affect_schedule_fields[];
+
+typedef struct {
+    double learning_rate; /* of the next epoch */
+    double best;
+    int64_t n_waiting, n_cooling;
+} affect_schedule;
+
+void affect_schedule_begin(affect_schedule *schedule, double learning_rate);
+/* Tells the loss of the epoch that ended; learning_rate is the next one's afterwards. */
+void affect_schedule_update(affect_schedule *schedule, const affect_schedule_config *config,
+                            double val_loss);
+
+typedef struct {
+    int64_t patience; /* 0: never stops */
+    double min_delta;
+} affect_stopping_config;
+extern const affect_field affect_stopping_fields[];
+
+typedef struct {
+    double best;
+    int64_t n_waiting;
+} affect_stopping;
+
+void affect_stopping_begin(affect_stopping *stopping);
+/* True when training should end after this epoch. */
+bool affect_stopping_update(affect_stopping *stopping, const affect_stopping_config *config,
+                            double val_loss);
+
+#endif
