@@ -3,6 +3,7 @@
 
 #include "engine/model/architecture.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static const char *const monitors[] = {"val_loss", "val_accuracy", NULL};
