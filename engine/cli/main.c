@@ -11,6 +11,8 @@ static const struct {
     int (*run)(int argc, char **argv);
     const char *help; /* one line */
 } commands[] = {
+    {"train", affect_command_train, "train a network on a dataset"},
+    {"evaluate", affect_command_evaluate, "evaluate a model on a part of its split"},
     {"inspect", affect_command_inspect, "show a model file, or make one with initial weights"},
 };
 
