@@ -124,7 +124,7 @@ def tensors(model):
 
 def get_weights(model):
     """{our tensor name: float32 array}."""
-    return {name: np.array(variable) for name, variable in tensors(model).items()}
+    return {name: variable.numpy() for name, variable in tensors(model).items()}
 
 
 def set_weights(model, arrays):

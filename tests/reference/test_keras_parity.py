@@ -13,9 +13,12 @@ import sys
 
 import pytest
 
+os.environ.setdefault("KERAS_BACKEND", "jax")  # before the first import: Keras' own default is TensorFlow
+
 np = pytest.importorskip("numpy")
-pytest.importorskip("keras", reason="keras is not installed (tests/requirements.txt)")
 pytest.importorskip("jax", reason="jax is not installed (tests/requirements.txt)")
+# keras.layers: the folder keras/ beside this file would do as a package named keras where there is no other
+pytest.importorskip("keras.layers", reason="keras is not installed (tests/requirements.txt)")
 pytest.importorskip("safetensors", reason="safetensors is not installed (tests/requirements.txt)")
 
 HERE = pathlib.Path(__file__).parent
