@@ -1,0 +1,71 @@
+/* The queue of jobs: created as rows, run in their order by a set number of workers.
+ *
+ * The store is the truth: a job exists when its row and its first event are committed, and each
+ * change of state is stored together with the event that tells it. The scheduler's thread starts
+ * the oldest queued job whenever a slot is free; the workers' thread stores what workers say and
+ * how they end. Found at start-up, rows of another server instance have lost their worker:
+ * `cancelling` becomes `cancelled`, other active ones `interrupted` and then `queued` again, until
+ * max_restarts is reached (failed, worker_lost). A restarted job begins anew; epochs that were told
+ * before carry "replayed": true. */
+#ifndef AFFECT_API_JOB_QUEUE_H
+#define AFFECT_API_JOB_QUEUE_H
+
+#include "api/feed.h"
+#include "api/job_state.h"
+#include "api/model_registry.h"
+#include "api/store.h"
+#include "api/worker.h"
+
+typedef struct api_job_queue api_job_queue;
+
+typedef struct {
+    const char *data_dir; /* copied; jobs/<id>/ lies below it */
+    int n_slots;          /* workers at once */
+    int max_queued;       /* jobs that may wait; more: BUSY */
+    int max_restarts;     /* of one job after lost workers */
+    api_worker_options worker;
+} api_job_queue_options;
+void api_job_queue_options_default(api_job_queue_options *options);
+
+/* Takes in what an earlier instance left, and starts. Borrows store, feed, registry. */
+affect_status api_job_queue_create(api_job_queue **queue, api_store *store, api_feed *feed,
+                                   api_model_registry *registry,
+                                   const api_job_queue_options *options, affect_error *err);
+/* Starts nothing any more and stops the workers (SIGTERM, then SIGKILL after the grace): their jobs
+ * become `interrupted` (drain) and run again after the next start. Returns when all are gone. */
+void api_job_queue_stop(api_job_queue *queue);
+void api_job_queue_free(api_job_queue *queue); /* after stop; NULL allowed */
+
+/* A job to make. Borrowed. */
+typedef struct {
+    const char *type;               /* "train" */
+    const char *id;                 /* from api_job_id_make */
+    const affect_json *request;     /* what the client asked for */
+    const affect_json *spec;        /* what the worker is told */
+    const char *dataset_id;         /* or NULL */
+    const char *model;              /* or NULL */
+    int64_t epochs;                 /* 0 when it has none */
+    const char *idempotency_key;    /* or NULL */
+    const char *idempotency_digest; /* of the request */
+    /* More to store in the same transaction (a dataset's row); may be NULL. */
+    api_store_work *also;
+    void *also_context;
+} api_job_new;
+
+#define API_ID_SIZE 40
+void api_job_id_make(char id[API_ID_SIZE]); /* job_ + ULID */
+
+/* BUSY: the queue is full. With a known idempotency key and the same digest: no new job, `id`
+ * becomes the earlier one's and *existed is true; with another digest CONFLICT. */
+affect_status api_job_create(api_job_queue *queue, const api_job_new *job, char id[API_ID_SIZE],
+                             bool *existed, affect_error *err);
+
+typedef enum { API_CANCEL_ACCEPTED, API_CANCEL_DONE, API_CANCEL_REFUSED } api_cancel_outcome;
+/* ACCEPTED: cancelling or just cancelled; DONE: it was already; REFUSED: it ended otherwise. */
+affect_status api_job_cancel(api_job_queue *queue, const char *id, api_cancel_outcome *outcome,
+                             affect_error *err);
+
+/* How many wait and run, for readiness and metrics. */
+void api_job_queue_count(api_job_queue *queue, int *n_queued, int *n_active, int *n_slots);
+
+#endif
