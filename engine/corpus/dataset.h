@@ -11,9 +11,9 @@
  * borrowed until affect_dataset_close.
  *
  * Its utterances are those whose label maps to a class and which have sound or motion; all others
- * are listed in the report with a reason. Order: by dialog, then by utterance id; the same for the
- * same corpus whatever the number of threads, so an index means the same utterance after a second
- * import. */
+ * are listed in the report with a reason. They stand in the byte order of their ids whatever the
+ * number of threads that imported them, so an index means the same utterance after a second import.
+ */
 #ifndef AFFECT_CORPUS_DATASET_H
 #define AFFECT_CORPUS_DATASET_H
 

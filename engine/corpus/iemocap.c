@@ -20,7 +20,7 @@ static bool is_digit(char c) {
 static const char *skip_digits(const char *text, int low, int high) {
     int n = 0;
     while (n < high && is_digit(text[n])) n++;
-    return text && n >= low ? text + n : NULL;
+    return n >= low ? text + n : NULL;
 }
 
 /* Steps over "Ses01F_impro01a" or "Ses01F_script01_1b"; NULL when it is not there. */
