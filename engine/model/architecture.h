@@ -21,7 +21,7 @@
 
 #include "engine/core/json.h"
 #include "engine/core/status.h"
-#include "engine/core/tensor.h"
+#include "engine/nn/parameter.h"
 
 /* What the data fixes: all at least 1 where an input uses them. */
 typedef struct {
@@ -29,28 +29,6 @@ typedef struct {
     size_t parts, columns; /* of a "motion" input: (parts, columns) */
     size_t classes;
 } affect_sizes;
-
-typedef enum {
-    AFFECT_INITIALIZER_ZEROS,
-    AFFECT_INITIALIZER_ONES,
-    AFFECT_INITIALIZER_GLOROT_UNIFORM, /* limit sqrt(6 / (fan_in + fan_out)), fans as Keras counts
-                                        */
-    AFFECT_INITIALIZER_ORTHOGONAL,     /* QR of a normal matrix (rows <= columns: transposed) */
-    AFFECT_INITIALIZER_FORGET_ONE      /* LSTM bias: zeros, ones for the forget gate's quarter */
-} affect_initializer;
-
-#define AFFECT_TENSOR_NAME_SIZE 96
-
-/* One tensor of the network, in the order of the graph. Trainable ones lie in the parameter block
- * at `offset`, moving statistics in the statistics block. */
-typedef struct {
-    char name[AFFECT_TENSOR_NAME_SIZE]; /* "audio.bilstm_1.forward_kernel" */
-    affect_shape shape;
-    size_t offset; /* in numbers, within its block */
-    bool trainable;
-    affect_initializer initializer;
-    double l2; /* penalty l2 * sum of squares; 0 for none */
-} affect_parameter;
 
 typedef struct {
     char name[64];

@@ -1,0 +1,92 @@
+/* conv1d: a convolution over the second last index, channels last (Keras' Conv1D).
+ *
+ * (length, channels) to (length_out, filters); kernel (kernel_size, channels, filters). */
+#include "engine/nn/layer_registry.h"
+
+enum { KERNEL, BIAS };
+
+typedef struct {
+    int64_t filters, kernel_size, strides;
+    int padding, activation;
+    bool use_bias;
+    double l2;
+} conv1d;
+
+static const affect_field fields[] = {
+    AFFECT_FIELD_INTEGER(conv1d, filters, 0, 1, AFFECT_MAX_DIMENSION, "channels of the output"),
+    AFFECT_FIELD_INTEGER(conv1d, kernel_size, 0, 1, AFFECT_MAX_DIMENSION, "length of the window"),
+    AFFECT_FIELD_INTEGER(conv1d, strides, 1, 1, AFFECT_MAX_DIMENSION, "step of the window"),
+    AFFECT_FIELD_CHOICE(conv1d, padding, AFFECT_PADDING_VALID, affect_padding_names,
+                        "what lies beyond the ends"),
+    AFFECT_FIELD_CHOICE(conv1d, activation, AFFECT_ACTIVATION_LINEAR, affect_activation_names,
+                        "applied to the sum"),
+    AFFECT_FIELD_BOOL(conv1d, use_bias, true, "add a bias per filter"),
+    AFFECT_FIELD_NUMBER(conv1d, l2, 0, 0, 1e6, "penalty on the kernel's squares"),
+    AFFECT_FIELD_END,
+};
+
+static affect_conv1d_shape shape_of(const affect_layer *layer, size_t n) {
+    const conv1d *o = layer->options;
+    affect_conv1d_shape shape = {
+        .n = n,
+        .length = layer->input.size[0],
+        .channels = layer->input.size[1],
+        .filters = (size_t)o->filters,
+        .kernel_size = (size_t)o->kernel_size,
+        .stride = (size_t)o->strides,
+        .length_out = layer->output.size[0],
+        .activation = (affect_activation)o->activation,
+    };
+    size_t length_out;
+    affect_window(&length_out, &shape.pad_left, layer, "", shape.kernel_size, shape.stride,
+                  (affect_padding)o->padding, NULL);
+    return shape;
+}
+
+static affect_status build(affect_layer *layer, affect_layer_builder *builder, affect_error *err) {
+    const conv1d *o = layer->options;
+    if (!o->filters) return affect_fail(err, INVALID, "filters is missing (a number of channels)");
+    if (!o->kernel_size) return affect_fail(err, INVALID, "kernel_size is missing (a length)");
+    size_t filters = (size_t)o->filters, size = (size_t)o->kernel_size, length, pad;
+    AFFECT_TRY(affect_window(&length, &pad, layer, "kernel_size", size, (size_t)o->strides,
+                             (affect_padding)o->padding, err));
+    layer->output = (affect_shape){2, {length, filters}};
+    AFFECT_TRY(affect_layer_add_tensor(layer, builder, KERNEL, "kernel",
+                                       (affect_shape){3, {size, layer->input.size[1], filters}},
+                                       AFFECT_INITIALIZER_GLOROT_UNIFORM, o->l2, err));
+    if (!o->use_bias) return AFFECT_STATUS_OK;
+    return affect_layer_add_tensor(layer, builder, BIAS, "bias", (affect_shape){1, {filters}},
+                                   AFFECT_INITIALIZER_ZEROS, 0, err);
+}
+
+static size_t workspace_size(const affect_layer *layer, affect_backend *backend, size_t n) {
+    affect_conv1d_shape shape = shape_of(layer, n);
+    return backend->ops->conv1d_workspace(backend, &shape);
+}
+
+static void forward(const affect_layer *layer, const affect_layer_pass *pass) {
+    affect_conv1d_shape shape = shape_of(layer, pass->n);
+    pass->backend->ops->conv1d_forward(
+        pass->backend, pass->y, pass->x, affect_layer_tensor(layer, pass, KERNEL),
+        affect_layer_tensor(layer, pass, BIAS), pass->workspace, &shape);
+}
+
+static void backward(const affect_layer *layer, const affect_layer_pass *pass) {
+    affect_conv1d_shape shape = shape_of(layer, pass->n);
+    pass->backend->ops->conv1d_backward(
+        pass->backend, pass->d_x, affect_layer_gradient(layer, pass, KERNEL),
+        affect_layer_gradient(layer, pass, BIAS), pass->d_y, pass->x, pass->y,
+        affect_layer_tensor(layer, pass, KERNEL), pass->workspace, &shape);
+}
+
+const affect_layer_class affect_layer_conv1d = {
+    .type = "conv1d",
+    .fields = fields,
+    .options_size = sizeof(conv1d),
+    .can_fold = true,
+    .build = build,
+    .workspace_size = workspace_size,
+    .forward = forward,
+    .infer = forward,
+    .backward = backward,
+};

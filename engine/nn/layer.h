@@ -1,0 +1,148 @@
+/* Layers: one class (a table of functions) per kind, one file per class.
+ *
+ * A layer is made from its JSON and the shape of its input; it then knows its output's shape and
+ * which tensors it has, and never changes: it may be shared by threads. Its two passes get all
+ * memory from the session in an affect_layer_pass. Semantics, names and defaults are Keras 3's.
+ *
+ * Wrappers leave no trace at run time: time_distributed makes the inner layer with `fold` = frames
+ * (its passes see batch * frames rows), bidirectional makes its lstm with two directions.
+ *
+ * Adding a layer: one file that fills an affect_layer_class, one row in layer_registry.c. */
+#ifndef AFFECT_NN_LAYER_H
+#define AFFECT_NN_LAYER_H
+
+#include "engine/core/backend.h"
+#include "engine/core/fields.h"
+#include "engine/nn/parameter.h"
+
+enum {
+    AFFECT_LAYER_NAME_MAX = 40,  /* characters of a layer's name */
+    AFFECT_BRANCH_NAME_MAX = 24, /* and of a branch's */
+    AFFECT_LAYER_MAX_TENSORS = 6,
+    AFFECT_MAX_LAYERS = 256,           /* of an architecture */
+    AFFECT_MAX_TRAINABLE = 200000000,  /* numbers in an architecture */
+    AFFECT_MAX_LAYER_OUTPUT = 1 << 28, /* numbers that a layer makes of one utterance */
+    AFFECT_MAX_DIMENSION = 1 << 20,    /* of inputs, filters, units, kernels */
+    AFFECT_MAX_LSTM_UNITS = 1024,      /* orthogonal initial weights take units^3 */
+};
+
+typedef struct affect_layer affect_layer;
+typedef struct affect_layer_class affect_layer_class;
+
+/* What collects tensors while layers are made. */
+typedef struct {
+    affect_parameter *parameters; /* owned by whoever made the builder */
+    size_t n_parameters, capacity;
+    size_t n_trainable, n_statistics; /* numbers so far in each block */
+    size_t n_layers;
+    const char *branch; /* of the layer being made; borrowed */
+    bool bidirectional; /* set by the wrapper for its lstm */
+} affect_layer_builder;
+
+struct affect_layer {
+    const affect_layer_class *class;
+    char name[AFFECT_LAYER_NAME_MAX + 1];
+    char branch[AFFECT_BRANCH_NAME_MAX + 1];
+    void *options; /* the class' struct of parsed fields; owned */
+    size_t index;  /* in the whole graph: distinguishes dropout masks */
+    size_t fold;   /* rows per utterance: frames under time_distributed, else 1 */
+    bool bidirectional;
+    bool softmax;         /* ends in softmax: backward starts at its logits */
+    affect_shape input;   /* of one row */
+    affect_shape output;  /* of one row */
+    affect_shape outside; /* output of one utterance: with the frames when folded */
+    size_t sources[8];    /* concatenate: last size of each of its inputs */
+    size_t n_sources;     /* 0 except for concatenate */
+    size_t n_numbers;     /* of all its tensors, statistics too */
+    struct {
+        bool present, trainable;
+        size_t offset; /* in its block */
+    } tensors[AFFECT_LAYER_MAX_TENSORS];
+};
+
+/* One call of a layer: all pointers are device memory, borrowed. */
+typedef struct {
+    affect_backend *backend;
+    size_t n; /* rows: batch * layer->fold */
+    const affect_real *x;
+    affect_real *y;
+    affect_real *d_y;                 /* backward; may be overwritten */
+    affect_real *d_x;                 /* backward; NULL when nobody needs it */
+    const affect_real *const *many_x; /* concatenate: n_sources inputs */
+    affect_real *const *many_d_x;
+    affect_real *parameters, *gradients, *statistics; /* the session's blocks */
+    void *saved;                                      /* from forward to backward */
+    void *workspace;                                  /* scratch within one call */
+    affect_random_key dropout;
+} affect_layer_pass;
+
+typedef void affect_layer_function(const affect_layer *layer, const affect_layer_pass *pass);
+
+struct affect_layer_class {
+    const char *type;
+    const affect_field *fields; /* of options; "type", "name" and "layer" are not among them */
+    size_t options_size;
+    bool can_fold; /* means the same when frames are folded into the rows */
+
+    /* Wrappers only: makes the layer they hold. */
+    affect_status (*wrap)(affect_layer **layer, affect_layer_builder *builder,
+                          const affect_json *json, affect_shape input, const char *pointer,
+                          affect_error *err);
+
+    /* From options and input: sets output, adds tensors. SHAPE or INVALID; the caller puts the
+     * layer's name before the message. */
+    affect_status (*build)(affect_layer *layer, affect_layer_builder *builder, affect_error *err);
+
+    /* Bytes for n rows; NULL = none. */
+    size_t (*saved_size)(const affect_layer *layer, affect_backend *backend, size_t n);
+    size_t (*workspace_size)(const affect_layer *layer, affect_backend *backend, size_t n);
+
+    /* NULL: the output is the input. */
+    affect_layer_function *forward; /* training */
+    affect_layer_function *infer;
+    affect_layer_function *backward;
+};
+
+/* The class of that type, or NULL; all types, as "conv1d, dense, ...". Borrowed for ever. */
+const affect_layer_class *affect_layer_class_find(const char *type);
+void affect_layer_class_names(char *text, size_t size);
+
+/* Makes the layer of `json` (variables resolved). pointer: the JSON pointer of `json`. Errors name
+ * the layer ("audio.conv_1: ...") and a pointer. *layer owned (free). */
+affect_status affect_layer_create(affect_layer **layer, affect_layer_builder *builder,
+                                  const affect_json *json, affect_shape input, const char *pointer,
+                                  affect_error *err);
+/* The same for a concatenate of several inputs. */
+affect_status affect_layer_create_concatenate(affect_layer **layer, affect_layer_builder *builder,
+                                              const affect_json *json, const affect_shape *inputs,
+                                              size_t n_inputs, const char *pointer,
+                                              affect_error *err);
+void affect_layer_free(affect_layer *layer);
+
+/* For build: registers tensor `slot` as "<branch>.<layer>.<name>". TOO_LARGE over the limits. */
+affect_status affect_layer_add_tensor(affect_layer *layer, affect_layer_builder *builder, int slot,
+                                      const char *name, affect_shape shape,
+                                      affect_initializer initializer, double l2, affect_error *err);
+/* The same for a moving statistic, which is not trained. */
+affect_status affect_layer_add_statistic(affect_layer *layer, affect_layer_builder *builder,
+                                         int slot, const char *name, affect_shape shape,
+                                         affect_initializer initializer, affect_error *err);
+/* For passes: tensor `slot` and its gradient; NULL when the layer has none. */
+affect_real *affect_layer_tensor(const affect_layer *layer, const affect_layer_pass *pass,
+                                 int slot);
+affect_real *affect_layer_gradient(const affect_layer *layer, const affect_layer_pass *pass,
+                                   int slot);
+
+/* Names of affect_activation in Keras' words, ended by NULL; the first form has no softmax. */
+extern const char *const affect_activation_names[];
+extern const char *const affect_activation_names_all[];
+
+/* Length and left padding of a window sliding over `length` (Keras' valid and same). SHAPE when the
+ * window is longer than its input. what: "kernel_size" or "pool_size". */
+typedef enum { AFFECT_PADDING_VALID, AFFECT_PADDING_SAME } affect_padding;
+extern const char *const affect_padding_names[];
+affect_status affect_window(size_t *length_out, size_t *pad_left, const affect_layer *layer,
+                            const char *what, size_t size, size_t stride, affect_padding padding,
+                            affect_error *err);
+
+#endif
