@@ -1,0 +1,433 @@
+/* JSON to a checked graph of layers; see architecture.h.
+ *
+ * Three steps: variables take their values, the document's own members are checked by field
+ * tables, and layers are made in the order of evaluation, each from the output shape of the one
+ * before it. Limits stand in nn/layer.h: documents come from clients. */
+#include "engine/core/embedded.h"
+#include "engine/core/fields.h"
+#include "engine/model/graph.h"
+#include "engine/model/variables.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct {
+    char name[64], description[512];
+    affect_json *variables, *inputs, *branches, *fusion;
+} document_fields;
+
+static const affect_field document_table[] = {
+    AFFECT_FIELD_STRING(document_fields, name, "", "of the architecture"),
+    AFFECT_FIELD_STRING(document_fields, description, "", "for people"),
+    AFFECT_FIELD_JSON(document_fields, variables, "values that a job may override"),
+    AFFECT_FIELD_JSON(document_fields, inputs, "what the network reads"),
+    AFFECT_FIELD_JSON(document_fields, branches, "a run of layers per input"),
+    AFFECT_FIELD_JSON(document_fields, fusion, "joins the branches"),
+    AFFECT_FIELD_END,
+};
+
+typedef struct {
+    int feature;
+    affect_json *shape;
+} input_fields;
+
+static const char *const features[] = {"mel", "motion", NULL};
+static const affect_field input_table[] = {
+    AFFECT_FIELD_CHOICE(input_fields, feature, -1, features, "what is fed"),
+    AFFECT_FIELD_JSON(input_fields, shape, "of one utterance"),
+    AFFECT_FIELD_END,
+};
+
+typedef struct {
+    char input[64];
+    affect_json *layers;
+} branch_fields;
+
+static const affect_field branch_table[] = {
+    AFFECT_FIELD_STRING(branch_fields, input, "", "name of the input it reads"),
+    AFFECT_FIELD_JSON(branch_fields, layers, "in the order of evaluation"),
+    AFFECT_FIELD_END,
+};
+
+typedef struct {
+    affect_json *branches, *layers;
+} fusion_fields;
+
+static const affect_field fusion_table[] = {
+    AFFECT_FIELD_JSON(fusion_fields, branches, "names of the branches that are joined"),
+    AFFECT_FIELD_JSON(fusion_fields, layers, "in the order of evaluation"),
+    AFFECT_FIELD_END,
+};
+
+static affect_status fail_at(affect_error *err, const char *pointer, affect_status status,
+                             const char *message) {
+    affect_error_set(err, status, "%s", message);
+    if (err) snprintf(err->pointer, sizeof err->pointer, "%s", pointer);
+    return status;
+}
+
+#define FAIL(err, pointer, CODE, ...)                                                              \
+    do {                                                                                           \
+        char fail_text_[512];                                                                      \
+        snprintf(fail_text_, sizeof fail_text_, __VA_ARGS__);                                      \
+        return fail_at((err), (pointer), AFFECT_STATUS_##CODE, fail_text_);                        \
+    } while (0)
+
+static bool is_name(const char *text, size_t max) {
+    if (!(*text >= 'a' && *text <= 'z') || strlen(text) > max) return false;
+    for (; *text; text++)
+        if (!((*text >= 'a' && *text <= 'z') || (*text >= '0' && *text <= '9') || *text == '_'))
+            return false;
+    return true;
+}
+
+/* ---- inputs ---- */
+
+static affect_status check_shape(affect_input *input, const affect_json *json, affect_sizes sizes,
+                                 const char *pointer, affect_error *err) {
+    bool mel = strcmp(input->feature, "mel") == 0;
+    affect_shape want = mel ? (affect_shape){3, {sizes.frames, sizes.mels, 1}}
+                            : (affect_shape){2, {sizes.parts, sizes.columns}};
+    affect_shape got = {0};
+    char wanted[AFFECT_SHAPE_TEXT_SIZE];
+    if (!affect_json_is_array(json))
+        FAIL(err, pointer, INVALID, "inputs.%.24s: shape is a %s (need an array)", input->name,
+             affect_json_type_name(json));
+    for (const affect_json *e = affect_json_first(json); e; e = affect_json_next(e)) {
+        double size = affect_json_number(e, 0);
+        if (got.rank == 3 || !(size >= 1 && size <= AFFECT_MAX_DIMENSION) ||
+            size != (double)(size_t)size)
+            FAIL(err, pointer, INVALID,
+                 "inputs.%.24s: shape needs up to 3 sizes of 1..%d (the data must give frames and "
+                 "mels for \"mel\", parts and columns for \"motion\")",
+                 input->name, AFFECT_MAX_DIMENSION);
+        got.size[got.rank++] = (size_t)size;
+    }
+    if (!affect_shape_equal(got, want))
+        FAIL(err, pointer, SHAPE, "inputs.%.24s: a \"%s\" input has the shape %s = %s", input->name,
+             input->feature, mel ? "(frames, mels, 1)" : "(parts, columns)",
+             affect_shape_text(wanted, want));
+    if ((double)got.size[0] * (double)got.size[1] > AFFECT_MAX_LAYER_OUTPUT)
+        FAIL(err, pointer, TOO_LARGE, "inputs.%.24s: more than %d numbers", input->name,
+             AFFECT_MAX_LAYER_OUTPUT);
+    input->shape = got;
+    return AFFECT_STATUS_OK;
+}
+
+static affect_status read_input(affect_input *input, const affect_json *json, affect_sizes sizes,
+                                affect_error *err) {
+    char pointer[96];
+    const char *name = affect_json_name(json);
+    input_fields fields;
+    affect_fields_default(&fields, input_table);
+    snprintf(pointer, sizeof pointer, "/inputs/%.24s", name);
+    if (!is_name(name, AFFECT_BRANCH_NAME_MAX))
+        FAIL(err, pointer, INVALID,
+             "inputs: name \"%.40s\" is not [a-z][a-z0-9_]* of up to %d characters", name,
+             AFFECT_BRANCH_NAME_MAX);
+    affect_status status = affect_fields_parse(&fields, input_table, json, pointer, err);
+    if (status != AFFECT_STATUS_OK) {
+        affect_error_prefix(err, status, "inputs.%.24s", name);
+    } else if (fields.feature < 0) {
+        snprintf(input->name, sizeof input->name, "%s", name);
+        status = affect_error_set(err, AFFECT_STATUS_INVALID,
+                                  "inputs.%.24s: feature is missing (mel or motion)", name);
+        if (err) snprintf(err->pointer, sizeof err->pointer, "%s", pointer);
+    } else {
+        snprintf(input->name, sizeof input->name, "%s", name);
+        snprintf(input->feature, sizeof input->feature, "%s", features[fields.feature]);
+        strcat(pointer, "/shape");
+        status = check_shape(input, fields.shape, sizes, pointer, err);
+    }
+    affect_fields_free(&fields, input_table);
+    return status;
+}
+
+/* Index of the input of that name, read now if no branch has read it before. */
+static affect_status need_input(size_t *index, affect_architecture *a, const affect_json *inputs,
+                                const char *name, const char *branch, affect_error *err) {
+    char pointer[96];
+    for (size_t i = 0; i < a->n_inputs; i++) {
+        if (strcmp(a->inputs[i].name, name) != 0) continue;
+        *index = i;
+        return AFFECT_STATUS_OK;
+    }
+    const affect_json *json = affect_json_get(inputs, name);
+    snprintf(pointer, sizeof pointer, "/branches/%.24s/input", branch);
+    if (!json)
+        FAIL(err, pointer, INVALID, "%.24s: input \"%.40s\" is not among the inputs", branch, name);
+    if (a->n_inputs == AFFECT_MAX_INPUTS)
+        FAIL(err, "/inputs", TOO_LARGE, "inputs: more than %d", AFFECT_MAX_INPUTS);
+    AFFECT_TRY(read_input(&a->inputs[a->n_inputs], json, a->sizes, err));
+    *index = a->n_inputs++;
+    return AFFECT_STATUS_OK;
+}
+
+/* ---- layers ---- */
+
+static affect_status add_layer(affect_architecture *a, affect_layer *layer, size_t first,
+                               const char *pointer, affect_error *err) {
+    for (size_t i = first; i < a->n_layers; i++) {
+        if (strcmp(a->layers[i]->name, layer->name) != 0) continue;
+        char text[160];
+        snprintf(text, sizeof text, "%s.%s: two layers of this name", layer->branch, layer->name);
+        affect_layer_free(layer);
+        return fail_at(err, pointer, AFFECT_STATUS_INVALID, text);
+    }
+    a->layers[a->n_layers++] = layer;
+    return AFFECT_STATUS_OK;
+}
+
+/* Makes the layers of one branch (or the fusion) after `inputs`. */
+static affect_status read_layers(affect_architecture *a, const char *branch,
+                                 const affect_json *layers, const char *pointer,
+                                 const affect_shape *inputs, size_t n_inputs, affect_error *err) {
+    char at[128];
+    size_t index = 0, first = a->n_layers;
+    affect_shape shape = inputs[0];
+    if (!affect_json_is_array(layers) || affect_json_size(layers) == 0)
+        FAIL(err, pointer, INVALID, "%.24s: needs \"layers\", an array of at least one layer",
+             branch);
+    a->builder.branch = branch;
+    for (const affect_json *e = affect_json_first(layers); e; e = affect_json_next(e), index++) {
+        affect_layer *layer = NULL;
+        snprintf(at, sizeof at, "%.90s/layers/%zu", pointer, index);
+        if (!affect_json_is_object(e))
+            FAIL(err, at, INVALID, "%.24s: layer %zu is a %s (need an object)", branch, index,
+                 affect_json_type_name(e));
+        if (index == 0 && n_inputs > 1)
+            AFFECT_TRY(
+                affect_layer_create_concatenate(&layer, &a->builder, e, inputs, n_inputs, at, err));
+        else
+            AFFECT_TRY(affect_layer_create(&layer, &a->builder, e, shape, at, err));
+        AFFECT_TRY(add_layer(a, layer, first, at, err));
+        shape = layer->outside;
+    }
+    return AFFECT_STATUS_OK;
+}
+
+static affect_status read_branch(affect_architecture *a, const document_fields *document,
+                                 const char *name, size_t fusion_index, affect_error *err) {
+    char pointer[96], at[96];
+    snprintf(pointer, sizeof pointer, "/branches/%.24s", name);
+    snprintf(at, sizeof at, "/fusion/branches/%zu", fusion_index);
+    const affect_json *json = affect_json_get(document->branches, name);
+    if (!json) FAIL(err, at, INVALID, "fusion: there is no branch \"%.40s\"", name);
+    for (size_t i = 0; i < a->n_branches; i++)
+        if (strcmp(a->branches[i].name, name) == 0)
+            FAIL(err, at, INVALID, "fusion: branch \"%.40s\" is named twice", name);
+    affect_branch *branch = &a->branches[a->n_branches];
+    branch_fields fields;
+    affect_fields_default(&fields, branch_table);
+    snprintf(branch->name, sizeof branch->name, "%s", name);
+    affect_status status = affect_fields_parse(&fields, branch_table, json, pointer, err);
+    if (status != AFFECT_STATUS_OK)
+        affect_error_prefix(err, status, "branches.%s", name);
+    else
+        status = need_input(&branch->input, a, document->inputs, fields.input, name, err);
+    branch->first = a->n_layers;
+    if (status == AFFECT_STATUS_OK)
+        status = read_layers(a, branch->name, fields.layers, pointer,
+                             &a->inputs[branch->input].shape, 1, err);
+    branch->end = a->n_layers;
+    a->n_branches++;
+    affect_fields_free(&fields, branch_table);
+    return status;
+}
+
+/* Names of branches, also of those that the fusion leaves out. */
+static affect_status check_branch_names(const affect_json *branches, affect_error *err) {
+    if (!affect_json_is_object(branches) || affect_json_size(branches) == 0)
+        FAIL(err, "/branches", INVALID, "branches: need an object with at least one branch");
+    for (const affect_json *b = affect_json_first(branches); b; b = affect_json_next(b)) {
+        const char *name = affect_json_name(b);
+        if (!is_name(name, AFFECT_BRANCH_NAME_MAX) || strcmp(name, "fusion") == 0)
+            FAIL(err, "/branches", INVALID,
+                 "branches: name \"%.40s\" is not [a-z][a-z0-9_]* of up to %d characters, or is "
+                 "\"fusion\"",
+                 name, AFFECT_BRANCH_NAME_MAX);
+    }
+    return AFFECT_STATUS_OK;
+}
+
+static affect_status read_branches(affect_architecture *a, const document_fields *document,
+                                   const affect_json *names, affect_error *err) {
+    AFFECT_TRY(check_branch_names(document->branches, err));
+    size_t n = affect_json_size(names), index = 0;
+    if (!affect_json_is_array(names) || n == 0 || n > AFFECT_MAX_BRANCHES)
+        FAIL(err, "/fusion/branches", INVALID, "fusion: branches needs 1..%d names",
+             AFFECT_MAX_BRANCHES);
+    for (const affect_json *e = affect_json_first(names); e; e = affect_json_next(e))
+        AFFECT_TRY(read_branch(a, document, affect_json_string(e, ""), index++, err));
+    return AFFECT_STATUS_OK;
+}
+
+/* Softmax stands at the end, over the classes, and nowhere else. */
+static affect_status check_end(const affect_architecture *a, affect_error *err) {
+    char text[AFFECT_SHAPE_TEXT_SIZE];
+    const affect_layer *last = a->layers[a->n_layers - 1];
+    for (size_t i = 0; i + 1 < a->n_layers; i++)
+        if (a->layers[i]->softmax)
+            FAIL(err, "/fusion/layers", INVALID, "%s.%s: softmax before the last layer",
+                 a->layers[i]->branch, a->layers[i]->name);
+    if (!last->softmax)
+        FAIL(err, "/fusion/layers", INVALID,
+             "%s.%s: the last layer must end in softmax (dense or activation)", last->branch,
+             last->name);
+    affect_shape want = {1, {a->sizes.classes}};
+    if (!affect_shape_equal(last->outside, want))
+        FAIL(err, "/fusion/layers", SHAPE,
+             "%s.%s: the last layer makes %s, need (%zu): one per class", last->branch, last->name,
+             affect_shape_text(text, last->outside), a->sizes.classes);
+    return AFFECT_STATUS_OK;
+}
+
+static affect_status read_fusion(affect_architecture *a, const document_fields *document,
+                                 affect_error *err) {
+    fusion_fields fields;
+    affect_shape shapes[AFFECT_MAX_BRANCHES];
+    affect_fields_default(&fields, fusion_table);
+    if (!document->fusion) FAIL(err, "", INVALID, "fusion: is missing");
+    affect_status status =
+        affect_fields_parse(&fields, fusion_table, document->fusion, "/fusion", err);
+    if (status != AFFECT_STATUS_OK)
+        affect_error_prefix(err, status, "fusion");
+    else
+        status = read_branches(a, document, fields.branches, err);
+    a->fusion = a->n_layers;
+    for (size_t i = 0; status == AFFECT_STATUS_OK && i < a->n_branches; i++)
+        shapes[i] = a->layers[a->branches[i].end - 1]->outside;
+    if (status == AFFECT_STATUS_OK)
+        status = read_layers(a, "fusion", fields.layers, "/fusion", shapes, a->n_branches, err);
+    affect_fields_free(&fields, fusion_table);
+    return status;
+}
+
+static affect_status build(affect_architecture *a, affect_error *err) {
+    affect_json *resolved = NULL;
+    document_fields fields;
+    affect_fields_default(&fields, document_table);
+    affect_status status = affect_variables_resolve(&resolved, a->document, a->sizes, err);
+    if (status == AFFECT_STATUS_OK)
+        status = affect_fields_parse(&fields, document_table, resolved, "", err);
+    if (status == AFFECT_STATUS_OK) {
+        snprintf(a->name, sizeof a->name, "%s", *fields.name ? fields.name : "unnamed");
+        status = read_fusion(a, &fields, err);
+    }
+    if (status == AFFECT_STATUS_OK) status = check_end(a, err);
+    affect_fields_free(&fields, document_table);
+    affect_json_free(resolved);
+    return status;
+}
+
+affect_status affect_architecture_create(affect_architecture **architecture,
+                                         const affect_json *document, const affect_json *variables,
+                                         affect_sizes sizes, affect_error *err) {
+    affect_error own = {0};
+    if (!err) err = &own;
+    if (!affect_json_is_object(document))
+        FAIL(err, "", INVALID, "architecture: is a %s (need an object)",
+             affect_json_type_name(document));
+    if (sizes.classes < 2 || sizes.classes > 1024)
+        FAIL(err, "", INVALID, "architecture: %zu classes (need 2..1024)", sizes.classes);
+    affect_architecture *a = calloc(1, sizeof *a);
+    if (!a) return affect_fail(err, NO_MEMORY, "no memory for an architecture");
+    a->sizes = sizes;
+    a->layers = calloc(AFFECT_MAX_LAYERS, sizeof *a->layers);
+    a->document = affect_json_copy(document);
+    affect_status status = AFFECT_STATUS_OK;
+    if (!a->layers || !a->document)
+        status = affect_fail(err, NO_MEMORY, "no memory for an architecture");
+    if (status == AFFECT_STATUS_OK) status = affect_variables_override(a->document, variables, err);
+    if (status == AFFECT_STATUS_OK) status = build(a, err);
+    if (status != AFFECT_STATUS_OK) {
+        affect_architecture_free(a);
+        return status;
+    }
+    *architecture = a;
+    return AFFECT_STATUS_OK;
+}
+
+affect_status affect_architecture_preset(affect_json **document, const char *name,
+                                         affect_error *err) {
+    char path[128], known[300] = "";
+    snprintf(path, sizeof path, "configs/models/%.80s.json", name);
+    const affect_embedded_file *file = affect_embedded_find(path);
+    if (file) return affect_json_parse(document, file->text, file->size, err);
+    for (file = affect_embedded_files; file->name; file++) {
+        if (strncmp(file->name, "configs/models/", 15) != 0) continue;
+        size_t used = strlen(known);
+        snprintf(known + used, sizeof known - used, "%s%.*s", used ? ", " : "",
+                 (int)(strlen(file->name) - 20), file->name + 15);
+    }
+    return affect_fail(err, NOT_FOUND, "architecture \"%.80s\": no such preset (known: %s)", name,
+                       known);
+}
+
+void affect_architecture_free(affect_architecture *a) {
+    if (!a) return;
+    for (size_t i = 0; i < a->n_layers; i++) affect_layer_free(a->layers[i]);
+    free(a->layers);
+    free(a->builder.parameters);
+    affect_json_free(a->document);
+    free(a);
+}
+
+/* ---- questions ---- */
+
+const char *affect_architecture_name(const affect_architecture *a) {
+    return a->name;
+}
+
+const affect_json *affect_architecture_document(const affect_architecture *a) {
+    return a->document;
+}
+
+affect_sizes affect_architecture_sizes(const affect_architecture *a) {
+    return a->sizes;
+}
+
+size_t affect_architecture_n_inputs(const affect_architecture *a) {
+    return a->n_inputs;
+}
+
+const affect_input *affect_architecture_input(const affect_architecture *a, size_t i) {
+    return &a->inputs[i];
+}
+
+size_t affect_architecture_n_parameters(const affect_architecture *a) {
+    return a->builder.n_parameters;
+}
+
+const affect_parameter *affect_architecture_parameter(const affect_architecture *a, size_t i) {
+    return &a->builder.parameters[i];
+}
+
+size_t affect_architecture_n_trainable(const affect_architecture *a) {
+    return a->builder.n_trainable;
+}
+
+size_t affect_architecture_n_statistics(const affect_architecture *a) {
+    return a->builder.n_statistics;
+}
+
+void affect_architecture_print(affect_buffer *buffer, const affect_architecture *a) {
+    char shape[AFFECT_SHAPE_TEXT_SIZE], name[80];
+    affect_buffer_printf(buffer, "%-28s %-12s %-18s %12s\n", "layer", "type", "output",
+                         "parameters");
+    for (size_t i = 0; i < a->n_inputs; i++)
+        affect_buffer_printf(buffer, "%-28s %-12s %-18s %12s\n", a->inputs[i].name,
+                             a->inputs[i].feature, affect_shape_text(shape, a->inputs[i].shape),
+                             "");
+    for (size_t i = 0; i < a->n_layers; i++) {
+        const affect_layer *layer = a->layers[i];
+        snprintf(name, sizeof name, "%s.%s", layer->branch, layer->name);
+        affect_buffer_printf(buffer, "%-28s %-12s %-18s %12zu\n", name,
+                             layer->bidirectional ? "bi-lstm" : layer->class->type,
+                             affect_shape_text(shape, layer->outside), layer->n_numbers);
+    }
+    affect_buffer_printf(buffer, "%zu parameters: %zu trainable, %zu moving statistics\n",
+                         a->builder.n_trainable + a->builder.n_statistics, a->builder.n_trainable,
+                         a->builder.n_statistics);
+}
