@@ -1,0 +1,348 @@
+/* A session: memory and the two passes through the graph; see session.h.
+ *
+ * A pass walks the nodes in their order (or backwards) and hands each layer its pointers; a layer
+ * whose function is NULL costs nothing, its output is its input. */
+#include "engine/model/session_state.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_BATCH = 65536 };
+
+static affect_status check_options(affect_session_options options, affect_error *err) {
+    if (options.max_batch < 1 || options.max_batch > MAX_BATCH)
+        return affect_fail(err, INVALID, "session: max_batch %zu (need 1..%d)", options.max_batch,
+                           MAX_BATCH);
+    return AFFECT_STATUS_OK;
+}
+
+affect_status affect_session_measure(affect_session_plan *plan, affect_backend *backend,
+                                     const affect_architecture *architecture,
+                                     affect_session_options options, affect_error *err) {
+    affect_session_layout layout;
+    AFFECT_TRY(check_options(options, err));
+    affect_session_plan_memory(&layout, backend, architecture, options);
+    *plan = layout.bytes;
+    return AFFECT_STATUS_OK;
+}
+
+/* A zeroed block of the device; empty blocks get a few bytes so that NULL means failure. */
+static void *block(affect_backend *backend, size_t n_bytes) {
+    void *memory = backend->ops->allocate(backend, n_bytes ? n_bytes : 64);
+    if (memory) backend->ops->zero(backend, memory, n_bytes);
+    return memory;
+}
+
+static affect_status allocate(affect_session *s, affect_error *err) {
+    affect_backend *b = s->backend;
+    const affect_session_plan *plan = &s->layout.bytes;
+    size_t trainable = s->architecture->builder.n_trainable * sizeof(affect_real);
+    size_t statistics = s->architecture->builder.n_statistics * sizeof(affect_real);
+    size_t classes = s->architecture->sizes.classes;
+    s->host_stats = calloc(2 + classes * classes, sizeof *s->host_stats);
+    if (s->layout.staging) s->staging = malloc(s->layout.staging);
+    bool ok = s->host_stats && (!s->layout.staging || s->staging) &&
+              (s->blocks.parameters = block(b, trainable)) &&
+              (s->blocks.statistics = block(b, statistics)) &&
+              (s->activations = block(b, plan->activations)) &&
+              (s->inputs = block(b, plan->inputs)) && (s->workspace = block(b, plan->workspace));
+    if (ok && s->options.training)
+        ok = (s->blocks.gradients = block(b, trainable)) &&
+             (s->blocks.adam_m = block(b, trainable)) && (s->blocks.adam_v = block(b, trainable));
+    if (!ok)
+        return affect_fail(
+            err, NO_MEMORY, "session: no memory for %zu bytes (activations %zu, batch %zu)",
+            plan->parameters + plan->optimizer + plan->activations + plan->workspace + plan->inputs,
+            plan->activations, s->options.max_batch);
+    return affect_backend_synchronize(b, err);
+}
+
+affect_status affect_session_create(affect_session **session, affect_backend *backend,
+                                    const affect_architecture *architecture,
+                                    affect_session_options options, affect_error *err) {
+    AFFECT_TRY(check_options(options, err));
+    affect_session *s = calloc(1, sizeof *s);
+    if (!s) return affect_fail(err, NO_MEMORY, "no memory for a session");
+    s->backend = backend;
+    s->architecture = architecture;
+    s->options = options;
+    affect_session_plan_memory(&s->layout, backend, architecture, options);
+    affect_status status = allocate(s, err);
+    if (status != AFFECT_STATUS_OK) {
+        affect_session_free(s);
+        return status;
+    }
+    *session = s;
+    return AFFECT_STATUS_OK;
+}
+
+void affect_session_free(affect_session *s) {
+    if (!s) return;
+    void *blocks[] = {s->blocks.parameters, s->blocks.gradients, s->blocks.adam_m, s->blocks.adam_v,
+                      s->blocks.statistics, s->activations,      s->inputs,        s->workspace};
+    for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++)
+        if (blocks[i]) s->backend->ops->deallocate(s->backend, blocks[i]);
+    free(s->staging);
+    free(s->host_stats);
+    free(s);
+}
+
+const affect_architecture *affect_session_architecture(const affect_session *s) {
+    return s->architecture;
+}
+
+affect_session_blocks affect_session_blocks_of(affect_session *s) {
+    return s->blocks;
+}
+
+/* ---- host and device ---- */
+
+/* The caller waits (synchronize) before `from` or the staging is used again. */
+static void upload(affect_session *s, affect_real *to, const float *from, size_t n) {
+    const void *source = from;
+    if (sizeof(affect_real) != sizeof(float)) {
+        affect_real *staging = s->staging;
+        for (size_t i = 0; i < n; i++) staging[i] = from[i];
+        source = staging;
+    }
+    s->backend->ops->upload(s->backend, to, source, n * sizeof(affect_real));
+}
+
+static affect_status download(affect_session *s, float *to, const affect_real *from, size_t n,
+                              affect_error *err) {
+    bool convert = sizeof(affect_real) != sizeof(float);
+    const affect_real *staging = s->staging;
+    s->backend->ops->download(s->backend, convert ? s->staging : to, from, n * sizeof(affect_real));
+    AFFECT_TRY(affect_backend_synchronize(s->backend, err));
+    for (size_t i = 0; convert && i < n; i++) to[i] = (float)staging[i];
+    return AFFECT_STATUS_OK;
+}
+
+static affect_real *tensor_memory(const affect_session *s, const affect_parameter *parameter) {
+    return (parameter->trainable ? s->blocks.parameters : s->blocks.statistics) + parameter->offset;
+}
+
+affect_status affect_session_set_tensor(affect_session *s, size_t parameter, const float *values,
+                                        affect_error *err) {
+    const affect_parameter *p = affect_architecture_parameter(s->architecture, parameter);
+    upload(s, tensor_memory(s, p), values, affect_shape_count(p->shape));
+    return affect_backend_synchronize(s->backend, err);
+}
+
+affect_status affect_session_get_tensor(float *values, affect_session *s, size_t parameter,
+                                        affect_error *err) {
+    const affect_parameter *p = affect_architecture_parameter(s->architecture, parameter);
+    return download(s, values, tensor_memory(s, p), affect_shape_count(p->shape), err);
+}
+
+static affect_status upload_inputs(affect_session *s, const float *const *inputs, size_t batch,
+                                   affect_error *err) {
+    if (batch < 1 || batch > s->options.max_batch)
+        return affect_fail(err, INVALID, "session: a batch of %zu (need 1..%zu)", batch,
+                           s->options.max_batch);
+    for (size_t i = 0; i < s->architecture->n_inputs; i++) {
+        size_t n = batch * affect_shape_count(s->architecture->inputs[i].shape);
+        upload(s, (affect_real *)(s->inputs + s->layout.inputs[i]), inputs[i], n);
+        if (s->staging) AFFECT_TRY(affect_backend_synchronize(s->backend, err));
+    }
+    return AFFECT_STATUS_OK;
+}
+
+static affect_status upload_labels(affect_session *s, const affect_session_batch *batch,
+                                   affect_error *err) {
+    size_t classes = s->architecture->sizes.classes;
+    for (size_t i = 0; i < batch->batch; i++)
+        if (batch->labels[i] < 0 || (size_t)batch->labels[i] >= classes)
+            return affect_fail(err, INVALID, "session: label %d of row %zu (need 0..%zu)",
+                               (int)batch->labels[i], i, classes - 1);
+    s->backend->ops->upload(s->backend, s->inputs + s->layout.labels, batch->labels,
+                            batch->batch * sizeof *batch->labels);
+    if (batch->weights)
+        upload(s, (affect_real *)(s->inputs + s->layout.weights), batch->weights, batch->batch);
+    return affect_backend_synchronize(s->backend, err);
+}
+
+/* ---- passes ---- */
+
+static affect_layer_pass pass_of(affect_session *s, size_t node, size_t batch) {
+    const affect_session_node *at = &s->layout.nodes[node];
+    return (affect_layer_pass){
+        .backend = s->backend,
+        .n = batch * s->architecture->layers[node]->fold,
+        .y = at->y == SIZE_MAX ? NULL : (affect_real *)(s->activations + at->y),
+        .d_y = at->d_y == SIZE_MAX ? NULL : (affect_real *)(s->activations + at->d_y),
+        .saved = at->saved == SIZE_MAX ? NULL : s->activations + at->saved,
+        .parameters = s->blocks.parameters,
+        .gradients = s->blocks.gradients,
+        .statistics = s->blocks.statistics,
+        .workspace = s->workspace,
+    };
+}
+
+/* Runs nodes first..end-1 on x (or, a concatenate, on many_x) and keeps their outputs' places. */
+static void forward_chain(affect_session *s, size_t first, size_t end, const affect_real *x,
+                          const affect_real *const *many_x, size_t batch,
+                          const affect_random_key *dropout) {
+    for (size_t i = first; i < end; i++) {
+        const affect_layer *layer = s->architecture->layers[i];
+        affect_layer_function *run = dropout ? layer->class->forward : layer->class->infer;
+        if (run) {
+            affect_layer_pass pass = pass_of(s, i, batch);
+            pass.x = x;
+            pass.many_x = many_x;
+            if (dropout) pass.dropout = *dropout;
+            run(layer, &pass);
+            x = pass.y;
+        }
+        s->values[i] = x;
+    }
+}
+
+static const affect_real *input_value(const affect_session *s, size_t branch) {
+    size_t input = s->architecture->branches[branch].input;
+    return (const affect_real *)(s->inputs + s->layout.inputs[input]);
+}
+
+/* The whole graph; with a dropout key in training mode. Returns the probabilities (device). */
+static const affect_real *forward(affect_session *s, size_t batch,
+                                  const affect_random_key *dropout) {
+    const affect_architecture *a = s->architecture;
+    const affect_real *outputs[AFFECT_MAX_BRANCHES];
+    for (size_t b = 0; b < a->n_branches; b++) {
+        const affect_branch *branch = &a->branches[b];
+        forward_chain(s, branch->first, branch->end, input_value(s, b), NULL, batch, dropout);
+        outputs[b] = s->values[branch->end - 1];
+    }
+    forward_chain(s, a->fusion, a->n_layers, outputs[0], outputs, batch, dropout);
+    return s->values[a->n_layers - 1];
+}
+
+/* The nearest node before `node` in first.. that computes; SIZE_MAX when there is none. */
+static size_t computing_before(const affect_architecture *a, size_t node, size_t first) {
+    while (node-- > first)
+        if (a->layers[node]->class->forward) return node;
+    return SIZE_MAX;
+}
+
+/* Backwards through first..end-1, whose input was x; the gradient of x goes to d_x (or many_d_x)
+ * unless that is NULL. */
+static void backward_chain(affect_session *s, size_t first, size_t end, const affect_real *x,
+                           affect_real *d_x, affect_real *const *many_d_x, size_t batch,
+                           const affect_random_key *dropout) {
+    const affect_architecture *a = s->architecture;
+    for (size_t i = end; i-- > first;) {
+        const affect_layer *layer = a->layers[i];
+        if (!layer->class->backward) continue;
+        if (!s->layout.nodes[i].wants_gradient) return;
+        affect_layer_pass pass = pass_of(s, i, batch);
+        size_t before = computing_before(a, i, first);
+        pass.x = i > first ? s->values[i - 1] : x;
+        if (before == SIZE_MAX)
+            pass.d_x = d_x;
+        else if (s->layout.nodes[before].wants_gradient)
+            pass.d_x = (affect_real *)(s->activations + s->layout.nodes[before].d_y);
+        pass.many_d_x = many_d_x;
+        pass.dropout = *dropout;
+        layer->class->backward(layer, &pass);
+    }
+}
+
+static void backward(affect_session *s, size_t batch, const affect_random_key *dropout) {
+    const affect_architecture *a = s->architecture;
+    affect_real *d[AFFECT_MAX_BRANCHES];
+    for (size_t b = 0; b < a->n_branches; b++)
+        d[b] = (affect_real *)(s->activations + s->layout.branch_d[b]);
+    backward_chain(s, a->fusion, a->n_layers, s->values[a->fusion - 1], d[0], d, batch, dropout);
+    for (size_t b = a->n_branches; b-- > 0;)
+        backward_chain(s, a->branches[b].first, a->branches[b].end, input_value(s, b), NULL, NULL,
+                       batch, dropout);
+}
+
+affect_status affect_session_predict(affect_session *s, float *probabilities,
+                                     const float *const *inputs, size_t batch, affect_error *err) {
+    AFFECT_TRY(upload_inputs(s, inputs, batch, err));
+    const affect_real *output = forward(s, batch, NULL);
+    return download(s, probabilities, output, batch * s->architecture->sizes.classes, err);
+}
+
+/* Cross-entropy of `output` (and d_logits, or NULL), added to the host's stats. */
+static affect_status measure_loss(affect_session *s, double *stats, affect_real *d_logits,
+                                  const affect_real *output, const affect_session_batch *batch,
+                                  affect_error *err) {
+    size_t classes = s->architecture->sizes.classes, n = 2 + classes * classes;
+    double *device = (double *)(s->inputs + s->layout.stats);
+    affect_loss_shape shape = {batch->batch, classes,
+                               (double)(batch->divisor ? batch->divisor : batch->batch)};
+    s->backend->ops->zero(s->backend, device, n * sizeof *device);
+    s->backend->ops->cross_entropy(
+        s->backend, d_logits, device, output, (const int32_t *)(s->inputs + s->layout.labels),
+        batch->weights ? (const affect_real *)(s->inputs + s->layout.weights) : NULL, &shape);
+    s->backend->ops->download(s->backend, s->host_stats, device, n * sizeof *device);
+    AFFECT_TRY(affect_backend_synchronize(s->backend, err));
+    for (size_t i = 0; i < n; i++) stats[i] += s->host_stats[i];
+    return AFFECT_STATUS_OK;
+}
+
+static affect_status need_training(const affect_session *s, affect_error *err) {
+    if (s->options.training) return AFFECT_STATUS_OK;
+    return affect_fail(err, CONFLICT, "session: was made for inference only");
+}
+
+affect_status affect_session_accumulate(affect_session *s, double *stats,
+                                        const affect_session_batch *batch, affect_error *err) {
+    AFFECT_TRY(need_training(s, err));
+    AFFECT_TRY(upload_inputs(s, batch->inputs, batch->batch, err));
+    AFFECT_TRY(upload_labels(s, batch, err));
+    const affect_real *output = forward(s, batch->batch, &batch->dropout);
+    const affect_session_node *last = &s->layout.nodes[s->architecture->n_layers - 1];
+    AFFECT_TRY(
+        measure_loss(s, stats, (affect_real *)(s->activations + last->d_y), output, batch, err));
+    backward(s, batch->batch, &batch->dropout);
+    return affect_backend_synchronize(s->backend, err);
+}
+
+affect_status affect_session_evaluate(affect_session *s, double *stats, float *probabilities,
+                                      const affect_session_batch *batch, affect_error *err) {
+    AFFECT_TRY(upload_inputs(s, batch->inputs, batch->batch, err));
+    AFFECT_TRY(upload_labels(s, batch, err));
+    const affect_real *output = forward(s, batch->batch, NULL);
+    AFFECT_TRY(measure_loss(s, stats, NULL, output, batch, err));
+    if (!probabilities) return AFFECT_STATUS_OK;
+    return download(s, probabilities, output, batch->batch * s->architecture->sizes.classes, err);
+}
+
+/* ---- the optimiser's step ---- */
+
+/* The penalty; with_gradients also adds its gradient. */
+static affect_status penalty(affect_session *s, double *l2, bool with_gradients,
+                             affect_error *err) {
+    double *total = (double *)(s->inputs + s->layout.total), value = 0;
+    s->backend->ops->zero(s->backend, total, sizeof *total);
+    for (size_t i = 0; i < s->architecture->builder.n_parameters; i++) {
+        const affect_parameter *p = &s->architecture->builder.parameters[i];
+        if (p->l2 > 0)
+            s->backend->ops->l2_penalty(
+                s->backend, total, with_gradients ? s->blocks.gradients + p->offset : NULL,
+                s->blocks.parameters + p->offset, affect_shape_count(p->shape), p->l2);
+    }
+    s->backend->ops->download(s->backend, &value, total, sizeof value);
+    AFFECT_TRY(affect_backend_synchronize(s->backend, err));
+    if (l2) *l2 = value;
+    return AFFECT_STATUS_OK;
+}
+
+affect_status affect_session_l2(affect_session *s, double *l2, affect_error *err) {
+    return penalty(s, l2, false, err);
+}
+
+affect_status affect_session_step(affect_session *s, double *l2, const affect_adam_shape *adam,
+                                  affect_error *err) {
+    AFFECT_TRY(need_training(s, err));
+    AFFECT_TRY(penalty(s, l2, true, err));
+    affect_adam_shape shape = *adam;
+    shape.n = s->architecture->builder.n_trainable;
+    s->backend->ops->adam_step(s->backend, s->blocks.parameters, s->blocks.adam_m, s->blocks.adam_v,
+                               s->blocks.gradients, &shape);
+    s->backend->ops->zero(s->backend, s->blocks.gradients, shape.n * sizeof(affect_real));
+    return affect_backend_synchronize(s->backend, err);
+}
