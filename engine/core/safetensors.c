@@ -186,6 +186,10 @@ affect_status affect_safetensors_get(const void **data, const affect_safetensors
     return AFFECT_STATUS_OK;
 }
 
+const affect_json *affect_safetensors_all_metadata(const affect_safetensors *file) {
+    return affect_json_get(file->header, "__metadata__");
+}
+
 const char *affect_safetensors_metadata(const affect_safetensors *file, const char *name) {
     return affect_json_get_string(affect_json_get(file->header, "__metadata__"), name, NULL);
 }

@@ -50,6 +50,8 @@ const affect_safetensor *affect_safetensors_find(const affect_safetensors *file,
 affect_status affect_safetensors_get(const void **data, const affect_safetensors *file,
                                      const char *name, affect_dtype dtype, affect_shape shape,
                                      affect_error *err);
+/* All metadata: an object of strings, borrowed until close; NULL when the file has none. */
+const affect_json *affect_safetensors_all_metadata(const affect_safetensors *file);
 /* A metadata string, or NULL. */
 const char *affect_safetensors_metadata(const affect_safetensors *file, const char *name);
 /* A metadata string that holds JSON, parsed; *json owned. NOT_FOUND when absent. */

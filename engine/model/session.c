@@ -122,11 +122,21 @@ static affect_real *tensor_memory(const affect_session *s, const affect_paramete
     return (parameter->trainable ? s->blocks.parameters : s->blocks.statistics) + parameter->offset;
 }
 
+affect_status affect_session_write(affect_session *s, affect_real *to, const float *values,
+                                   size_t n, affect_error *err) {
+    upload(s, to, values, n);
+    return affect_backend_synchronize(s->backend, err);
+}
+
+affect_status affect_session_read(float *values, affect_session *s, const affect_real *from,
+                                  size_t n, affect_error *err) {
+    return download(s, values, from, n, err);
+}
+
 affect_status affect_session_set_tensor(affect_session *s, size_t parameter, const float *values,
                                         affect_error *err) {
     const affect_parameter *p = affect_architecture_parameter(s->architecture, parameter);
-    upload(s, tensor_memory(s, p), values, affect_shape_count(p->shape));
-    return affect_backend_synchronize(s->backend, err);
+    return affect_session_write(s, tensor_memory(s, p), values, affect_shape_count(p->shape), err);
 }
 
 affect_status affect_session_get_tensor(float *values, affect_session *s, size_t parameter,

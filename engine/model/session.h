@@ -50,6 +50,12 @@ affect_status affect_session_set_tensor(affect_session *session, size_t paramete
 affect_status affect_session_get_tensor(float *values, affect_session *session, size_t parameter,
                                         affect_error *err);
 
+/* The same for n numbers at a place in one of the blocks; n at most that of the largest tensor. */
+affect_status affect_session_write(affect_session *session, affect_real *to, const float *values,
+                                   size_t n, affect_error *err);
+affect_status affect_session_read(float *values, affect_session *session, const affect_real *from,
+                                  size_t n, affect_error *err);
+
 /* Inference (moving statistics, no dropout): inputs[i] is host memory (batch, shape of input i) in
  * the architecture's order of inputs; probabilities (batch, classes) is host memory.
  * batch <= max_batch. */
@@ -61,10 +67,10 @@ typedef struct {
     const int32_t *labels;      /* (batch) host */
     const float *weights;       /* (batch) host, or NULL for 1 */
     size_t batch;
-    size_t divisor; /* rows that the loss is averaged over (the whole batch's when it is
-                       accumulated in pieces); 0 = batch */
-    affect_random_key
-        dropout; /* seed and stream of this step; each dropout layer mixes in its index */
+    size_t divisor;            /* rows that the loss is averaged over (the whole batch's when it is
+                                  accumulated in pieces); 0 = batch */
+    affect_random_key dropout; /* of this step; each dropout layer mixes in its index. Pieces of
+                                  one batch need streams of their own */
 } affect_session_batch;
 
 /* Forward in training mode and backward: adds gradients of the averaged cross-entropy (without L2)
