@@ -149,7 +149,7 @@ def train_step(model, optimizer, cross_entropy):
 
 
 def make_training(name, seed):
-    """initial.NAME, final.NAME; inputs.NAME (steps, batch, ...), labels (steps, batch) int32; the losses before each
+    """initial.NAME, final.NAME; inputs.NAME (steps * batch, ...), labels (steps, batch) int32; the losses before each
     step: cross_entropy, l2, total (steps) float32; class_weights (classes) float32 where the case has them."""
     file, overrides, class_weights = TRAINING[name]
     architecture, model = read_architecture(file, overrides)
@@ -182,7 +182,8 @@ def make_training(name, seed):
 
     arrays = {f"initial.{key}": value for key, value in initial.items()}
     arrays |= {f"final.{key}": value for key, value in final.items()}
-    arrays |= {f"inputs.{key}": value for key, value in inputs.items()}
+    for key, value in inputs.items():  # steps and batch as one index: our tensors have at most four
+        arrays[f"inputs.{key}"] = value.reshape(-1, *value.shape[2:])
     arrays |= {"labels": labels, "cross_entropy": losses[:, 0], "l2": losses[:, 1], "total": losses.sum(axis=1)}
     if class_weights:
         arrays["class_weights"] = weights
