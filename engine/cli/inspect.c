@@ -1,16 +1,265 @@
-/* `affect inspect`: what a model file holds; the library's devices. */
+/* `affect inspect`: what a model file holds; a model with initial weights; a model's probabilities
+ * for given tensors; the devices.
+ *
+ * The last two serve comparisons with other programs: --init writes what training would start
+ * from, --predict feeds features that somebody else computed. */
 #include "engine/cli/command.h"
 #include "engine/cli/flags.h"
-#include "engine/core/embedded.h"
+#include "engine/model/model_file.h"
 
+#include <stdlib.h>
 #include <string.h>
 
+typedef struct {
+    const char *init, *predict, *output, *device;
+    int64_t seed, frames, mels, parts, columns, classes, threads;
+    bool json, devices;
+} arguments;
+
+static affect_status print_devices(void) {
+    static const char *const names[] = {"cpu", "cuda"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        affect_backend *backend = NULL;
+        affect_error err = {0};
+        if (affect_backend_open(&backend, names[i], 0, &err) == AFFECT_STATUS_OK)
+            printf("%-6s available\n", names[i]);
+        else
+            printf("%-6s unavailable: %s\n", names[i], err.message);
+        affect_backend_free(backend);
+    }
+    return AFFECT_STATUS_OK;
+}
+
+/* ---- --init ---- */
+
+static affect_status read_document(affect_json **document, const char *name, affect_error *err) {
+    size_t length = strlen(name);
+    if (length > 5 && strcmp(name + length - 5, ".json") == 0)
+        return affect_json_read(document, name, 1 << 20, err);
+    return affect_architecture_preset(document, name, err);
+}
+
+static affect_status check_size(int64_t value, const char *name, affect_error *err) {
+    if (value >= 0 && value <= 1 << 20) return AFFECT_STATUS_OK;
+    return affect_fail(err, INVALID, "--%s %lld is out of bounds (0..%d)", name, (long long)value,
+                       1 << 20);
+}
+
+static affect_status make_architecture(affect_architecture **architecture, const arguments *a,
+                                       affect_error *err) {
+    affect_json *document = NULL;
+    AFFECT_TRY(check_size(a->frames, "frames", err));
+    AFFECT_TRY(check_size(a->mels, "mels", err));
+    AFFECT_TRY(check_size(a->parts, "parts", err));
+    AFFECT_TRY(check_size(a->columns, "columns", err));
+    AFFECT_TRY(check_size(a->classes, "classes", err));
+    AFFECT_TRY(read_document(&document, a->init, err));
+    affect_sizes sizes = {(size_t)a->frames, (size_t)a->mels, (size_t)a->parts, (size_t)a->columns,
+                          (size_t)a->classes};
+    affect_status status = affect_architecture_create(architecture, document, NULL, sizes, err);
+    affect_json_free(document);
+    return status;
+}
+
+static affect_status initialize(const arguments *a, affect_error *err) {
+    affect_architecture *architecture = NULL;
+    affect_backend *backend = NULL;
+    affect_session *session = NULL;
+    affect_json *metadata = affect_json_new_object();
+    affect_json_set_number(affect_json_set_object(metadata, "training"), "seed", (double)a->seed);
+    affect_session_options options = {.max_batch = 1};
+    affect_status status = AFFECT_STATUS_OK;
+    if (!a->output) status = affect_fail(err, INVALID, "--init needs --output FILE");
+    if (status == AFFECT_STATUS_OK) status = make_architecture(&architecture, a, err);
+    if (status == AFFECT_STATUS_OK)
+        status = affect_backend_open(&backend, a->device, (int)a->threads, err);
+    if (status == AFFECT_STATUS_OK)
+        status = affect_session_create(&session, backend, architecture, options, err);
+    if (status == AFFECT_STATUS_OK)
+        status = affect_session_initialize(session, (uint64_t)a->seed, err);
+    if (status == AFFECT_STATUS_OK)
+        status = affect_model_save(a->output, session, metadata, false, err);
+    affect_json_free(metadata);
+    affect_session_free(session);
+    affect_backend_free(backend);
+    affect_architecture_free(architecture);
+    return status;
+}
+
+/* ---- printing ---- */
+
+static affect_json *describe_tensors(const affect_architecture *architecture) {
+    affect_json *tensors = affect_json_new_array();
+    for (size_t i = 0; i < affect_architecture_n_parameters(architecture); i++) {
+        const affect_parameter *p = affect_architecture_parameter(architecture, i);
+        affect_json *row = affect_json_append(tensors, affect_json_new_object());
+        affect_json_set_string(row, "name", p->name);
+        affect_json *shape = affect_json_set_array(row, "shape");
+        for (int d = 0; d < p->shape.rank; d++)
+            affect_json_append(shape, affect_json_new_number((double)p->shape.size[d]));
+        affect_json_set_bool(row, "trainable", p->trainable);
+    }
+    return tensors;
+}
+
+static void print_json(const affect_model *model, const char *path) {
+    const affect_architecture *architecture = affect_model_architecture(model);
+    affect_json *json = affect_json_new_object();
+    affect_buffer text = {0};
+    affect_json_set_string(json, "path", path);
+    affect_json_set_string(json, "name", affect_architecture_name(architecture));
+    affect_json_set_number(json, "trainable",
+                           (double)affect_architecture_n_trainable(architecture));
+    affect_json_set_number(json, "statistics",
+                           (double)affect_architecture_n_statistics(architecture));
+    affect_json_set(json, "tensors", describe_tensors(architecture));
+    affect_json_set(json, "metadata", affect_json_copy(affect_model_metadata(model, NULL)));
+    affect_json_print_pretty(&text, json);
+    printf("%s\n", affect_buffer_string(&text) ? affect_buffer_string(&text) : "");
+    affect_buffer_free(&text);
+    affect_json_free(json);
+}
+
+static void print_people(const affect_model *model, const char *path) {
+    affect_buffer text = {0};
+    const affect_json *all = affect_model_metadata(model, NULL);
+    affect_buffer_printf(&text, "%s: %s\n\n", path,
+                         affect_architecture_name(affect_model_architecture(model)));
+    affect_architecture_print(&text, affect_model_architecture(model));
+    affect_buffer_append_string(&text, "\n");
+    for (const affect_json *m = affect_json_first(all); m; m = affect_json_next(m)) {
+        if (strcmp(affect_json_name(m), "architecture") == 0) continue;
+        char *value = affect_json_text(m);
+        affect_buffer_printf(&text, "%-16s %.2000s\n", affect_json_name(m), value ? value : "");
+        free(value);
+    }
+    printf("%s", affect_buffer_string(&text) ? affect_buffer_string(&text) : "");
+    affect_buffer_free(&text);
+}
+
+/* ---- --predict ---- */
+
+/* The inputs' tensors; all have the same number of rows, *n. */
+static affect_status find_inputs(const float **inputs, size_t *n, const affect_safetensors *file,
+                                 const affect_architecture *architecture, affect_error *err) {
+    for (size_t i = 0; i < affect_architecture_n_inputs(architecture); i++) {
+        const affect_input *input = affect_architecture_input(architecture, i);
+        const affect_safetensor *tensor = affect_safetensors_find(file, input->name);
+        if (!tensor) return affect_fail(err, NOT_FOUND, "no tensor \"%s\"", input->name);
+        if (i == 0) *n = tensor->shape.rank ? tensor->shape.size[0] : 0;
+        affect_shape shape = {input->shape.rank + 1, {*n}};
+        memcpy(shape.size + 1, input->shape.size,
+               (size_t)input->shape.rank * sizeof *input->shape.size);
+        const void *data = NULL;
+        AFFECT_TRY(affect_safetensors_get(&data, file, input->name, AFFECT_DTYPE_F32, shape, err));
+        inputs[i] = data;
+    }
+    return AFFECT_STATUS_OK;
+}
+
+static affect_status run_batches(float *probabilities, affect_session *session,
+                                 const float **inputs, size_t n, size_t max_batch,
+                                 affect_error *err) {
+    const affect_architecture *architecture = affect_session_architecture(session);
+    size_t classes = affect_architecture_sizes(architecture).classes;
+    for (size_t at = 0; at < n; at += max_batch) {
+        size_t batch = n - at < max_batch ? n - at : max_batch;
+        AFFECT_TRY(
+            affect_session_predict(session, probabilities + at * classes, inputs, batch, err));
+        for (size_t i = 0; i < affect_architecture_n_inputs(architecture); i++)
+            inputs[i] +=
+                batch * affect_shape_count(affect_architecture_input(architecture, i)->shape);
+    }
+    return AFFECT_STATUS_OK;
+}
+
+static affect_status predict_file(const affect_model *model, const affect_safetensors *file,
+                                  affect_backend *backend, const arguments *a, affect_error *err) {
+    const affect_architecture *architecture = affect_model_architecture(model);
+    const float *inputs[16] = {0}; /* more than an architecture may have */
+    size_t n = 0, classes = affect_architecture_sizes(architecture).classes;
+    AFFECT_TRY(find_inputs(inputs, &n, file, architecture, err));
+    affect_session_options options = {.max_batch = n < 16 ? n + !n : 16};
+    affect_session *session = NULL;
+    float *probabilities = calloc(n * classes + 1, sizeof *probabilities);
+    affect_status status = affect_session_create(&session, backend, architecture, options, err);
+    if (status == AFFECT_STATUS_OK) status = affect_model_load(model, session, err);
+    if (status == AFFECT_STATUS_OK && !probabilities)
+        status = affect_fail(err, NO_MEMORY, "no memory for %zu rows", n);
+    if (status == AFFECT_STATUS_OK)
+        status = run_batches(probabilities, session, inputs, n, options.max_batch, err);
+    affect_safetensor tensor = {
+        "probabilities", AFFECT_DTYPE_F32, {2, {n, classes}}, probabilities};
+    if (status == AFFECT_STATUS_OK)
+        status = affect_safetensors_write(a->output, &tensor, 1, NULL, err);
+    affect_session_free(session);
+    free(probabilities);
+    return status;
+}
+
+static affect_status predict(const affect_model *model, const arguments *a, affect_error *err) {
+    affect_safetensors *file = NULL;
+    affect_backend *backend = NULL;
+    if (!a->output) return affect_fail(err, INVALID, "--predict needs --output FILE");
+    affect_status status = affect_safetensors_open(&file, a->predict, err);
+    if (status == AFFECT_STATUS_OK)
+        status = affect_backend_open(&backend, a->device, (int)a->threads, err);
+    if (status == AFFECT_STATUS_OK) status = predict_file(model, file, backend, a, err);
+    affect_backend_free(backend);
+    affect_safetensors_close(file);
+    return status;
+}
+
+static affect_status inspect_model(const char *path, const arguments *a, affect_error *err) {
+    affect_model *model = NULL;
+    AFFECT_TRY(affect_model_open(&model, path, err));
+    affect_status status = AFFECT_STATUS_OK;
+    if (a->predict)
+        status = predict(model, a, err);
+    else if (a->json)
+        print_json(model, path);
+    else
+        print_people(model, path);
+    affect_model_close(model);
+    return status;
+}
+
 int affect_command_inspect(int argc, char **argv) {
-    const affect_flag flags[] = {{0}};
-    const affect_usage usage = {"inspect", "", "Lists the presets of architectures", flags};
-    int code = affect_flags_read(&usage, argc, argv, NULL, 0, NULL);
+    arguments a = {.frames = 501, .mels = 128, .parts = 200, .columns = 189, .classes = 4};
+    a.device = "auto";
+    const affect_flag flags[] = {
+        {"json", 0, AFFECT_FLAG_BOOL, &a.json, NULL, "print JSON"},
+        {"predict", 0, AFFECT_FLAG_STRING, &a.predict, "FILE",
+         "safetensors with the inputs: write \"probabilities\" to --output"},
+        {"init", 0, AFFECT_FLAG_STRING, &a.init, "ARCH",
+         "write a model with initial weights (preset, or file.json)"},
+        {"output", 'o', AFFECT_FLAG_STRING, &a.output, "FILE", "what --init and --predict write"},
+        {"seed", 0, AFFECT_FLAG_INTEGER, &a.seed, "N", "of the initial weights (0)"},
+        {"frames", 0, AFFECT_FLAG_INTEGER, &a.frames, "N", "of a mel input (501)"},
+        {"mels", 0, AFFECT_FLAG_INTEGER, &a.mels, "N", "bands of a mel input (128)"},
+        {"parts", 0, AFFECT_FLAG_INTEGER, &a.parts, "N", "of a motion input (200)"},
+        {"columns", 0, AFFECT_FLAG_INTEGER, &a.columns, "N", "of a motion input (189)"},
+        {"classes", 0, AFFECT_FLAG_INTEGER, &a.classes, "N", "outputs (4)"},
+        {"device", 0, AFFECT_FLAG_STRING, &a.device, "NAME", "cpu, cuda, cuda:N or auto (auto)"},
+        {"threads", 0, AFFECT_FLAG_INTEGER, &a.threads, "N", "0: all cores"},
+        {"devices", 0, AFFECT_FLAG_BOOL, &a.devices, NULL, "list the devices"},
+        {0}};
+    const affect_usage usage = {
+        "inspect", "[MODEL]", "Shows a model file, runs it on given tensors, or makes one", flags};
+    const char *path = NULL;
+    int n = 0, code = affect_flags_read(&usage, argc, argv, &path, 1, &n);
     if (code >= 0) return code;
-    for (const affect_embedded_file *file = affect_embedded_files; file->name; file++)
-        if (strncmp(file->name, "configs/models/", 15) == 0) printf("%s\n", file->name + 15);
-    return AFFECT_EXIT_OK;
+    affect_error err = {0};
+    affect_status status;
+    if (a.devices)
+        status = print_devices();
+    else if (a.init)
+        status = initialize(&a, &err);
+    else if (n == 1)
+        status = inspect_model(path, &a, &err);
+    else {
+        affect_flags_print(stderr, &usage);
+        return AFFECT_EXIT_USAGE;
+    }
+    return status == AFFECT_STATUS_OK ? AFFECT_EXIT_OK : affect_command_fail("inspect", &err);
 }

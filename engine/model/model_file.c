@@ -268,7 +268,7 @@ const affect_architecture *affect_model_architecture(const affect_model *model) 
 }
 
 const affect_json *affect_model_metadata(const affect_model *model, const char *name) {
-    return affect_json_get(model->metadata, name);
+    return name ? affect_json_get(model->metadata, name) : model->metadata;
 }
 
 /* ---- loading ---- */

@@ -24,7 +24,8 @@ typedef struct affect_model affect_model;
 affect_status affect_model_open(affect_model **model, const char *path, affect_error *err);
 void affect_model_close(affect_model *model);
 const affect_architecture *affect_model_architecture(const affect_model *model); /* borrowed */
-/* A metadata value, parsed; borrowed; NULL when absent. */
+/* A metadata value, parsed; borrowed; NULL when absent. With name NULL the object of all of them.
+ */
 const affect_json *affect_model_metadata(const affect_model *model, const char *name);
 /* Copies all tensors into a session of the same architecture; moments too when the file has them
  * and the session trains. */
