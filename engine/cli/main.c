@@ -13,6 +13,7 @@ static const struct {
 } commands[] = {
     {"train", affect_command_train, "train a network on a dataset"},
     {"evaluate", affect_command_evaluate, "evaluate a model on a part of its split"},
+    {"predict", affect_command_predict, "classify one utterance"},
     {"inspect", affect_command_inspect, "show a model file, or make one with initial weights"},
 };
 
