@@ -1,0 +1,57 @@
+/* The log; see log.h. */
+#include "api/log.h"
+
+#include "engine/core/clock.h"
+
+#include <stdarg.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char *const level_names[] = {"debug", "info", "warning", "error", NULL};
+static api_log_level lowest = API_LOG_INFO;
+
+bool api_log_set_level(const char *name) {
+    for (int i = 0; level_names[i]; i++) {
+        if (strcmp(level_names[i], name) != 0) continue;
+        lowest = (api_log_level)i;
+        return true;
+    }
+    return false;
+}
+
+void api_log_fields(api_log_level level, const char *message, affect_json *fields) {
+    if (level < lowest) {
+        affect_json_free(fields);
+        return;
+    }
+    char now[AFFECT_CLOCK_TEXT_SIZE];
+    affect_clock_text(now, affect_clock_unix_ms());
+    affect_buffer line = {0};
+    affect_buffer_printf(&line, "{\"time\":\"%s\",\"level\":\"%s\",\"message\":", now,
+                         level_names[level]);
+    affect_json_print_string(&line, message);
+    for (affect_json *f = affect_json_first(fields); f; f = affect_json_next(f)) {
+        affect_buffer_append(&line, ",", 1);
+        affect_json_print_string(&line, affect_json_name(f));
+        affect_buffer_append(&line, ":", 1);
+        affect_json_print(&line, f);
+    }
+    affect_buffer_append_string(&line, "}\n");
+    if (!line.failed && write(STDERR_FILENO, line.data, line.size) < 0) {
+    } /* nowhere to say it */
+    affect_buffer_free(&line);
+    affect_json_free(fields);
+}
+
+void api_log(api_log_level level, const char *message, ...) {
+    if (level < lowest) return;
+    affect_json *fields = affect_json_new_object();
+    va_list args;
+    va_start(args, message);
+    for (const char *name; (name = va_arg(args, const char *));) {
+        const char *text = va_arg(args, const char *);
+        if (text) affect_json_set_string(fields, name, text);
+    }
+    va_end(args);
+    api_log_fields(level, message, fields);
+}
