@@ -76,11 +76,18 @@ def run_affect(*arguments):
     assert result.returncode == 0, f"{' '.join(command)}\n{result.stdout}{result.stderr}"
 
 
-@pytest.mark.skipif("AFFECT_BINARY" not in os.environ, reason="AFFECT_BINARY does not name the affect program")
-@pytest.mark.parametrize("name", ["paper-base", "paper-optimized"])
-def test_our_model_file_in_keras(name, tmp_path):
-    model, inputs, ours = (tmp_path / f"{part}.safetensors" for part in ("model", "inputs", "ours"))
-    run_affect("inspect", "--init", MODELS / f"{name}.json", "--seed", 7, "--frames", FRAMES, "-o", model)
+needs_affect = pytest.mark.skipif(
+    "AFFECT_BINARY" not in os.environ, reason="AFFECT_BINARY does not name the affect program"
+)
+
+
+def initialise(name, path):
+    run_affect("inspect", "--init", MODELS / f"{name}.json", "--seed", 7, "--frames", FRAMES, "-o", path)
+
+
+def compare_with_keras(name, model, tmp_path):
+    """The program's probabilities for random inputs against Keras' with the same model file."""
+    inputs, ours = tmp_path / "inputs.safetensors", tmp_path / "ours.safetensors"
     rng = np.random.default_rng(11)
     audio = rng.uniform(0, 1, (N_EXAMPLES, FRAMES, 128, 1)).astype(np.float32)
     motion = rng.normal(0, 1, (N_EXAMPLES, 200, 189)).astype(np.float32)
@@ -97,3 +104,25 @@ def test_our_model_file_in_keras(name, tmp_path):
     about, difference = map(json.loads, result.stdout.splitlines())
     assert about["tensors"] == {"paper-base": 40, "paper-optimized": 64}[name]
     assert difference["largest_difference"] <= 1e-5
+
+
+@needs_affect
+@pytest.mark.parametrize("name", ["paper-base", "paper-optimized"])
+def test_our_model_file_in_keras(name, tmp_path):
+    model = tmp_path / "model.safetensors"
+    initialise(name, model)
+    compare_with_keras(name, model, tmp_path)
+
+
+@needs_affect
+def test_model_file_written_in_python(tmp_path):
+    """Weights as a trained network has them (biases, moving statistics), written by Python's safetensors."""
+    first, model = tmp_path / "first.safetensors", tmp_path / "model.safetensors"
+    initialise("paper-optimized", first)
+    arrays, metadata = keras_model.read_safetensors(first)
+    rng = np.random.default_rng(5)
+    for name, array in arrays.items():
+        if array.ndim == 1:
+            array += rng.uniform(0, 0.3, array.shape).astype(np.float32)
+    keras_model.write_safetensors(model, arrays, metadata)
+    compare_with_keras("paper-optimized", model, tmp_path)
