@@ -11,64 +11,71 @@
  * the report. The run fails only when there is nothing to import, the options are wrong, the
  * archive is hostile or damaged, or the disk fails.
  *
- * The report (also "report" in dataset.json):
- *   {"utterances": 5531, "rated": 10039, "dialogs": 151,
- *    "classes": {"angry": 1103, ...}, "labels": {"ang": 1103, ..., "xxx": 2507},
+ * The report, "report" in dataset.json:
+ *   {"classes": {"angry": 1103, ...}, "labels": {"ang": 1103, ..., "xxx": 2507} (all rated),
  *    "sessions": {"Ses01": 1085, ...}, "speakers": {"Ses01F": 528, ...},
- *    "streams": {"audio": 5531, "face": 5507, "head": ..., "hand": ..., "own_motion": 2781},
- *    "improvised": 2943, "scripted": 2588, "audio_hours": 7.0,
- *    "dropped": [{"utterance", "reason"}], "n_dropped": 4508,
+ *    "streams": {"audio": 5531, "face": 5507, "head": ..., "hand": ...},
+ *    "utterances": 5531, "rated": 10039, "dialogs": 151, "improvised": 2943, "scripted": 2588,
+ *    "own_motion": 2781, "transcripts": 5531, "audio_hours": 7.0,
+ *    "dropped": [{"utterance", "label", "reason"}], "n_dropped": 4508,
  *    "rejected": [{"file", "line" (0: the file), "reason"}] (the first 1000), "n_rejected": 12,
  *    "warnings": [text] (the first 1000), "n_warnings": 3}
- * and, in the result of a run only (they tell of the run, not of the data):
- *    "shards": {"total": 151, "reused": 0, "computed": 151}, "seconds", "dataset", "digest". */
+ * The result of a run is the report without its three lists, and with
+ *    "name", "digest", "dataset" (folder), "shards": {"total": 151, "reused": 0, "computed": 151},
+ *    "read_bytes" (of the corpus' files), "seconds". */
 #ifndef AFFECT_CORPUS_IMPORT_H
 #define AFFECT_CORPUS_IMPORT_H
 
+#include "engine/core/file.h"
 #include "engine/core/json.h"
 #include "engine/core/status.h"
 
-#include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
-/* What to import and where to. */
+/* What to import and where to: the specification of an import job, as the server writes it:
+ *   {"type": "import", "name", "layout", "source": {"path": folder} | {"archive": file},
+ *    "features", "labels", "store", "output", "staging", "threads"} */
 typedef struct {
-    char type[16];         /* "import" */
-    char name[64];         /* of the dataset: [A-Za-z0-9][A-Za-z0-9._-]* */
-    char source[1024];     /* a folder, or an archive (told by its first bytes) */
-    char store[1024];      /* folder of the feature store, made if absent */
-    char output[1024];     /* the dataset's folder, made if absent */
-    char staging[1024];    /* where an archive is unpacked; "" = below output, removed at the end */
-    char layout[16];       /* "iemocap" */
-    affect_json *features; /* owned: {"preset": "mel-16k", ...}; NULL = defaults */
-    affect_json *labels;   /* owned: {"happy": ["hap", "exc"], ...}; NULL = the study's four */
-    int64_t threads;       /* 0 = all cores this process may use */
+    char type[16];                 /* "import" */
+    char job[64];                  /* id, for logs; may be empty */
+    char name[64];                 /* of the dataset: [A-Za-z0-9][A-Za-z0-9._-]* */
+    char layout[16];               /* "iemocap" */
+    char store[AFFECT_PATH_MAX];   /* folder of the feature store, made if absent */
+    char output[AFFECT_PATH_MAX];  /* the dataset's folder, made if absent */
+    char staging[AFFECT_PATH_MAX]; /* made, and removed at the end; "" = a folder in output */
+    int64_t threads;               /* 0 = all cores this process may use */
+    affect_json *source;           /* as given; owned */
+    affect_json *features;         /* {"preset": "mel-16k", ...}, NULL = defaults; owned */
+    affect_json *labels;           /* label_map.h, NULL = the study's four classes; owned */
+    char path[AFFECT_PATH_MAX];    /* of the source */
+    bool is_archive;
 } affect_import_options;
 
 void affect_import_options_default(affect_import_options *options);
 void affect_import_options_free(affect_import_options *options);
-/* Reads a job specification: {"type": "import", "name", "source": {"path"} | {"archive"}, "layout",
- * "features", "labels", "store", "output", "staging", "threads"}. Start from _default. INVALID
- * names an unknown or wrong field. */
+/* Reads a specification over the defaults and checks all of it, feature config and label map
+ * included. INVALID names an unknown or wrong field. The options are to be freed in any case. */
 affect_status affect_import_options_parse(affect_import_options *options, const affect_json *json,
                                           affect_error *err);
 
-/* What a run tells; called by the thread that called affect_import_run, never by two at once. All
- * optional. */
+/* What a run tells and asks; each may be NULL. Called from any of the run's threads, never by two
+ * at once. */
 typedef struct {
     void *context;
-    /* stage: "unpacking" or "reading"; total 0 while unknown. Units: bytes of the archive, or of
-     * the corpus' files. */
-    void (*progress)(void *context, const char *stage, double done, double total);
+    /* stage "unpacking": megabytes of the archive; "import": utterances. */
+    void (*progress)(void *context, const char *stage, size_t done, size_t total);
     void (*warning)(void *context, const char *message);
+    /* Looked at between blocks of every file; true stops with CANCELLED. */
+    bool (*cancelled)(void *context);
 } affect_import_callbacks;
 
-/* *report owned (affect_json_free). `cancel` (may be NULL) is looked at between utterances and
- * blocks of text; set: CANCELLED, finished shards stay, nothing else does. On success the dataset
- * is in options->output. */
-affect_status affect_import_run(affect_json **report, const affect_import_options *options,
-                                const affect_import_callbacks *callbacks, const atomic_bool *cancel,
-                                affect_error *err);
+/* *result owned (affect_json_free). When it fails or is cancelled, finished shards stay in the
+ * store and nothing else does. On success the dataset is in options->output. NO_SPACE when a disk
+ * is full.
+ */
+affect_status affect_import_run(affect_json **result, const affect_import_options *options,
+                                const affect_import_callbacks *callbacks, affect_error *err);
 
 #endif

@@ -1,0 +1,351 @@
+/* From one dialog's files to its shard; see dialog_features.h. Runs on a worker's thread. */
+#include "engine/corpus/dialog_features.h"
+
+#include "engine/corpus/shard.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define SHARD_FORMAT    1 /* raised when what is computed changes: old shards are not found */
+#define MAX_SOUND_BYTES (1u << 30) /* of one sound file */
+
+static const char *const stream_folders[AFFECT_MOCAP_KIND_COUNT] = {
+    [AFFECT_MOCAP_FACE] = "MOCAP_rotated",
+    [AFFECT_MOCAP_HEAD] = "MOCAP_head",
+    [AFFECT_MOCAP_HAND] = "MOCAP_hand"};
+
+static bool is_cancelled(const affect_dialog_job *job) {
+    return job->cancelled && job->cancelled(job->context);
+}
+
+static bool stops_all(affect_status status) {
+    return status == AFFECT_STATUS_NO_MEMORY || status == AFFECT_STATUS_CANCELLED;
+}
+
+/* ---- the address ---- */
+
+/* Adds path, size and bytes; an absent or unreadable file adds nothing. *found tells which. */
+static affect_status digest_file(affect_digest *digest, uint64_t *n_bytes, bool *found,
+                                 const affect_dialog_job *job, const char *path,
+                                 affect_error *err) {
+    char block[1 << 16];
+    int fd;
+    uint64_t size;
+    *found = affect_tree_open_file(&fd, &size, job->corpus->tree, path, NULL) == AFFECT_STATUS_OK;
+    if (!*found) return AFFECT_STATUS_OK;
+    int length = snprintf(block, sizeof block, "%s %llu\n", path, (unsigned long long)size);
+    affect_digest_update(digest, block, (size_t)length);
+    affect_status status = AFFECT_STATUS_OK;
+    for (;;) {
+        ssize_t n = read(fd, block, sizeof block);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) status = affect_error_errno(err, errno, "%s", path);
+        if (n > 0 && is_cancelled(job)) status = affect_fail(err, CANCELLED, "cancelled");
+        if (n <= 0 || status != AFFECT_STATUS_OK) break;
+        affect_digest_update(digest, block, (size_t)n);
+        *n_bytes += (uint64_t)n;
+    }
+    close(fd);
+    return status;
+}
+
+/* The dialog's file of a stream, or else its utterances'. For sound it is the other way round: the
+ * dialog's recording stands in for sentences that are absent. */
+static affect_status digest_stream(affect_digest *digest, uint64_t *n_bytes,
+                                   const affect_dialog_job *job, const char *stream, bool is_sound,
+                                   affect_error *err) {
+    char path[AFFECT_PATH_MAX];
+    bool found = false, all = true;
+    affect_iemocap_dialog_path(path, job->dialog, stream);
+    if (!is_sound) AFFECT_TRY(digest_file(digest, n_bytes, &found, job, path, err));
+    if (found) return AFFECT_STATUS_OK;
+    for (size_t i = 0; i < job->dialog->n_utterances; i++) {
+        affect_iemocap_sentence_path(path, job->dialog, &job->dialog->utterances[i], stream);
+        AFFECT_TRY(digest_file(digest, n_bytes, &found, job, path, err));
+        all = all && found;
+    }
+    if (!is_sound || all) return AFFECT_STATUS_OK;
+    affect_iemocap_dialog_path(path, job->dialog, stream);
+    return digest_file(digest, n_bytes, &found, job, path, err);
+}
+
+affect_status affect_dialog_key(char key[AFFECT_DIGEST_TEXT_SIZE], uint64_t *n_bytes,
+                                const affect_dialog_job *job, affect_error *err) {
+    affect_digest digest;
+    char line[128];
+    *n_bytes = 0;
+    affect_digest_begin(&digest);
+    int n = snprintf(line, sizeof line, "affect shard %d\n%s\n", SHARD_FORMAT, job->dialog->id);
+    affect_digest_update(&digest, line, (size_t)n);
+    affect_digest_update(&digest, job->features_text, strlen(job->features_text));
+    for (size_t i = 0; i < job->dialog->n_utterances; i++) {
+        const affect_iemocap_utterance *u = &job->dialog->utterances[i];
+        n = snprintf(line, sizeof line, "\n%s %a %a", u->id, u->start_s, u->end_s);
+        affect_digest_update(&digest, line, (size_t)n);
+    }
+    affect_digest_update(&digest, "\n", 1);
+    AFFECT_TRY(digest_stream(&digest, n_bytes, job, "wav", true, err));
+    for (int kind = 0; kind < AFFECT_MOCAP_KIND_COUNT; kind++)
+        AFFECT_TRY(digest_stream(&digest, n_bytes, job, stream_folders[kind], false, err));
+    affect_digest_end(&digest, key);
+    return AFFECT_STATUS_OK;
+}
+
+/* ---- the numbers ---- */
+
+/* Everything of a dialog while it is made. */
+typedef struct {
+    const affect_dialog_job *job;
+    affect_feature_sizes sizes;
+    size_t n;
+    int64_t *offsets;
+    float *mel; /* grows */
+    size_t mel_capacity;
+    float *pad_value, *motion;
+    uint8_t *missing;
+    affect_motion_features *views; /* into motion and missing */
+    affect_json *ids, *quality;
+    affect_issues issues;
+    char *recording; /* bytes of the dialog's sound, read when first needed */
+    size_t n_recording;
+    affect_status recording_status; /* of reading it; BUSY before */
+    affect_error recording_error;
+    const char *stream_file; /* that the listener's lines belong to */
+} work;
+
+static void free_work(work *w) {
+    free(w->offsets);
+    free(w->mel);
+    free(w->pad_value);
+    free(w->motion);
+    free(w->missing);
+    free(w->views);
+    affect_json_free(w->ids);
+    affect_json_free(w->quality);
+    affect_issues_free(&w->issues);
+    free(w->recording);
+}
+
+static affect_status begin_work(work *w, const affect_dialog_job *job, affect_error *err) {
+    size_t n = job->dialog->n_utterances;
+    *w = (work){.job = job, .n = n, .recording_status = AFFECT_STATUS_BUSY};
+    w->sizes = affect_feature_config_sizes(affect_feature_extractor_config(job->extractor));
+    size_t n_motion = w->sizes.n_parts * w->sizes.n_columns;
+    w->offsets = calloc(n + 1, sizeof *w->offsets);
+    w->pad_value = calloc(n + 1, sizeof *w->pad_value);
+    w->motion = calloc(n * n_motion + 1, sizeof *w->motion);
+    w->missing = calloc(n * n_motion + 1, 1);
+    w->views = calloc(n + 1, sizeof *w->views);
+    w->ids = affect_json_new_array();
+    w->quality = affect_json_new_array();
+    w->issues.rows = affect_json_new_array();
+    if (!w->offsets || !w->pad_value || !w->motion || !w->missing || !w->views || !w->ids ||
+        !w->quality || !w->issues.rows)
+        return affect_fail(err, NO_MEMORY, "%s: no memory", job->dialog->id);
+    for (size_t i = 0; i < n; i++) {
+        w->views[i].motion = w->motion + i * n_motion;
+        w->views[i].missing = w->missing + i * n_motion;
+        affect_features_clear_motion(job->extractor, &w->views[i]);
+        affect_json_append(w->ids, affect_json_new_string(job->dialog->utterances[i].id));
+        affect_json_append(w->quality, affect_json_new_object());
+    }
+    return AFFECT_STATUS_OK;
+}
+
+static affect_status append_mel(work *w, size_t i, const affect_audio_features *audio,
+                                affect_error *err) {
+    size_t begin = (size_t)w->offsets[i], need = (begin + audio->n_frames) * w->sizes.n_mels;
+    if (need > w->mel_capacity) {
+        size_t capacity = need + need / 2;
+        float *grown = realloc(w->mel, capacity * sizeof *grown);
+        if (!grown) return affect_fail(err, NO_MEMORY, "%s: no memory", w->job->dialog->id);
+        w->mel = grown;
+        w->mel_capacity = capacity;
+    }
+    if (audio->n_frames)
+        memcpy(w->mel + begin * w->sizes.n_mels, audio->mel,
+               audio->n_frames * w->sizes.n_mels * sizeof *w->mel);
+    w->offsets[i + 1] = (int64_t)(begin + audio->n_frames);
+    w->pad_value[i] = audio->n_frames ? audio->pad_value : 0;
+    return AFFECT_STATUS_OK;
+}
+
+/* The bytes of the sound of utterance i. `owned` is freed by the caller; *window says which part.
+ */
+typedef struct {
+    affect_source source;
+    affect_time_window window;
+    char path[AFFECT_PATH_MAX];
+    char *owned;
+    const char *from;
+} sound_place;
+
+static affect_status find_sound(work *w, sound_place *place, size_t i, affect_error *err) {
+    const affect_dialog_job *job = w->job;
+    const affect_iemocap_utterance *u = &job->dialog->utterances[i];
+    *place = (sound_place){.from = "sentence"};
+    affect_iemocap_sentence_path(place->path, job->dialog, u, "wav");
+    affect_status status = affect_tree_read(&place->owned, &place->source.size, job->corpus->tree,
+                                            place->path, MAX_SOUND_BYTES, err);
+    place->source.data = place->owned;
+    if (status != AFFECT_STATUS_NOT_FOUND) return status;
+    affect_iemocap_dialog_path(place->path, job->dialog, "wav");
+    if (w->recording_status == AFFECT_STATUS_BUSY)
+        w->recording_status = affect_tree_read(&w->recording, &w->n_recording, job->corpus->tree,
+                                               place->path, MAX_SOUND_BYTES, &w->recording_error);
+    if (w->recording_status == AFFECT_STATUS_NOT_FOUND) return AFFECT_STATUS_OK; /* absent */
+    if (w->recording_status != AFFECT_STATUS_OK) {
+        if (err) *err = w->recording_error;
+        return w->recording_status;
+    }
+    place->from = "dialog";
+    place->source = (affect_source){.data = w->recording, .size = w->n_recording};
+    place->window = (affect_time_window){true, u->start_s, u->end_s};
+    return AFFECT_STATUS_OK;
+}
+
+static affect_status read_sound(work *w, size_t i, affect_json *quality, affect_error *err) {
+    affect_audio_features audio = {0};
+    affect_error found = {0};
+    sound_place place;
+    affect_status status = find_sound(w, &place, i, &found);
+    if (status == AFFECT_STATUS_OK)
+        status = affect_features_read_audio(w->job->extractor, &audio, place.source, place.window,
+                                            &found);
+    free(place.owned);
+    if (stops_all(status)) {
+        if (err) *err = found;
+        return status;
+    }
+    if (status != AFFECT_STATUS_OK) audio = (affect_audio_features){0};
+    affect_json *sound =
+        affect_json_set(quality, "audio", affect_audio_quality_to_json(&audio.quality));
+    if (status != AFFECT_STATUS_OK) {
+        affect_issues_add(&w->issues, place.path, 0, "%s", found.message);
+        affect_json_set_string(sound, "error", found.message);
+    } else if (audio.quality.present) {
+        affect_json_set_string(sound, "from", place.from);
+    }
+    return append_mel(w, i, &audio, err);
+}
+
+static affect_status read_sounds(work *w, affect_error *err) {
+    affect_json *quality = affect_json_first(w->quality);
+    for (size_t i = 0; i < w->n; i++, quality = affect_json_next(quality)) {
+        if (is_cancelled(w->job)) return affect_fail(err, CANCELLED, "cancelled");
+        AFFECT_TRY(read_sound(w, i, quality, err));
+    }
+    return AFFECT_STATUS_OK;
+}
+
+static void on_rejected(void *context, affect_mocap_kind kind, size_t line, const char *reason) {
+    work *w = context;
+    (void)kind;
+    affect_issues_add(&w->issues, w->stream_file, line, "%s", reason);
+}
+
+static bool on_progress(void *context, size_t n_bytes) {
+    (void)n_bytes;
+    return !is_cancelled(((work *)context)->job);
+}
+
+/* Readers name a file by the path they were given, ours is of no use to a reader of the report. */
+static const char *without_path(const char *message, const char *path) {
+    const char *at = strstr(message, path);
+    if (!at) return message;
+    at += strlen(path);
+    return at + strspn(at, ": ");
+}
+
+/* One motion file for some utterances. *found: the file is there. */
+static affect_status read_motion_file(work *w, bool *found, affect_mocap_kind kind,
+                                      const char *path, affect_motion_features *views,
+                                      const affect_time_window *windows, size_t n,
+                                      affect_error *err) {
+    int fd;
+    char open_path[40] = "/proc/self/fd/";
+    affect_error failure = {0};
+    affect_status status = affect_tree_open_file(&fd, NULL, w->job->corpus->tree, path, &failure);
+    *found = status != AFFECT_STATUS_NOT_FOUND;
+    if (!*found) return AFFECT_STATUS_OK;
+    if (status == AFFECT_STATUS_OK) {
+        /* Through the descriptor, so that what was checked is what is read. */
+        snprintf(open_path, sizeof open_path, "/proc/self/fd/%d", fd);
+        const affect_features_listener listener = {w, on_rejected, on_progress};
+        w->stream_file = path;
+        status =
+            affect_features_read_motion(w->job->extractor, views, windows, n, kind,
+                                        (affect_source){.path = open_path}, &listener, &failure);
+        close(fd);
+    }
+    if (stops_all(status)) {
+        if (err) *err = failure;
+        return status;
+    }
+    if (status != AFFECT_STATUS_OK)
+        affect_issues_add(&w->issues, path, 0, "%s", without_path(failure.message, open_path));
+    return AFFECT_STATUS_OK;
+}
+
+static affect_status read_motion(work *w, affect_mocap_kind kind, affect_error *err) {
+    char path[AFFECT_PATH_MAX];
+    const affect_iemocap_dialog *dialog = w->job->dialog;
+    bool found = false;
+    affect_time_window *windows = calloc(w->n + 1, sizeof *windows);
+    if (!windows) return affect_fail(err, NO_MEMORY, "%s: no memory", dialog->id);
+    for (size_t i = 0; i < w->n; i++)
+        windows[i] =
+            (affect_time_window){true, dialog->utterances[i].start_s, dialog->utterances[i].end_s};
+    affect_iemocap_dialog_path(path, dialog, stream_folders[kind]);
+    affect_status status = read_motion_file(w, &found, kind, path, w->views, windows, w->n, err);
+    free(windows);
+    if (found || status != AFFECT_STATUS_OK) return status;
+    const affect_time_window everything = {0};
+    for (size_t i = 0; i < w->n && status == AFFECT_STATUS_OK; i++) {
+        affect_iemocap_sentence_path(path, dialog, &dialog->utterances[i], stream_folders[kind]);
+        status = read_motion_file(w, &found, kind, path, &w->views[i], &everything, 1, err);
+    }
+    return status;
+}
+
+static affect_status read_motions(work *w, affect_error *err) {
+    for (int kind = 0; kind < AFFECT_MOCAP_KIND_COUNT; kind++)
+        AFFECT_TRY(read_motion(w, (affect_mocap_kind)kind, err));
+    affect_json *quality = affect_json_first(w->quality);
+    for (size_t i = 0; i < w->n; i++, quality = affect_json_next(quality))
+        for (int kind = 0; kind < AFFECT_MOCAP_KIND_COUNT; kind++)
+            affect_json_set(quality, affect_mocap_kind_name((affect_mocap_kind)kind),
+                            affect_motion_quality_to_json(&w->views[i].quality[kind]));
+    return AFFECT_STATUS_OK;
+}
+
+static affect_status write_shard(const work *w, const char *path, affect_error *err) {
+    const affect_shard_content content = {
+        .n_utterances = w->n,
+        .sizes = {w->sizes.n_frames, w->sizes.n_mels, w->sizes.n_parts, w->sizes.n_columns},
+        .offsets = w->offsets,
+        .mel = w->mel,
+        .pad_value = w->pad_value,
+        .motion = w->motion,
+        .missing = w->missing,
+        .features = w->job->features,
+        .utterances = w->ids,
+        .quality = w->quality,
+        .rejected = w->issues.rows,
+        .n_rejected = w->issues.n_all};
+    return affect_shard_write(path, &content, err);
+}
+
+affect_status affect_dialog_compute(const affect_dialog_job *job, const char *path,
+                                    affect_error *err) {
+    work w;
+    affect_status status = begin_work(&w, job, err);
+    if (status == AFFECT_STATUS_OK) status = read_sounds(&w, err);
+    if (status == AFFECT_STATUS_OK) status = read_motions(&w, err);
+    if (status == AFFECT_STATUS_OK) status = write_shard(&w, path, err);
+    free_work(&w);
+    return status;
+}

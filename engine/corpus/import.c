@@ -1,0 +1,336 @@
+/* The import; see import.h.
+ *
+ * Three stages: find the tree (unpacking an archive first), make the shards that are not in the
+ * store yet, write the manifest. In the second, each of n_threads threads takes the next dialog
+ * until none is left; a thread holds one dialog's features and one of its files' rows at a time.
+ * Which thread took which dialog never shows in a result: shards are addressed by content, and the
+ * manifest is written in the order of dialogs. */
+#include "engine/corpus/import.h"
+
+#include "engine/core/clock.h"
+#include "engine/core/fields.h"
+#include "engine/core/parallel.h"
+#include "engine/corpus/archive.h"
+#include "engine/corpus/dialog_features.h"
+#include "engine/corpus/manifest.h"
+#include "engine/corpus/shard.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* ---- options ---- */
+
+static const affect_field option_fields[] = {
+    AFFECT_FIELD_STRING(affect_import_options, type, "import", "kind of job"),
+    AFFECT_FIELD_STRING(affect_import_options, job, "", "id of the job"),
+    AFFECT_FIELD_STRING(affect_import_options, name, "dataset", "name of the dataset"),
+    AFFECT_FIELD_STRING(affect_import_options, layout, "iemocap", "layout of the source"),
+    AFFECT_FIELD_STRING(affect_import_options, store, "", "folder of the feature store"),
+    AFFECT_FIELD_STRING(affect_import_options, output, "", "folder of the dataset"),
+    AFFECT_FIELD_STRING(affect_import_options, staging, "", "folder that archives unpack into"),
+    AFFECT_FIELD_INTEGER(affect_import_options, threads, 0, 0, 256, "0: all cores"),
+    AFFECT_FIELD_JSON(affect_import_options, source, "{\"path\": ...} or {\"archive\": ...}"),
+    AFFECT_FIELD_JSON(affect_import_options, features, "feature config"),
+    AFFECT_FIELD_JSON(affect_import_options, labels, "label map"),
+    AFFECT_FIELD_END};
+
+typedef struct {
+    char path[AFFECT_PATH_MAX], archive[AFFECT_PATH_MAX];
+} source_spec;
+
+static const affect_field source_fields[] = {
+    AFFECT_FIELD_STRING(source_spec, path, "", "a folder"),
+    AFFECT_FIELD_STRING(source_spec, archive, "", "a tar, tar.gz, tar.zst or zip"),
+    AFFECT_FIELD_END};
+
+void affect_import_options_default(affect_import_options *options) {
+    *options = (affect_import_options){0};
+    affect_fields_default(options, option_fields);
+}
+
+void affect_import_options_free(affect_import_options *options) {
+    affect_fields_free(options, option_fields);
+}
+
+static affect_status parse_source(affect_import_options *options, affect_error *err) {
+    source_spec source;
+    affect_fields_default(&source, source_fields);
+    AFFECT_TRY(affect_fields_parse(&source, source_fields, options->source, "/source", err));
+    if (!*source.path == !*source.archive)
+        return affect_field_fail(err, "", "source", "needs exactly one of \"path\", \"archive\"");
+    options->is_archive = *source.archive != '\0';
+    strcpy(options->path, options->is_archive ? source.archive : source.path);
+    return AFFECT_STATUS_OK;
+}
+
+static bool is_name(const char *name) {
+    static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    static const char all[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
+    return *name && strchr(letters, *name) && !name[strspn(name, all)];
+}
+
+affect_status affect_import_options_parse(affect_import_options *options, const affect_json *json,
+                                          affect_error *err) {
+    affect_feature_config config;
+    affect_label_map labels;
+    affect_import_options_default(options);
+    AFFECT_TRY(affect_fields_parse(options, option_fields, json, "", err));
+    if (strcmp(options->type, "import") != 0)
+        return affect_field_fail(err, "", "type", "is \"%s\" (need \"import\")", options->type);
+    if (strcmp(options->layout, "iemocap") != 0)
+        return affect_field_fail(err, "", "layout", "\"%s\" is not known (known: iemocap)",
+                                 options->layout);
+    if (!is_name(options->name))
+        return affect_field_fail(err, "", "name", "\"%s\" is not [A-Za-z0-9][A-Za-z0-9._-]*",
+                                 options->name);
+    if (!*options->store) return affect_field_fail(err, "", "store", "is missing");
+    if (!*options->output) return affect_field_fail(err, "", "output", "is missing");
+    AFFECT_TRY(parse_source(options, err));
+    affect_feature_config_default(&config);
+    AFFECT_TRY(affect_feature_config_parse(&config, options->features, "/features", err));
+    return affect_label_map_parse(&labels, options->labels, "/labels", err);
+}
+
+/* ---- the run ---- */
+
+typedef struct {
+    const affect_import_options *options;
+    const affect_import_callbacks *callbacks;
+    affect_feature_config config;
+    affect_json *features; /* the complete config */
+    char *features_text;
+    affect_dataset_sizes sizes;
+    affect_label_map labels;
+    affect_iemocap corpus;
+    affect_issues issues;
+    affect_shard_key *keys; /* (n_dialogs) */
+    atomic_size_t next;     /* dialog that nobody has taken */
+    atomic_bool stopped;
+    pthread_mutex_t lock; /* guards the callbacks and everything below */
+    affect_status status; /* the first failure */
+    affect_error error;
+    size_t n_done, n_utterances; /* utterances */
+    size_t n_reused, n_computed; /* shards */
+    uint64_t n_bytes;
+} import_run;
+
+static bool is_cancelled(void *context) {
+    import_run *run = context;
+    if (atomic_load_explicit(&run->stopped, memory_order_relaxed)) return true;
+    if (!run->callbacks->cancelled) return false;
+    pthread_mutex_lock(&run->lock);
+    bool cancelled = run->callbacks->cancelled(run->callbacks->context);
+    pthread_mutex_unlock(&run->lock);
+    return cancelled;
+}
+
+static void tell_progress(import_run *run, const char *stage, size_t done, size_t total) {
+    if (run->callbacks->progress)
+        run->callbacks->progress(run->callbacks->context, stage, done, total);
+}
+
+static void tell_warning(import_run *run, const char *message) {
+    if (run->callbacks->warning) run->callbacks->warning(run->callbacks->context, message);
+}
+
+/* A shard that is there and holds together; anything else is made again. */
+static bool is_made(import_run *run, const affect_iemocap_dialog *dialog, const char *path) {
+    affect_error why = {0};
+    affect_shard *shard = NULL;
+    affect_status status = affect_shard_open(&shard, path, run->sizes, &why);
+    bool same =
+        status == AFFECT_STATUS_OK && affect_shard_n_utterances(shard) == dialog->n_utterances;
+    for (size_t i = 0; same && i < dialog->n_utterances; i++)
+        same = strcmp(affect_shard_utterance(shard, i), dialog->utterances[i].id) == 0;
+    affect_shard_close(shard);
+    if (!same && status != AFFECT_STATUS_NOT_FOUND) {
+        pthread_mutex_lock(&run->lock);
+        tell_warning(run, "a damaged shard of the store is made again");
+        pthread_mutex_unlock(&run->lock);
+    }
+    return same;
+}
+
+static affect_status import_dialog(import_run *run, affect_feature_extractor *extractor,
+                                   size_t index, affect_error *err) {
+    const affect_iemocap_dialog *dialog = &run->corpus.dialogs[index];
+    const affect_dialog_job job = {.corpus = &run->corpus,
+                                   .dialog = dialog,
+                                   .extractor = extractor,
+                                   .features = run->features,
+                                   .features_text = run->features_text,
+                                   .context = run,
+                                   .cancelled = is_cancelled};
+    char path[AFFECT_PATH_MAX];
+    uint64_t n_bytes = 0;
+    AFFECT_TRY(affect_dialog_key(run->keys[index], &n_bytes, &job, err));
+    AFFECT_TRY(
+        affect_path_join(path, err, run->options->store, "%s.safetensors", run->keys[index]));
+    bool made = is_made(run, dialog, path);
+    if (!made) AFFECT_TRY(affect_dialog_compute(&job, path, err));
+    pthread_mutex_lock(&run->lock);
+    run->n_bytes += n_bytes;
+    *(made ? &run->n_reused : &run->n_computed) += 1;
+    run->n_done += dialog->n_utterances;
+    tell_progress(run, "import", run->n_done, run->n_utterances);
+    pthread_mutex_unlock(&run->lock);
+    return AFFECT_STATUS_OK;
+}
+
+static void keep_failure(import_run *run, affect_status status, const affect_error *error) {
+    if (status == AFFECT_STATUS_OK) return;
+    pthread_mutex_lock(&run->lock);
+    if (run->status == AFFECT_STATUS_OK) {
+        run->status = status;
+        run->error = *error;
+    }
+    pthread_mutex_unlock(&run->lock);
+    atomic_store(&run->stopped, true);
+}
+
+/* One thread's share: dialogs, until none is left or somebody failed. */
+static void import_dialogs(void *context, size_t begin, size_t end, int thread) {
+    import_run *run = context;
+    affect_feature_extractor *extractor = NULL;
+    affect_error error = {0};
+    (void)thread;
+    if (begin == end) return;
+    affect_status status = affect_feature_extractor_create(&extractor, &run->config, &error);
+    while (status == AFFECT_STATUS_OK) {
+        size_t index = atomic_fetch_add(&run->next, 1);
+        if (index >= run->corpus.n_dialogs) break;
+        status = is_cancelled(run) ? affect_fail(&error, CANCELLED, "cancelled")
+                                   : import_dialog(run, extractor, index, &error);
+    }
+    keep_failure(run, status, &error);
+    affect_feature_extractor_free(extractor);
+}
+
+static affect_status make_shards(import_run *run, affect_error *err) {
+    affect_parallel *pool = NULL;
+    run->keys = calloc(run->corpus.n_dialogs, sizeof *run->keys);
+    if (!run->keys) return affect_fail(err, NO_MEMORY, "no memory");
+    for (size_t d = 0; d < run->corpus.n_dialogs; d++)
+        run->n_utterances += run->corpus.dialogs[d].n_utterances;
+    AFFECT_TRY(affect_parallel_create(&pool, (int)run->options->threads, err));
+    tell_progress(run, "import", 0, run->n_utterances);
+    affect_parallel_for(pool, (size_t)affect_parallel_n_threads(pool), import_dialogs, run);
+    affect_parallel_free(pool);
+    if (run->status != AFFECT_STATUS_OK && err) *err = run->error;
+    return run->status;
+}
+
+/* ---- archives ---- */
+
+static bool select_entry(void *context, const char *name, char path[AFFECT_PATH_MAX]) {
+    (void)context;
+    return affect_iemocap_select(name, path);
+}
+
+static void unpack_progress(void *context, double done, double total) {
+    tell_progress(context, "unpacking", (size_t)(done / 1e6), (size_t)(total / 1e6) + 1);
+}
+
+static affect_status unpack(import_run *run, const char *staging, affect_error *err) {
+    const affect_archive_callbacks callbacks = {.context = run,
+                                                .select = select_entry,
+                                                .progress = unpack_progress,
+                                                .cancelled = is_cancelled};
+    AFFECT_TRY(affect_directory_remove(staging, err)); /* of a run that was killed */
+    AFFECT_TRY(affect_directory_make(staging, err));
+    return affect_archive_unpack(NULL, run->options->path, staging, NULL, &callbacks, err);
+}
+
+/* ---- all of it ---- */
+
+static affect_status write_result(affect_json **result, import_run *run, double started,
+                                  affect_error *err) {
+    const affect_import_options *options = run->options;
+    affect_json *manifest = NULL;
+    const affect_manifest_input input = {.name = options->name,
+                                         .layout = options->layout,
+                                         .directory = options->output,
+                                         .store = options->store,
+                                         .features = run->features,
+                                         .sizes = run->sizes,
+                                         .labels = &run->labels,
+                                         .corpus = &run->corpus,
+                                         .keys = run->keys,
+                                         .issues = &run->issues};
+    AFFECT_TRY(affect_manifest_write(&manifest, &input, err));
+    affect_json *report = affect_json_detach(manifest, "report");
+    for (const affect_json *w = affect_json_first(affect_json_get(report, "warnings")); w;
+         w = affect_json_next(w))
+        tell_warning(run, affect_json_string(w, ""));
+    static const char *const lists[] = {"dropped", "rejected", "warnings"};
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
+        affect_json_free(affect_json_detach(report, lists[i]));
+    affect_json_set_string(report, "name", options->name);
+    affect_json_set_string(report, "digest", affect_json_get_string(manifest, "digest", ""));
+    affect_json_set_string(report, "dataset", options->output);
+    affect_json *shards = affect_json_set_object(report, "shards");
+    affect_json_set_number(shards, "total", (double)run->corpus.n_dialogs);
+    affect_json_set_number(shards, "reused", (double)run->n_reused);
+    affect_json_set_number(shards, "computed", (double)run->n_computed);
+    affect_json_set_number(report, "read_bytes", (double)run->n_bytes);
+    affect_json_set_number(report, "seconds", affect_clock_seconds() - started);
+    affect_json_free(manifest);
+    *result = report;
+    return AFFECT_STATUS_OK;
+}
+
+static affect_status prepare(import_run *run, affect_error *err) {
+    const affect_import_options *options = run->options;
+    affect_feature_config_default(&run->config);
+    AFFECT_TRY(affect_feature_config_parse(&run->config, options->features, "/features", err));
+    AFFECT_TRY(affect_label_map_parse(&run->labels, options->labels, "/labels", err));
+    affect_feature_sizes sizes = affect_feature_config_sizes(&run->config);
+    run->sizes =
+        (affect_dataset_sizes){sizes.n_frames, sizes.n_mels, sizes.n_parts, sizes.n_columns};
+    run->features = affect_feature_config_to_json(&run->config);
+    run->features_text = affect_feature_config_text(&run->config);
+    if (!run->features || !run->features_text) return affect_fail(err, NO_MEMORY, "no memory");
+    AFFECT_TRY(affect_directory_make(options->output, err));
+    return affect_directory_make(options->store, err);
+}
+
+static affect_status import_all(affect_json **result, import_run *run, const char *staging,
+                                affect_error *err) {
+    double started = affect_clock_seconds();
+    const char *root = run->options->path;
+    AFFECT_TRY(prepare(run, err));
+    if (run->options->is_archive) {
+        AFFECT_TRY(unpack(run, staging, err));
+        root = staging;
+    }
+    AFFECT_TRY(affect_iemocap_open(&run->corpus, &run->issues, root, err));
+    AFFECT_TRY(make_shards(run, err));
+    return write_result(result, run, started, err);
+}
+
+affect_status affect_import_run(affect_json **result, const affect_import_options *options,
+                                const affect_import_callbacks *callbacks, affect_error *err) {
+    static const affect_import_callbacks none;
+    char staging[AFFECT_PATH_MAX];
+    if (*options->staging)
+        strcpy(staging, options->staging);
+    else
+        AFFECT_TRY(affect_path_join(staging, err, options->output, "staging"));
+    import_run run = {.options = options, .callbacks = callbacks ? callbacks : &none};
+    pthread_mutex_init(&run.lock, NULL);
+    affect_status status = import_all(result, &run, staging, err);
+    if (options->is_archive) affect_directory_remove(staging, NULL);
+    if (status != AFFECT_STATUS_OK) rmdir(options->output); /* only if it is empty */
+    affect_iemocap_close(&run.corpus);
+    affect_issues_free(&run.issues);
+    affect_json_free(run.features);
+    free(run.features_text);
+    free(run.keys);
+    pthread_mutex_destroy(&run.lock);
+    return status;
+}

@@ -1,0 +1,344 @@
+/* The manifest of a dataset; see manifest.h. Runs on one thread, after all shards are written. */
+#include "engine/corpus/manifest.h"
+
+#include "engine/corpus/shard.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const stream_names[] = {"audio", "face", "head", "hand"};
+enum { N_STREAMS = sizeof stream_names / sizeof *stream_names };
+
+typedef struct {
+    const affect_manifest_input *input;
+    affect_json *utterances; /* kept rows: [{...}], in the order of dialogs */
+    affect_json *report;
+    affect_json *classes, *labels, *sessions, *speakers, *streams, *dropped, *warnings;
+    affect_issues rejected;
+    size_t n_kept, n_rated, n_own, n_improvised, n_warnings;
+    size_t n_truncated, n_silent, n_from_dialog, n_transcripts;
+    double audio_seconds;
+} builder;
+
+static void count(affect_json *counts, const char *name) {
+    affect_json_set_number(counts, name, affect_json_get_number(counts, name, 0) + 1);
+}
+
+static void warn(builder *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void warn(builder *b, const char *format, ...) {
+    char text[400];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    if (b->n_warnings++ < AFFECT_ISSUES_KEPT)
+        affect_json_append(b->warnings, affect_json_new_string(text));
+}
+
+/* A stream of motion is there when its window has rows with at least one number. */
+static bool has_stream(const affect_json *quality, const char *name) {
+    const affect_json *stream = affect_json_get(quality, name);
+    if (!affect_json_get_bool(stream, "present", false)) return false;
+    if (strcmp(name, "audio") == 0) return true;
+    return affect_json_get_number(stream, "rows", 0) > 0 &&
+           affect_json_get_number(stream, "missing", 1) < 1;
+}
+
+/* Why an utterance is left out, or NULL. */
+static const char *reason_to_drop(char text[200], const affect_iemocap_utterance *u, int label,
+                                  const affect_json *quality) {
+    bool any = false;
+    if (label < 0) {
+        snprintf(text, 200, "label %s not in the label map", u->label);
+        return text;
+    }
+    const char *error = affect_json_get_string(affect_json_get(quality, "audio"), "error", NULL);
+    if (error) {
+        snprintf(text, 200, "sound cannot be read: %.160s", error);
+        return text;
+    }
+    for (int s = 0; s < N_STREAMS; s++) any = any || has_stream(quality, stream_names[s]);
+    return any ? NULL : "no sound file and no rows of motion";
+}
+
+static void drop(builder *b, const affect_iemocap_utterance *u, const char *reason) {
+    affect_json *row = affect_json_append(b->dropped, affect_json_new_object());
+    affect_json_set_string(row, "utterance", u->id);
+    affect_json_set_string(row, "label", u->label);
+    affect_json_set_string(row, "reason", reason);
+}
+
+static void describe(affect_json *row, const affect_iemocap_dialog *dialog,
+                     const affect_iemocap_utterance *u) {
+    affect_json_set_string(row, "id", u->id);
+    affect_json_set_string(row, "raw_label", u->label);
+    affect_json_set_string(row, "dialog", dialog->id);
+    affect_json_set_string(row, "session", dialog->session);
+    affect_json_set_string(row, "scenario", dialog->scenario);
+    affect_json_set_string(row, "speaker", u->speaker);
+    affect_json_set_string(row, "wearer", dialog->wearer);
+    affect_json_set_bool(row, "own_motion", u->own_motion);
+    affect_json_set_bool(row, "improvised", dialog->improvised);
+    affect_json_set_number(row, "start", u->start_s);
+    affect_json_set_number(row, "end", u->end_s);
+    affect_json_set_number(row, "valence", u->valence);
+    affect_json_set_number(row, "activation", u->activation);
+    affect_json_set_number(row, "dominance", u->dominance);
+    if (u->transcript) affect_json_set_string(row, "transcript", u->transcript);
+    affect_json_set(row, "votes", affect_json_copy(u->votes));
+    affect_json_set(row, "attributes", affect_json_copy(u->attributes));
+}
+
+static void count_kept(builder *b, const affect_iemocap_dialog *dialog,
+                       const affect_iemocap_utterance *u, int label, const affect_json *quality) {
+    const affect_json *audio = affect_json_get(quality, "audio");
+    count(b->classes, b->input->labels->classes[label]);
+    count(b->sessions, dialog->session);
+    count(b->speakers, u->speaker);
+    for (int s = 0; s < N_STREAMS; s++)
+        if (has_stream(quality, stream_names[s])) count(b->streams, stream_names[s]);
+    b->n_kept++;
+    b->n_own += u->own_motion;
+    b->n_improvised += dialog->improvised;
+    b->n_transcripts += u->transcript != NULL;
+    b->audio_seconds += affect_json_get_number(audio, "seconds", 0);
+    b->n_truncated += affect_json_get_bool(audio, "truncated", false);
+    b->n_silent += affect_json_get_bool(audio, "silent", false);
+    b->n_from_dialog += strcmp(affect_json_get_string(audio, "from", ""), "dialog") == 0;
+}
+
+static void keep(builder *b, const affect_iemocap_dialog *dialog, size_t dialog_index, size_t index,
+                 int label, const affect_json *quality) {
+    const affect_iemocap_utterance *u = &dialog->utterances[index];
+    affect_json *row = affect_json_append(b->utterances, affect_json_new_object());
+    affect_json_set_string(row, "label", b->input->labels->classes[label]);
+    affect_json_set_number(row, "shard", (double)dialog_index);
+    affect_json_set_number(row, "index", (double)index);
+    describe(row, dialog, u);
+    affect_json *streams = affect_json_set_array(row, "streams");
+    for (int s = 0; s < N_STREAMS; s++)
+        if (has_stream(quality, stream_names[s]))
+            affect_json_append(streams, affect_json_new_string(stream_names[s]));
+    affect_json_set(row, "quality", affect_json_copy(quality));
+    count_kept(b, dialog, u, label, quality);
+}
+
+static affect_status add_dialog(builder *b, size_t dialog_index, affect_error *err) {
+    const affect_iemocap_dialog *dialog = &b->input->corpus->dialogs[dialog_index];
+    char path[AFFECT_PATH_MAX], text[200];
+    affect_shard *shard = NULL;
+    bool any_motion = false;
+    AFFECT_TRY(affect_path_join(path, err, b->input->store, "%s.safetensors",
+                                b->input->keys[dialog_index]));
+    AFFECT_TRY(affect_shard_open(&shard, path, b->input->sizes, err));
+    const affect_json *quality = affect_json_first(affect_shard_quality(shard));
+    for (size_t i = 0; i < dialog->n_utterances; i++, quality = affect_json_next(quality)) {
+        const affect_iemocap_utterance *u = &dialog->utterances[i];
+        int label = affect_label_map_class(b->input->labels, u->label);
+        const char *reason = reason_to_drop(text, u, label, quality);
+        b->n_rated++;
+        count(b->labels, u->label);
+        for (int s = 1; s < N_STREAMS; s++)
+            any_motion =
+                any_motion ||
+                affect_json_get_bool(affect_json_get(quality, stream_names[s]), "present", false);
+        if (reason)
+            drop(b, u, reason);
+        else
+            keep(b, dialog, dialog_index, i, label, quality);
+    }
+    affect_issues_join(&b->rejected, affect_shard_rejected(shard), affect_shard_n_rejected(shard));
+    affect_shard_close(shard);
+    if (dialog->n_utterances == 0)
+        warn(b, "%s: no utterances", dialog->id);
+    else if (!any_motion)
+        warn(b, "%s: no motion of its own", dialog->id);
+    return AFFECT_STATUS_OK;
+}
+
+static void add_warnings(builder *b) {
+    const affect_label_map *labels = b->input->labels;
+    for (size_t c = 0; c < labels->n_classes; c++)
+        if (affect_json_get_number(b->classes, labels->classes[c], 0) == 0)
+            warn(b, "class %s has no utterances", labels->classes[c]);
+    if (b->n_truncated)
+        warn(b, "%zu utterances are longer than a clip: their ends are not used", b->n_truncated);
+    if (b->n_silent) warn(b, "%zu utterances are silent", b->n_silent);
+    if (b->n_from_dialog)
+        warn(b,
+             "%zu utterances have no sentence file: cut from the dialog's recording, the mean "
+             "of its channels",
+             b->n_from_dialog);
+}
+
+static bool begin_report(builder *b) {
+    const affect_label_map *labels = b->input->labels;
+    b->utterances = affect_json_new_array();
+    b->report = affect_json_new_object();
+    b->classes = affect_json_set_object(b->report, "classes");
+    b->labels = affect_json_set_object(b->report, "labels");
+    b->sessions = affect_json_set_object(b->report, "sessions");
+    b->speakers = affect_json_set_object(b->report, "speakers");
+    b->streams = affect_json_set_object(b->report, "streams");
+    b->dropped = affect_json_set_array(b->report, "dropped");
+    b->warnings = affect_json_set_array(b->report, "warnings");
+    for (size_t c = 0; c < labels->n_classes; c++)
+        affect_json_set_number(b->classes, labels->classes[c], 0);
+    for (int s = 0; s < N_STREAMS; s++) affect_json_set_number(b->streams, stream_names[s], 0);
+    return b->utterances && b->warnings;
+}
+
+static void end_report(builder *b) {
+    affect_json *report = b->report;
+    affect_json_set_number(report, "utterances", (double)b->n_kept);
+    affect_json_set_number(report, "rated", (double)b->n_rated);
+    affect_json_set_number(report, "dialogs", (double)b->input->corpus->n_dialogs);
+    affect_json_set_number(report, "improvised", (double)b->n_improvised);
+    affect_json_set_number(report, "scripted", (double)(b->n_kept - b->n_improvised));
+    affect_json_set_number(report, "own_motion", (double)b->n_own);
+    affect_json_set_number(report, "transcripts", (double)b->n_transcripts);
+    affect_json_set_number(report, "audio_hours", b->audio_seconds / 3600);
+    affect_json_set_number(report, "n_dropped", (double)affect_json_size(b->dropped));
+    affect_json_set_number(report, "n_rejected", (double)b->rejected.n_all);
+    affect_json_set_number(report, "n_warnings", (double)b->n_warnings);
+    affect_json *rows = b->rejected.rows ? b->rejected.rows : affect_json_new_array();
+    b->rejected.rows = NULL;
+    affect_json_set(report, "rejected", rows);
+}
+
+static int compare_rows(const void *a, const void *b) {
+    return strcmp(affect_json_get_string(*(affect_json *const *)a, "id", ""),
+                  affect_json_get_string(*(affect_json *const *)b, "id", ""));
+}
+
+/* An array with copies of the rows in the order of their ids. */
+static affect_json *sorted_rows(const affect_json *rows) {
+    size_t n = affect_json_size(rows), i = 0;
+    affect_json **order = calloc(n + 1, sizeof *order);
+    affect_json *sorted = order ? affect_json_new_array() : NULL;
+    for (affect_json *row = affect_json_first(rows); order && row; row = affect_json_next(row))
+        order[i++] = row;
+    if (order) qsort(order, n, sizeof *order, compare_rows);
+    for (i = 0; sorted && i < n; i++) affect_json_append(sorted, affect_json_copy(order[i]));
+    free(order);
+    return sorted;
+}
+
+/* `store` as seen from `directory`; both exist. Absolute only when there is no other way. */
+static affect_status relative_path(char path[AFFECT_PATH_MAX], const char *directory,
+                                   const char *store, affect_error *err) {
+    char *from = realpath(directory, NULL), *to = realpath(store, NULL);
+    affect_status status = AFFECT_STATUS_OK;
+    if (!from || !to) status = affect_error_errno(err, errno, "%s", from ? store : directory);
+    if (status == AFFECT_STATUS_OK) {
+        size_t common = 0, used = 0;
+        for (size_t i = 0; from[i] == to[i] || !from[i] || !to[i]; i++) {
+            if ((from[i] == '/' || !from[i]) && (to[i] == '/' || !to[i])) common = i;
+            if (!from[i] || !to[i]) break;
+        }
+        path[0] = '\0';
+        for (const char *c = from + common; *c; c++)
+            if (*c == '/' && c[1] && used + 4 < AFFECT_PATH_MAX)
+                used += (size_t)sprintf(path + used, "%s..", used ? "/" : "");
+        const char *rest = to + common + strspn(to + common, "/");
+        if (used + strlen(rest) + 2 >= AFFECT_PATH_MAX)
+            status = affect_fail(err, INVALID, "%s: path too long", store);
+        else
+            sprintf(path + used, "%s%s", used && *rest ? "/" : "", *rest || used ? rest : ".");
+    }
+    free(from);
+    free(to);
+    return status;
+}
+
+static affect_json *build_document(const builder *b) {
+    const affect_manifest_input *input = b->input;
+    affect_json *document = affect_json_new_object();
+    affect_json_set(document, "features", affect_json_copy(input->features));
+    affect_json *sizes = affect_json_set_object(document, "sizes");
+    affect_json_set_number(sizes, "frames", (double)input->sizes.frames);
+    affect_json_set_number(sizes, "mels", (double)input->sizes.mels);
+    affect_json_set_number(sizes, "parts", (double)input->sizes.parts);
+    affect_json_set_number(sizes, "columns", (double)input->sizes.columns);
+    affect_json_set(document, "labels", affect_label_map_to_json(input->labels));
+    affect_json *classes = affect_json_set_array(document, "classes");
+    for (size_t c = 0; c < input->labels->n_classes; c++)
+        affect_json_append(classes, affect_json_new_string(input->labels->classes[c]));
+    affect_json *shards = affect_json_set_array(document, "shards");
+    for (size_t d = 0; d < input->corpus->n_dialogs; d++)
+        affect_json_append(shards, affect_json_new_string(input->keys[d]));
+    affect_json_set(document, "utterances", sorted_rows(b->utterances));
+    return document;
+}
+
+/* The digest is of what training depends on: not of the dataset's name, place or report. */
+static bool set_digest(affect_json *document) {
+    char *text = affect_json_canonical_text(document), name[AFFECT_DIGEST_TEXT_SIZE];
+    if (!text) return false;
+    affect_digest digest;
+    affect_digest_begin(&digest);
+    affect_digest_update(&digest, text, strlen(text));
+    affect_digest_end(&digest, name);
+    affect_json_set_string(document, "digest", name);
+    free(text);
+    return true;
+}
+
+static affect_status write_document(const builder *b, affect_json *document, affect_error *err) {
+    char path[AFFECT_PATH_MAX], store[AFFECT_PATH_MAX];
+    AFFECT_TRY(relative_path(store, b->input->directory, b->input->store, err));
+    if (!set_digest(document)) return affect_fail(err, NO_MEMORY, "dataset.json: no memory");
+    affect_json_set_string(document, "format", "affect-dataset");
+    affect_json_set_number(document, "version", 1);
+    affect_json_set_string(document, "name", b->input->name);
+    affect_json_set_string(document, "layout", b->input->layout);
+    affect_json_set_string(document, "store", store);
+    affect_json_set(document, "report", affect_json_copy(b->report));
+    AFFECT_TRY(affect_path_join(path, err, b->input->directory, "dataset.json"));
+    char *text = affect_json_text(document);
+    if (!text || !affect_json_get(document, "report")) {
+        free(text);
+        return affect_fail(err, NO_MEMORY, "dataset.json: no memory");
+    }
+    affect_status status = affect_file_write(path, text, strlen(text), err);
+    free(text);
+    return status;
+}
+
+static affect_status fail_empty(const builder *b, affect_error *err) {
+    const affect_json *first = affect_json_first(b->dropped);
+    return affect_fail(err, INVALID, "no utterance is left of %zu%s%s%s%s", b->n_rated,
+                       first ? ": the first, " : "", affect_json_get_string(first, "utterance", ""),
+                       first ? ": " : "", affect_json_get_string(first, "reason", ""));
+}
+
+affect_status affect_manifest_write(affect_json **manifest, const affect_manifest_input *input,
+                                    affect_error *err) {
+    builder b = {.input = input};
+    affect_json *document = NULL;
+    affect_status status = AFFECT_STATUS_OK;
+    if (!begin_report(&b)) status = affect_fail(err, NO_MEMORY, "dataset.json: no memory");
+    if (input->issues->rows)
+        affect_issues_join(&b.rejected, input->issues->rows, input->issues->n_all);
+    for (size_t d = 0; d < input->corpus->n_dialogs && status == AFFECT_STATUS_OK; d++)
+        status = add_dialog(&b, d, err);
+    if (status == AFFECT_STATUS_OK && b.n_kept == 0) status = fail_empty(&b, err);
+    if (status == AFFECT_STATUS_OK) {
+        add_warnings(&b);
+        end_report(&b);
+        document = build_document(&b);
+        status = write_document(&b, document, err);
+    }
+    affect_json_free(b.utterances);
+    affect_json_free(b.report);
+    affect_issues_free(&b.rejected);
+    if (status != AFFECT_STATUS_OK) {
+        affect_json_free(document);
+        return status;
+    }
+    *manifest = document;
+    return AFFECT_STATUS_OK;
+}
