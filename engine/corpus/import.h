@@ -14,9 +14,9 @@
  * The report, "report" in dataset.json:
  *   {"classes": {"angry": 1103, ...}, "labels": {"ang": 1103, ..., "xxx": 2507} (all rated),
  *    "sessions": {"Ses01": 1085, ...}, "speakers": {"Ses01F": 528, ...},
- *    "streams": {"audio": 5531, "face": 5507, "head": ..., "hand": ...},
+ *    "streams": {"audio": 5531, "face": 5507, "head": ..., "hand": ..., "own_motion": 2781},
  *    "utterances": 5531, "rated": 10039, "dialogs": 151, "improvised": 2943, "scripted": 2588,
- *    "own_motion": 2781, "transcripts": 5531, "audio_hours": 7.0,
+ *    "transcripts": 5531, "audio_hours": 7.0,
  *    "dropped": [{"utterance", "label", "reason"}], "n_dropped": 4508,
  *    "rejected": [{"file", "line" (0: the file), "reason"}] (the first 1000), "n_rejected": 12,
  *    "warnings": [text] (the first 1000), "n_warnings": 3}

@@ -191,14 +191,37 @@ static bool begin_report(builder *b) {
     return b->utterances && b->warnings;
 }
 
+static int compare_names(const void *a, const void *b) {
+    return strcmp(affect_json_name(*(affect_json *const *)a),
+                  affect_json_name(*(affect_json *const *)b));
+}
+
+/* Replaces an object of counts by the same in the order of names. */
+static void sort_counts(affect_json *report, const char *name) {
+    affect_json *counts = affect_json_get(report, name), *members[256];
+    affect_json *sorted = affect_json_new_object();
+    size_t n = 0;
+    for (affect_json *m = affect_json_first(counts); m && n < 256; m = affect_json_next(m))
+        members[n++] = m;
+    if (n) qsort(members, n, sizeof *members, compare_names);
+    for (size_t i = 0; i < n; i++)
+        affect_json_set_number(sorted, affect_json_name(members[i]),
+                               affect_json_number(members[i], 0));
+    if (n < 256)
+        affect_json_set(report, name, sorted);
+    else
+        affect_json_free(sorted); /* more than any corpus has: left as counted */
+}
+
 static void end_report(builder *b) {
+    static const char *const counted[] = {"classes", "labels", "sessions", "speakers", "streams"};
     affect_json *report = b->report;
     affect_json_set_number(report, "utterances", (double)b->n_kept);
     affect_json_set_number(report, "rated", (double)b->n_rated);
     affect_json_set_number(report, "dialogs", (double)b->input->corpus->n_dialogs);
     affect_json_set_number(report, "improvised", (double)b->n_improvised);
     affect_json_set_number(report, "scripted", (double)(b->n_kept - b->n_improvised));
-    affect_json_set_number(report, "own_motion", (double)b->n_own);
+    affect_json_set_number(b->streams, "own_motion", (double)b->n_own);
     affect_json_set_number(report, "transcripts", (double)b->n_transcripts);
     affect_json_set_number(report, "audio_hours", b->audio_seconds / 3600);
     affect_json_set_number(report, "n_dropped", (double)affect_json_size(b->dropped));
@@ -207,6 +230,7 @@ static void end_report(builder *b) {
     affect_json *rows = b->rejected.rows ? b->rejected.rows : affect_json_new_array();
     b->rejected.rows = NULL;
     affect_json_set(report, "rejected", rows);
+    for (size_t i = 0; i < sizeof counted / sizeof *counted; i++) sort_counts(report, counted[i]);
 }
 
 static int compare_rows(const void *a, const void *b) {
