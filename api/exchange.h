@@ -1,0 +1,93 @@
+/* The inside of an exchange: what the HTTP side fills in and takes back. Handlers use api.h only.
+ *
+ * The HTTP side makes an exchange when the headers are in, adds the body, hands it to a handler
+ * and, when `answered` is called, sends what stands in `answer`. It frees the exchange when the
+ * answer is sent or the client is gone. Text is owned by the exchange. */
+#ifndef AFFECT_API_EXCHANGE_H
+#define AFFECT_API_EXCHANGE_H
+
+#include "api/api.h"
+#include "api/context.h"
+
+#define API_MAX_PATH_VALUES 4
+
+/* A list of names and values, both owned. */
+typedef struct {
+    char *name, *value;
+} api_pair;
+
+typedef struct {
+    api_pair *items;
+    size_t n;
+} api_pairs;
+
+/* Copies; false without memory. */
+bool api_pairs_add(api_pairs *pairs, const char *name, const char *value);
+const char *api_pairs_find(const api_pairs *pairs, const char *name, bool ignore_case);
+void api_pairs_free(api_pairs *pairs);
+
+/* A part while and after it is read: in memory, or in a spool file once it is large. */
+typedef struct {
+    api_part part;        /* what handlers see; filled when the body is complete */
+    affect_buffer memory; /* owned */
+    char *name, *file_name, *content_type, *path; /* owned */
+    int fd;                                       /* of the spool file while written, else -1 */
+    uint64_t size;
+    bool kept;
+} api_part_state;
+
+typedef enum {
+    API_ANSWER_NONE,
+    API_ANSWER_BUFFER,
+    API_ANSWER_FILE,
+    API_ANSWER_STREAM
+} api_answer_kind;
+
+typedef struct {
+    api_answer_kind kind;
+    int status;
+    api_pairs headers;
+    affect_buffer body; /* BUFFER */
+    int fd;             /* FILE: owned, -1 when taken */
+    uint64_t file_offset, file_size;
+    api_stream stream; /* STREAM */
+    bool close;        /* close the connection afterwards */
+} api_answer;
+
+/* How the HTTP side is told. Any thread. */
+typedef struct {
+    void (*answered)(api_exchange *exchange);
+    void (*wake)(api_exchange *exchange);
+} api_transport;
+
+struct api_exchange {
+    api_context *context;
+    const api_transport *transport;
+    void *connection; /* the HTTP side's own */
+    const api_route *route;
+    char method[16];
+    char *path; /* decoded */
+    char request_id[65];
+    api_pairs queries, headers;
+    const char *path_names[API_MAX_PATH_VALUES]; /* into the route's pattern */
+    size_t path_name_sizes[API_MAX_PATH_VALUES];
+    char *path_values[API_MAX_PATH_VALUES]; /* owned */
+    size_t n_path_values;
+    api_body_kind body_kind;
+    api_part_state *parts;
+    size_t n_parts;
+    affect_json *json;
+    atomic_bool client_gone;
+    api_answer answer;
+};
+
+/* NULL without memory. */
+api_exchange *api_exchange_create(api_context *context, const api_transport *transport);
+/* Removes spooled parts that nobody kept. */
+void api_exchange_free(api_exchange *exchange);
+
+/* Splits the raw target ("/v1/jobs/a%20b?after=3") into path and queries, percent-decoding both.
+ * False: malformed escape, %00, control byte, or no leading slash. */
+bool api_exchange_set_target(api_exchange *exchange, const char *target);
+
+#endif

@@ -1,0 +1,133 @@
+/* problem+json; see problem.h and the answers in api.h. */
+#include "api/problem.h"
+
+#include "api/exchange.h"
+#include "api/log.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static const api_problem problems[] = {
+    {"internal", 500, "Something failed that should not"},
+    {"malformed", 400, "The request is malformed"},
+    {"not_found", 404, "There is no such thing"},
+    {"method_not_allowed", 405, "The method is not allowed here"},
+    {"conflict", 409, "The state of the resource forbids this"},
+    {"name_taken", 409, "The name is taken"},
+    {"in_use", 409, "The resource is in use"},
+    {"length_required", 411, "A length is required"},
+    {"precondition_failed", 412, "The precondition failed"},
+    {"too_large", 413, "The body is too large"},
+    {"unsupported_media_type", 415, "The media type is not accepted here"},
+    {"range_not_satisfiable", 416, "The range lies outside the file"},
+    {"invalid", 422, "The request is well-formed but wrong"},
+    {"unsupported", 422, "This is not supported"},
+    {"unreadable", 422, "The data cannot be read"},
+    {"device_unavailable", 422, "The device is not available"},
+    {"precondition_required", 428, "A precondition is required"},
+    {"no_memory", 500, "The server ran out of memory"},
+    {"predictor_lost", 502, "The predictor ended while it worked on this"},
+    {"busy", 503, "The server is full"},
+    {"draining", 503, "The server is stopping"},
+    {"not_ready", 503, "The server is not ready"},
+    {"timeout", 503, "The answer took too long"},
+    {"no_space", 507, "The disk is full"},
+};
+
+const api_problem *api_problem_find(const char *code) {
+    for (size_t i = 0; i < sizeof problems / sizeof *problems; i++)
+        if (strcmp(problems[i].code, code) == 0) return &problems[i];
+    return &problems[0];
+}
+
+const api_problem *api_problem_of_status(affect_status status) {
+    switch (status) {
+    case AFFECT_STATUS_INVALID:
+    case AFFECT_STATUS_SHAPE:
+        return api_problem_find("invalid");
+    case AFFECT_STATUS_MALFORMED:
+        return api_problem_find("unreadable");
+    case AFFECT_STATUS_NOT_FOUND:
+        return api_problem_find("not_found");
+    case AFFECT_STATUS_CONFLICT:
+        return api_problem_find("conflict");
+    case AFFECT_STATUS_UNSUPPORTED:
+        return api_problem_find("unsupported");
+    case AFFECT_STATUS_TOO_LARGE:
+        return api_problem_find("too_large");
+    case AFFECT_STATUS_NO_SPACE:
+        return api_problem_find("no_space");
+    case AFFECT_STATUS_NO_MEMORY:
+        return api_problem_find("no_memory");
+    case AFFECT_STATUS_DEVICE_UNAVAILABLE:
+        return api_problem_find("device_unavailable");
+    case AFFECT_STATUS_DEVICE_LOST:
+        return api_problem_find("predictor_lost");
+    case AFFECT_STATUS_BUSY:
+        return api_problem_find("busy");
+    case AFFECT_STATUS_CANCELLED:
+        return api_problem_find("draining");
+    case AFFECT_STATUS_TIMEOUT:
+        return api_problem_find("timeout");
+    default:
+        return api_problem_find("internal");
+    }
+}
+
+static void answer(api_exchange *exchange, const api_problem *problem, const char *detail,
+                   const char *pointer, affect_json *members) {
+    affect_json *json = affect_json_new_object();
+    char type[96];
+    snprintf(type, sizeof type, "urn:affectd:problem:%s", problem->code);
+    affect_json_set_string(json, "type", type);
+    affect_json_set_string(json, "title", problem->title);
+    affect_json_set_number(json, "status", problem->status);
+    affect_json_set_string(json, "detail", detail);
+    affect_json_set_string(json, "instance", exchange->path ? exchange->path : "");
+    affect_json_set_string(json, "code", problem->code);
+    affect_json_set_string(json, "request_id", exchange->request_id);
+    if (pointer && *pointer) {
+        affect_json *row = affect_json_new_object();
+        affect_json_set_string(row, "pointer", pointer);
+        affect_json_set_string(row, "detail", detail);
+        affect_json_append(affect_json_set_array(json, "errors"), row);
+    }
+    for (affect_json *m = affect_json_first(members); m; m = affect_json_next(m))
+        affect_json_set(json, affect_json_name(m), affect_json_copy(m));
+    affect_json_free(members);
+    if (problem->status == 503) api_set_header(exchange, "Retry-After", "1");
+    affect_buffer text = {0};
+    affect_json_print(&text, json);
+    affect_buffer_append(&text, "\n", 1);
+    affect_json_free(json);
+    if (text.failed) affect_buffer_free(&text); /* the status alone must do */
+    api_answer_buffer(exchange, problem->status, "application/problem+json", &text);
+}
+
+void api_answer_problem(api_exchange *exchange, const char *code, const char *format, ...) {
+    char detail[600];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(detail, sizeof detail, format, args);
+    va_end(args);
+    answer(exchange, api_problem_find(code), detail, NULL, NULL);
+}
+
+void api_answer_problem_with(api_exchange *exchange, const char *code, affect_json *members,
+                             const char *format, ...) {
+    char detail[600];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(detail, sizeof detail, format, args);
+    va_end(args);
+    answer(exchange, api_problem_find(code), detail, NULL, members);
+}
+
+void api_answer_error(api_exchange *exchange, const affect_error *error) {
+    const api_problem *problem = api_problem_of_status(error->status);
+    if (problem->status == 500)
+        api_log(API_LOG_ERROR, "internal error", "request_id", exchange->request_id, "detail",
+                error->message, NULL);
+    answer(exchange, problem, error->message, error->pointer, NULL);
+}

@@ -1,0 +1,195 @@
+/* Routes; see routes.h. Adding an endpoint: a row here, a handler, and its entry in openapi.json.
+ */
+#include "api/routes.h"
+
+#include "api/exchange.h"
+#include "api/handlers.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#define JSON      (1u << API_BODY_JSON)
+#define MULTIPART (1u << API_BODY_MULTIPART)
+#define UPLOAD    (1u << API_BODY_UPLOAD)
+
+const api_route api_routes[] = {
+    {"GET", "/", api_handle_index, API_ROLE_ANYONE, 0, NULL, "", "where to look"},
+    {"GET", "/livez", api_handle_live, API_ROLE_ANYONE, 0, NULL, "", "the process answers"},
+    {"GET", "/readyz", api_handle_ready, API_ROLE_ANYONE, 0, NULL, "", "it can take work"},
+    {"GET", "/healthz", api_handle_ready, API_ROLE_ANYONE, 0, NULL, "", "the same as /readyz"},
+    {"GET", "/metrics", api_handle_metrics_text, API_ROLE_ANYONE, 0, NULL, "",
+     "counters and gauges for Prometheus"},
+    {"GET", "/openapi.json", api_handle_openapi, API_ROLE_ANYONE, 0, NULL, "", "this contract"},
+    {"GET", "/v1/system", api_handle_system, API_ROLE_VIEWER, 0, NULL, "",
+     "version, devices, settings"},
+
+    {"POST", "/v1/datasets", api_handle_dataset_create, API_ROLE_TRAINER, JSON | MULTIPART | UPLOAD,
+     "max_upload_bytes", "name layout", "import a corpus"},
+    {"GET", "/v1/datasets", api_handle_dataset_list, API_ROLE_VIEWER, 0, NULL, "limit after",
+     "all datasets"},
+    {"GET", "/v1/datasets/{dataset}", api_handle_dataset, API_ROLE_VIEWER, 0, NULL, "",
+     "one dataset, by name or id"},
+    {"GET", "/v1/datasets/{dataset}/report", api_handle_dataset_report, API_ROLE_VIEWER, 0, NULL,
+     "", "what the import counted, dropped and rejected"},
+    {"GET", "/v1/datasets/{dataset}/samples", api_handle_dataset_samples, API_ROLE_VIEWER, 0, NULL,
+     "limit after", "its utterances, without recordings"},
+    {"DELETE", "/v1/datasets/{dataset}", api_handle_dataset_delete, API_ROLE_TRAINER, 0, NULL, "",
+     "delete a dataset that nothing uses"},
+
+    {"POST", "/v1/jobs", api_handle_job_create, API_ROLE_TRAINER, JSON, "max_json_bytes", "",
+     "queue a train or evaluate job"},
+    {"GET", "/v1/jobs", api_handle_job_list, API_ROLE_VIEWER, 0, NULL, "limit after state type",
+     "all jobs, newest first"},
+    {"GET", "/v1/jobs/{job}", api_handle_job, API_ROLE_VIEWER, 0, NULL, "wait",
+     "one job; wait=SECONDS answers when its state changes"},
+    {"POST", "/v1/jobs/{job}/cancel", api_handle_job_cancel, API_ROLE_TRAINER, 0, NULL, "",
+     "stop a job"},
+    {"GET", "/v1/jobs/{job}/events", api_handle_job_events, API_ROLE_VIEWER, 0, NULL, "after limit",
+     "its events: a page, NDJSON or SSE, by Accept"},
+    {"GET", "/v1/jobs/{job}/metrics", api_handle_job_metrics, API_ROLE_VIEWER, 0, NULL, "format",
+     "its epochs as JSON or CSV"},
+    {"GET", "/v1/jobs/{job}/plot.svg", api_handle_job_plot, API_ROLE_VIEWER, 0, NULL, "compare",
+     "its curves as a picture; compare=JOB draws a second job beside it"},
+
+    {"GET", "/v1/models", api_handle_model_list, API_ROLE_VIEWER, 0, NULL, "limit after",
+     "all models"},
+    {"GET", "/v1/models/{model}", api_handle_model, API_ROLE_VIEWER, 0, NULL, "",
+     "one model and its versions"},
+    {"GET", "/v1/models/{model}/versions/{version}", api_handle_model_version, API_ROLE_VIEWER, 0,
+     NULL, "", "one version"},
+    {"GET", "/v1/models/{model}/versions/{version}/artifact", api_handle_model_artifact,
+     API_ROLE_VIEWER, 0, NULL, "format", "its model file"},
+
+    {"POST", "/v1/predictions", api_handle_prediction, API_ROLE_PREDICTOR, MULTIPART,
+     "max_prediction_bytes", "", "classify an utterance"},
+    {0},
+};
+
+/* ---- Finding the row ---- */
+
+/* Matches pattern segments against the path; values of {names} are copied. */
+static bool match(api_exchange *exchange, const char *pattern) {
+    const char *path = exchange->path;
+    size_t n = 0;
+    while (*pattern && *path) {
+        if (*pattern != '{') {
+            if (*pattern++ != *path++) return false;
+            continue;
+        }
+        size_t name_size = strcspn(pattern + 1, "}"), value_size = strcspn(path, "/");
+        if (value_size == 0 || n == API_MAX_PATH_VALUES) return false;
+        free(exchange->path_values[n]);
+        exchange->path_names[n] = pattern + 1;
+        exchange->path_name_sizes[n] = name_size;
+        exchange->path_values[n] = strndup(path, value_size);
+        if (!exchange->path_values[n]) return false;
+        exchange->n_path_values = ++n;
+        pattern += name_size + 2;
+        path += value_size;
+    }
+    return !*pattern && !*path;
+}
+
+bool api_route_find(api_exchange *exchange) {
+    const char *method = strcmp(exchange->method, "HEAD") == 0 ? "GET" : exchange->method;
+    char allowed[96] = "";
+    for (const api_route *route = api_routes; route->method; route++) {
+        if (!match(exchange, route->pattern)) continue;
+        if (strcmp(route->method, method) == 0) {
+            exchange->route = route;
+            return true;
+        }
+        size_t used = strlen(allowed);
+        snprintf(allowed + used, sizeof allowed - used, "%s%s%s", used ? ", " : "", route->method,
+                 strcmp(route->method, "GET") == 0 ? ", HEAD" : "");
+    }
+    if (!*allowed) {
+        api_answer_problem(exchange, "not_found", "no resource at this path");
+        return false;
+    }
+    api_set_header(exchange, "Allow", "%s", allowed);
+    api_answer_problem(exchange, "method_not_allowed", "allowed: %s", allowed);
+    return false;
+}
+
+/* ---- Judging the headers ---- */
+
+static bool is_listed(const char *list, const char *name) {
+    size_t size = strlen(name);
+    for (const char *at = list; (at = strstr(at, name)); at += size)
+        if ((at == list || at[-1] == ' ') && (at[size] == ' ' || !at[size])) return size > 0;
+    return false;
+}
+
+static bool check_queries(api_exchange *exchange) {
+    const char *list = exchange->route->queries;
+    for (size_t i = 0; i < exchange->queries.n; i++) {
+        const char *name = exchange->queries.items[i].name;
+        if (is_listed(list, name)) continue;
+        api_answer_problem(exchange, "invalid", "unknown query \"%.60s\" (known: %s)", name,
+                           *list ? list : "none");
+        return false;
+    }
+    return true;
+}
+
+static api_body_kind kind_of(const char *content_type) {
+    if (!content_type) return API_BODY_UPLOAD;
+    if (strncasecmp(content_type, "application/json", 16) == 0) return API_BODY_JSON;
+    if (strncasecmp(content_type, "multipart/form-data", 19) == 0) return API_BODY_MULTIPART;
+    return API_BODY_UPLOAD;
+}
+
+static uint64_t body_limit(const api_exchange *exchange, api_body_kind kind) {
+    const char *name = kind == API_BODY_JSON ? "max_json_bytes" : exchange->route->max_body;
+    const affect_field *field = affect_fields_find(api_settings_fields, name);
+    int64_t limit;
+    memcpy(&limit, (const char *)exchange->context->settings + field->offset, sizeof limit);
+    return (uint64_t)limit;
+}
+
+static bool refuse_kind(api_exchange *exchange) {
+    char accepted[160];
+    unsigned bodies = exchange->route->bodies;
+    snprintf(accepted, sizeof accepted, "%s%s%s", bodies & JSON ? "application/json" : "",
+             bodies & MULTIPART ? (bodies & JSON ? ", multipart/form-data" : "multipart/form-data")
+                                : "",
+             bodies & UPLOAD ? ", application/gzip, application/zip, application/x-tar, "
+                               "application/zstd"
+                             : "");
+    api_set_header(exchange, "Accept-Post", "%s", accepted);
+    api_answer_problem(exchange, "unsupported_media_type", "accepted: %s", accepted);
+    return false;
+}
+
+bool api_route_check(api_exchange *exchange, uint64_t *limit) {
+    if (!check_queries(exchange)) return false;
+    const char *encoding = api_header(exchange, "Content-Encoding");
+    if (encoding && strcasecmp(encoding, "identity") != 0) {
+        api_answer_problem(exchange, "unsupported_media_type",
+                           "Content-Encoding: only identity is accepted");
+        return false;
+    }
+    const char *length = api_header(exchange, "Content-Length");
+    bool chunked = api_header(exchange, "Transfer-Encoding") != NULL;
+    uint64_t size = length ? strtoull(length, NULL, 10) : 0;
+    exchange->body_kind = API_BODY_NONE;
+    *limit = 0;
+    if (exchange->route->bodies == 0) {
+        if (size == 0 && !chunked) return true;
+        api_answer_problem(exchange, "too_large", "this resource takes no body");
+        return false;
+    }
+    exchange->body_kind = kind_of(api_header(exchange, "Content-Type"));
+    if (!(exchange->route->bodies & 1u << exchange->body_kind)) return refuse_kind(exchange);
+    *limit = body_limit(exchange, exchange->body_kind);
+    if (size <= *limit) return true;
+    affect_json *members = affect_json_new_object();
+    affect_json_set_number(members, "limit", (double)*limit);
+    api_answer_problem_with(exchange, "too_large", members, "%llu bytes announced, at most %llu",
+                            (unsigned long long)size, (unsigned long long)*limit);
+    return false;
+}
