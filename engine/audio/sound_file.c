@@ -253,7 +253,7 @@ affect_status affect_sound_read(affect_sound *sound, affect_source source,
     file = sf_open_virtual(&io, SFM_READ, &info, &stream);
     if (!file) {
         status =
-            affect_fail(err, MALFORMED, "not a sound file that can be read: %s", sf_strerror(NULL));
+            affect_fail(err, MALFORMED, "cannot be read as a sound file: %s", sf_strerror(NULL));
         goto cleanup;
     }
     status = decode(sound, file, &info, window, limit_s, err);
