@@ -26,9 +26,13 @@ affect_status affect_session_measure(affect_session_plan *plan, affect_backend *
     return AFFECT_STATUS_OK;
 }
 
-/* A zeroed block of the device; empty blocks get a few bytes so that NULL means failure. */
+/* Memory of the device; empty blocks get a few bytes so that NULL means failure. */
 static void *block(affect_backend *backend, size_t n_bytes) {
-    void *memory = backend->ops->allocate(backend, n_bytes ? n_bytes : 64);
+    return backend->ops->allocate(backend, n_bytes ? n_bytes : 64);
+}
+
+static void *zeroed_block(affect_backend *backend, size_t n_bytes) {
+    void *memory = block(backend, n_bytes);
     if (memory) backend->ops->zero(backend, memory, n_bytes);
     return memory;
 }
@@ -42,13 +46,14 @@ static affect_status allocate(affect_session *s, affect_error *err) {
     s->host_stats = calloc(2 + classes * classes, sizeof *s->host_stats);
     if (s->layout.staging) s->staging = malloc(s->layout.staging);
     bool ok = s->host_stats && (!s->layout.staging || s->staging) &&
-              (s->blocks.parameters = block(b, trainable)) &&
-              (s->blocks.statistics = block(b, statistics)) &&
+              (s->blocks.parameters = zeroed_block(b, trainable)) &&
+              (s->blocks.statistics = zeroed_block(b, statistics)) &&
               (s->activations = block(b, plan->activations)) &&
               (s->inputs = block(b, plan->inputs)) && (s->workspace = block(b, plan->workspace));
     if (ok && s->options.training)
-        ok = (s->blocks.gradients = block(b, trainable)) &&
-             (s->blocks.adam_m = block(b, trainable)) && (s->blocks.adam_v = block(b, trainable));
+        ok = (s->blocks.gradients = zeroed_block(b, trainable)) &&
+             (s->blocks.adam_m = zeroed_block(b, trainable)) &&
+             (s->blocks.adam_v = zeroed_block(b, trainable));
     if (!ok)
         return affect_fail(
             err, NO_MEMORY, "session: no memory for %zu bytes (activations %zu, batch %zu)",

@@ -27,5 +27,6 @@ static affect_status wrap(affect_layer **layer, affect_layer_builder *builder,
 const affect_layer_class affect_layer_bidirectional = {
     .type = "bidirectional",
     .fields = fields,
+    .can_fold = true,
     .wrap = wrap,
 };
