@@ -36,7 +36,7 @@ affect_archive_limits affect_archive_limits_default(void) {
                                    .file_bytes = UINT64_C(2) << 30,
                                    .total_bytes = UINT64_C(64) << 30,
                                    .read_bytes = UINT64_C(256) << 30,
-                                   .ratio = 250,
+                                   .ratio = 100,
                                    .ratio_bytes = UINT64_C(256) << 20,
                                    .path_bytes = 1000,
                                    .path_depth = 32};

@@ -11,6 +11,7 @@
 
 #define SHARD_FORMAT    1 /* raised when what is computed changes: old shards are not found */
 #define MAX_SOUND_BYTES (1u << 30) /* of one sound file */
+#define MAX_ROWS_NAMED  20         /* of one motion file */
 
 static const char *const stream_folders[AFFECT_MOCAP_KIND_COUNT] = {
     [AFFECT_MOCAP_FACE] = "MOCAP_rotated",
@@ -114,6 +115,7 @@ typedef struct {
     affect_status recording_status; /* of reading it; BUSY before */
     affect_error recording_error;
     const char *stream_file; /* that the listener's lines belong to */
+    size_t n_rejected;       /* of its rows */
 } work;
 
 static void free_work(work *w) {
@@ -244,7 +246,18 @@ static affect_status read_sounds(work *w, affect_error *err) {
 static void on_rejected(void *context, affect_mocap_kind kind, size_t line, const char *reason) {
     work *w = context;
     (void)kind;
-    affect_issues_add(&w->issues, w->stream_file, line, "%s", reason);
+    if (++w->n_rejected <= MAX_ROWS_NAMED)
+        affect_issues_add(&w->issues, w->stream_file, line, "%s", reason);
+    else
+        w->issues.n_all++;
+}
+
+/* One damaged file must not fill the list: its first rows are named, the others counted. */
+static void end_rejected(work *w) {
+    if (w->n_rejected <= MAX_ROWS_NAMED) return;
+    affect_issues_add(&w->issues, w->stream_file, 0, "and %zu more rows of this file",
+                      w->n_rejected - MAX_ROWS_NAMED);
+    w->issues.n_all--; /* a remark, not another row */
 }
 
 static bool on_progress(void *context, size_t n_bytes) {
@@ -276,10 +289,12 @@ static affect_status read_motion_file(work *w, bool *found, affect_mocap_kind ki
         snprintf(open_path, sizeof open_path, "/proc/self/fd/%d", fd);
         const affect_features_listener listener = {w, on_rejected, on_progress};
         w->stream_file = path;
+        w->n_rejected = 0;
         status =
             affect_features_read_motion(w->job->extractor, views, windows, n, kind,
                                         (affect_source){.path = open_path}, &listener, &failure);
         close(fd);
+        end_rejected(w);
     }
     if (stops_all(status)) {
         if (err) *err = failure;

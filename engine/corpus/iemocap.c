@@ -8,7 +8,8 @@
 
 #define MAX_TEXT_BYTES (16u << 20) /* of a label or transcript file; real ones have 100 kB */
 #define MAX_ROW_BYTES  4096
-#define MAX_UTTERANCES 100000 /* a dialog; real ones have up to 200 */
+#define MAX_UTTERANCES 1000 /* a dialog; real ones have up to 200 */
+#define MAX_SECONDS    120  /* an utterance; real ones have up to 35 */
 
 /* ---- names ---- */
 
@@ -158,6 +159,7 @@ static const char *read_times(affect_iemocap_utterance *to, span field) {
         return "start or end is not a number";
     if (to->start_s < 0 || to->end_s <= to->start_s) return "does not end after its start";
     if (to->end_s > 24 * 3600) return "ends after more than a day";
+    if (to->end_s - to->start_s > MAX_SECONDS) return "longer than two minutes";
     return NULL;
 }
 
@@ -397,7 +399,7 @@ static affect_status read_texts(affect_iemocap_dialog *dialog, const affect_tree
     char path[AFFECT_PATH_MAX], *text = NULL;
     size_t size = 0;
     affect_error found = {0};
-    snprintf(path, sizeof path, "%s/dialog/EmoEvaluation/%s.txt", dialog->folder, dialog->id);
+    affect_iemocap_dialog_path(path, dialog, "EmoEvaluation");
     affect_status status = affect_tree_read(&text, &size, tree, path, MAX_TEXT_BYTES, &found);
     if (status != AFFECT_STATUS_OK) {
         affect_issues_add(issues, path, 0, "%s", found.message);
@@ -407,7 +409,7 @@ static affect_status read_texts(affect_iemocap_dialog *dialog, const affect_tree
     status = affect_iemocap_parse_labels(dialog, issues, path, text, size, err);
     free(text);
     AFFECT_TRY(status);
-    snprintf(path, sizeof path, "%s/dialog/transcriptions/%s.txt", dialog->folder, dialog->id);
+    affect_iemocap_dialog_path(path, dialog, "transcriptions");
     status = affect_tree_read(&text, &size, tree, path, MAX_TEXT_BYTES, &found);
     if (status == AFFECT_STATUS_OK) {
         status = affect_iemocap_parse_transcripts(dialog, text, size, err);
@@ -425,8 +427,17 @@ static affect_status add_dialog(affect_iemocap *corpus, affect_issues *issues, c
     if (!grown) return affect_fail(err, NO_MEMORY, "%s: no memory", id);
     corpus->dialogs = grown;
     affect_iemocap_dialog *dialog = &grown[corpus->n_dialogs++];
+    uint64_t n_issues = issues->n_all;
     describe_dialog(dialog, folder, id);
-    return read_texts(dialog, corpus->tree, issues, err);
+    AFFECT_TRY(read_texts(dialog, corpus->tree, issues, err));
+    if (dialog->n_utterances) return AFFECT_STATUS_OK;
+    corpus->n_dialogs--;
+    if (issues->n_all == n_issues) {
+        char path[AFFECT_PATH_MAX];
+        affect_iemocap_dialog_path(path, dialog, "EmoEvaluation");
+        affect_issues_add(issues, path, 0, "no utterances");
+    }
+    return AFFECT_STATUS_OK;
 }
 
 static bool has_dialog(const affect_iemocap *corpus, const char *id) {

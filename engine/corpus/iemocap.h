@@ -76,8 +76,9 @@ affect_status affect_iemocap_parse_labels(affect_iemocap_dialog *dialog, affect_
 affect_status affect_iemocap_parse_transcripts(affect_iemocap_dialog *dialog, const char *text,
                                                size_t size, affect_error *err);
 
-/* Where a file would be, relative to the tree's root. stream: "wav", "MOCAP_rotated", "MOCAP_head",
- * "MOCAP_hand". */
+/* Where a file would be, relative to the tree's root. stream: the folder's name, "wav",
+ * "MOCAP_rotated", "MOCAP_head", "MOCAP_hand"; of a dialog also "EmoEvaluation", "transcriptions".
+ */
 void affect_iemocap_sentence_path(char path[AFFECT_PATH_MAX], const affect_iemocap_dialog *dialog,
                                   const affect_iemocap_utterance *utterance, const char *stream);
 void affect_iemocap_dialog_path(char path[AFFECT_PATH_MAX], const affect_iemocap_dialog *dialog,

@@ -152,10 +152,7 @@ static affect_status add_dialog(builder *b, size_t dialog_index, affect_error *e
     }
     affect_issues_join(&b->rejected, affect_shard_rejected(shard), affect_shard_n_rejected(shard));
     affect_shard_close(shard);
-    if (dialog->n_utterances == 0)
-        warn(b, "%s: no utterances", dialog->id);
-    else if (!any_motion)
-        warn(b, "%s: no motion of its own", dialog->id);
+    if (!any_motion) warn(b, "%s: no motion of its own", dialog->id);
     return AFFECT_STATUS_OK;
 }
 
