@@ -16,7 +16,7 @@
 
 #include <stddef.h>
 
-#define AFFECT_SPECTROGRAM_BATCH 16
+#define AFFECT_SPECTROGRAM_BATCH 8
 
 typedef struct affect_spectrogram affect_spectrogram;
 
