@@ -35,8 +35,7 @@ typedef affect_status api_store_work(api_db *db, void *context, affect_error *er
 
 /* Runs `work` on the store's thread and returns when it is durable, or what went wrong (then
  * nothing of it is stored). `committed` (may be NULL) runs on the store's thread after the commit,
- * in the order of the commits, before this returns. Work may run twice when another piece of its
- * batch hit a full disk: it must set all its outputs each time. Not from the store's thread. */
+ * in the order of the commits, before this returns. Not from the store's thread. */
 affect_status api_store_write(api_store *store, api_store_work *work,
                               void (*committed)(void *context), void *context, affect_error *err);
 /* Runs `work` now, on this thread, in a read-only snapshot. */

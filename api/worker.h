@@ -55,7 +55,10 @@ affect_status api_workers_start(api_workers *workers, const char *job_id, const 
                                 const char *folder, affect_error *err);
 /* SIGTERM now, SIGKILL after the grace. False: no such worker (any more). */
 bool api_workers_stop(api_workers *workers, const char *job_id);
-/* Stops all, waits for them to be gone and their exits to be told, ends the thread. */
+/* Stops all, waits for them to be gone and their exits to be told, ends the thread. To be called by
+ * the thread that started them. */
+void api_workers_drain(api_workers *workers);
+/* Drains first where that was not done. NULL allowed. */
 void api_workers_free(api_workers *workers);
 
 #endif

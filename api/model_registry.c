@@ -1,0 +1,314 @@
+/* Models and versions; see model_registry.h. */
+#include "api/model_registry.h"
+
+#include "api/job_rows.h"
+#include "engine/core/clock.h"
+#include "engine/core/safetensors.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define MAX_METADATA_BYTES (256u << 10) /* of one member kept in a row; the file has all */
+
+struct api_model_registry {
+    api_store *store;
+    char folder[AFFECT_PATH_MAX]; /* DATA/models */
+};
+
+affect_status api_model_registry_create(api_model_registry **registry, api_store *store,
+                                        const char *data_dir, affect_error *err) {
+    api_model_registry *made = calloc(1, sizeof *made);
+    if (!made) return affect_fail(err, NO_MEMORY, "no memory for models");
+    made->store = store;
+    affect_status status = affect_path_join(made->folder, err, data_dir, "models");
+    if (status == AFFECT_STATUS_OK) status = affect_directory_make(made->folder, err);
+    if (status == AFFECT_STATUS_OK)
+        *registry = made;
+    else
+        free(made);
+    return status;
+}
+
+void api_model_registry_free(api_model_registry *registry) {
+    free(registry);
+}
+
+affect_status api_name_check(const char *name, const char *pointer, affect_error *err) {
+    size_t n = strlen(name);
+    bool good = n >= 1 && n <= 64 && isalnum((unsigned char)name[0]);
+    for (size_t i = 0; i < n && good; i++)
+        good = (isalnum((unsigned char)name[i]) && (unsigned char)name[i] < 128) ||
+               strchr("._-", name[i]);
+    if (good) return AFFECT_STATUS_OK;
+    affect_fail(err, INVALID,
+                "\"%.80s\" is no name (need 1 to 64 of letters, digits, '.', '_', '-', the first a "
+                "letter or digit)",
+                name);
+    if (err) snprintf(err->pointer, sizeof err->pointer, "%s", pointer);
+    return AFFECT_STATUS_INVALID;
+}
+
+static affect_status version_path(char path[AFFECT_PATH_MAX], const api_model_registry *registry,
+                                  const char *name, int64_t version, affect_error *err) {
+    return affect_path_join(path, err, registry->folder, "%s/%lld.safetensors", name,
+                            (long long)version);
+}
+
+/* ---- Finding ---- */
+
+typedef struct {
+    api_model_version *version; /* version->version 0: the newest */
+    bool found;
+} resolution;
+
+static affect_status resolve(api_db *db, void *context, affect_error *err) {
+    resolution *r = context;
+    api_rows *rows = NULL;
+    AFFECT_TRY(api_db_query(&rows, db, err,
+                            "SELECT version, digest, bytes FROM model_versions WHERE name = ?1 AND "
+                            "version = CASE ?2 WHEN 0 THEN (SELECT latest FROM models WHERE "
+                            "name = ?1) ELSE ?2 END",
+                            "ti", r->version->name, r->version->version));
+    if (api_rows_next(rows)) {
+        r->found = true;
+        r->version->version = api_rows_integer(rows, 0);
+        snprintf(r->version->digest, sizeof r->version->digest, "%s", api_rows_text(rows, 1));
+        r->version->n_bytes = api_rows_integer(rows, 2);
+    }
+    return api_rows_end(rows, err);
+}
+
+affect_status api_model_resolve(api_model_registry *registry, const char *reference,
+                                api_model_version *version, affect_error *err) {
+    memset(version, 0, sizeof *version);
+    const char *colon = strchr(reference, ':');
+    size_t n = colon ? (size_t)(colon - reference) : strlen(reference);
+    if (n >= sizeof version->name) n = sizeof version->name - 1;
+    memcpy(version->name, reference, n);
+    AFFECT_TRY(api_name_check(version->name, "/model", err));
+    if (colon) {
+        char *end = NULL;
+        errno = 0;
+        version->version = strtoll(colon + 1, &end, 10);
+        if (end == colon + 1 || *end || errno || version->version < 1 || !isdigit(colon[1])) {
+            affect_fail(err, INVALID, "\"%.80s\" is no model (need NAME or NAME:VERSION)",
+                        reference);
+            if (err) snprintf(err->pointer, sizeof err->pointer, "/model");
+            return AFFECT_STATUS_INVALID;
+        }
+    }
+    resolution r = {.version = version};
+    AFFECT_TRY(api_store_read(registry->store, resolve, &r, err));
+    if (!r.found) return affect_fail(err, NOT_FOUND, "no model \"%.80s\"", reference);
+    return version_path(version->path, registry, version->name, version->version, err);
+}
+
+/* ---- Adding ---- */
+
+affect_status api_model_describe(affect_json **metadata, const char *file, affect_error *err) {
+    static const char *const names[] = {"architecture", "sizes",     "feature_config", "labels",
+                                        "label_map",    "dataset",   "split",          "metrics",
+                                        "training",     "selection", "code_version",   NULL};
+    affect_safetensors *tensors = NULL;
+    AFFECT_TRY(affect_safetensors_open(&tensors, file, err));
+    affect_json *json = affect_json_new_object();
+    for (int i = 0; names[i]; i++) {
+        const char *text = affect_safetensors_metadata(tensors, names[i]);
+        affect_json *value = NULL;
+        if (!text || strlen(text) > MAX_METADATA_BYTES) continue;
+        if (affect_safetensors_metadata_json(&value, tensors, names[i], NULL) != AFFECT_STATUS_OK)
+            value = affect_json_new_string(text);
+        affect_json_set(json, names[i], value);
+    }
+    affect_json_set_number(json, "tensors", (double)affect_safetensors_count(tensors));
+    affect_safetensors_close(tensors);
+    *metadata = json;
+    return AFFECT_STATUS_OK;
+}
+
+/* Gives the file a second name: the place of the version. What lies there has no row: a crash or a
+ * full disk came between. */
+static affect_status link_file(const char *file, const char *path, const char *folder,
+                               affect_error *err) {
+    AFFECT_TRY(affect_directory_make(folder, err));
+    if (unlink(path) != 0 && errno != ENOENT) return affect_error_errno(err, errno, "%s", path);
+    if (link(file, path) != 0) return affect_error_errno(err, errno, "%s", path);
+    chmod(path, 0444);
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return affect_error_errno(err, errno, "%s", folder);
+    int e = fsync(fd) == 0 ? 0 : errno;
+    close(fd);
+    return e ? affect_error_errno(err, e, "%s", folder) : AFFECT_STATUS_OK;
+}
+
+static affect_status next_version(int64_t *version, api_db *db, const char *name,
+                                  affect_error *err) {
+    AFFECT_TRY(api_db_run(db, err,
+                          "INSERT OR IGNORE INTO models (name, latest, created_ms) "
+                          "VALUES (?, 0, ?)",
+                          "ti", name, affect_clock_unix_ms()));
+    AFFECT_TRY(
+        api_db_run(db, err, "UPDATE models SET latest = latest + 1 WHERE name = ?", "t", name));
+    api_rows *rows = NULL;
+    AFFECT_TRY(api_db_query(&rows, db, err, "SELECT latest FROM models WHERE name = ?", "t", name));
+    *version = api_rows_next(rows) ? api_rows_integer(rows, 0) : 0;
+    return api_rows_end(rows, err);
+}
+
+affect_status api_model_add(api_model_registry *registry, api_db *db, const char *name,
+                            const char *job_id, const char *file, const char *digest,
+                            const affect_json *metadata, int64_t *version, affect_error *err) {
+    char path[AFFECT_PATH_MAX], folder[AFFECT_PATH_MAX];
+    struct stat info;
+    AFFECT_TRY(next_version(version, db, name, err));
+    AFFECT_TRY(version_path(path, registry, name, *version, err));
+    AFFECT_TRY(affect_path_join(folder, err, registry->folder, "%s", name));
+    AFFECT_TRY(link_file(file, path, folder, err));
+    if (stat(path, &info) != 0) return affect_error_errno(err, errno, "%s", path);
+    char *text = affect_json_text(metadata);
+    if (!text) return affect_fail(err, NO_MEMORY, "no memory for a model's metadata");
+    affect_status status = api_db_run(
+        db, err,
+        "INSERT INTO model_versions (name, version, job_id, created_ms, digest, bytes, "
+        "metadata) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "titi"
+        "tit",
+        name, *version, job_id, affect_clock_unix_ms(), digest, (int64_t)info.st_size, text);
+    free(text);
+    return status;
+}
+
+/* ---- Bodies ---- */
+
+typedef struct {
+    const char *name, *after;
+    int64_t version, limit;
+    affect_json *json;
+} question;
+
+#define VERSION_COLUMNS "v.name, v.version, v.job_id, v.created_ms, v.digest, v.bytes, v.metadata"
+
+static affect_json *version_body(api_rows *rows, bool complete) {
+    char link[200];
+    affect_json *body = affect_json_new_object();
+    const char *name = api_rows_text(rows, 0);
+    long long version = (long long)api_rows_integer(rows, 1);
+    affect_json_set_string(body, "name", name);
+    affect_json_set_number(body, "version", (double)version);
+    affect_json_set_string(body, "job", api_rows_text(rows, 2));
+    affect_json_set(body, "created", api_time_column(rows, 3));
+    affect_json_set_string(body, "sha256", api_rows_text(rows, 4));
+    affect_json_set_number(body, "bytes", (double)api_rows_integer(rows, 5));
+    affect_json *metadata = api_json_column(rows, 6);
+    for (const affect_json *m = affect_json_first(metadata); m; m = affect_json_next(m)) {
+        const char *member = affect_json_name(m);
+        bool brief = strcmp(member, "labels") == 0 || strcmp(member, "metrics") == 0 ||
+                     strcmp(member, "dataset") == 0 || strcmp(member, "selection") == 0;
+        if (complete || brief) affect_json_set(body, member, affect_json_copy(m));
+    }
+    affect_json_free(metadata);
+    affect_json *links = affect_json_set_object(body, "links");
+    snprintf(link, sizeof link, "/v1/models/%s/versions/%lld", name, version);
+    affect_json_set_string(links, "self", link);
+    snprintf(link, sizeof link, "/v1/models/%s/versions/%lld/artifact", name, version);
+    affect_json_set_string(links, "artifact", link);
+    return body;
+}
+
+static affect_status list(api_db *db, void *context, affect_error *err) {
+    question *q = context;
+    api_rows *rows = NULL;
+    AFFECT_TRY(api_db_query(&rows, db, err,
+                            "SELECT " VERSION_COLUMNS " FROM models m JOIN model_versions v ON "
+                            "v.name = m.name AND v.version = m.latest WHERE m.name > ? "
+                            "ORDER BY m.name LIMIT ?",
+                            "ti", q->after, q->limit + 1));
+    q->json = affect_json_new_object();
+    affect_json *data = affect_json_set_array(q->json, "data");
+    bool more = false;
+    for (int64_t n = 0; api_rows_next(rows); n++) {
+        if (n == q->limit) {
+            more = true;
+            break;
+        }
+        affect_json *model = affect_json_append(data, affect_json_new_object());
+        affect_json_set_string(model, "name", api_rows_text(rows, 0));
+        affect_json_set_number(model, "latest", (double)api_rows_integer(rows, 1));
+        affect_json_set(model, "newest", version_body(rows, false));
+    }
+    affect_json_set_bool(q->json, "more", more);
+    return api_rows_end(rows, err);
+}
+
+static affect_status get(api_db *db, void *context, affect_error *err) {
+    question *q = context;
+    api_rows *rows = NULL;
+    AFFECT_TRY(api_db_query(&rows, db, err,
+                            "SELECT " VERSION_COLUMNS " FROM model_versions v WHERE v.name = ? "
+                            "ORDER BY v.version DESC",
+                            "t", q->name));
+    affect_json *versions = affect_json_new_array();
+    double latest = 0;
+    while (api_rows_next(rows)) {
+        if (latest == 0) latest = (double)api_rows_integer(rows, 1);
+        affect_json_append(versions, version_body(rows, false));
+    }
+    affect_status status = api_rows_end(rows, err);
+    if (status == AFFECT_STATUS_OK && latest == 0)
+        status = affect_fail(err, NOT_FOUND, "no model \"%.80s\"", q->name);
+    if (status != AFFECT_STATUS_OK) {
+        affect_json_free(versions);
+        return status;
+    }
+    q->json = affect_json_new_object();
+    affect_json_set_string(q->json, "name", q->name);
+    affect_json_set_number(q->json, "latest", latest);
+    affect_json_set(q->json, "versions", versions);
+    return status;
+}
+
+static affect_status get_version(api_db *db, void *context, affect_error *err) {
+    question *q = context;
+    api_rows *rows = NULL;
+    AFFECT_TRY(api_db_query(&rows, db, err,
+                            "SELECT " VERSION_COLUMNS " FROM model_versions v WHERE v.name = ? AND "
+                            "v.version = ?",
+                            "ti", q->name, q->version));
+    if (api_rows_next(rows)) q->json = version_body(rows, true);
+    AFFECT_TRY(api_rows_end(rows, err));
+    return q->json ? AFFECT_STATUS_OK
+                   : affect_fail(err, NOT_FOUND, "no version %lld of model \"%.80s\"",
+                                 (long long)q->version, q->name);
+}
+
+static affect_status answer(api_model_registry *registry, api_store_work *work, question *q,
+                            affect_json **json, affect_error *err) {
+    affect_status status = api_store_read(registry->store, work, q, err);
+    if (status != AFFECT_STATUS_OK) affect_json_free(q->json);
+    *json = status == AFFECT_STATUS_OK ? q->json : NULL;
+    return status;
+}
+
+affect_status api_model_list(api_model_registry *registry, affect_json **json, int64_t limit,
+                             const char *after, affect_error *err) {
+    question q = {.after = after, .limit = limit};
+    return answer(registry, list, &q, json, err);
+}
+
+affect_status api_model_get(api_model_registry *registry, const char *name, affect_json **json,
+                            affect_error *err) {
+    question q = {.name = name};
+    return answer(registry, get, &q, json, err);
+}
+
+affect_status api_model_version_get(api_model_registry *registry, const char *name, int64_t version,
+                                    affect_json **json, affect_error *err) {
+    question q = {.name = name, .version = version};
+    return answer(registry, get_version, &q, json, err);
+}
