@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #define PROGRESS_SECONDS 0.5 /* between stored progress events of one job */
 
@@ -95,6 +96,15 @@ static void look_again(api_job_queue *queue) {
     pthread_mutex_unlock(&queue->lock);
 }
 
+/* An import's archive is not needed once its job has ended. */
+static void remove_upload(api_job_queue *queue, const api_job_row *row) {
+    char folder[AFFECT_PATH_MAX], path[AFFECT_PATH_MAX];
+    if (!api_job_state_terminal(row->state) || strcmp(row->type, "import") != 0) return;
+    if (api_job_folder(folder, queue, row->id, NULL) == AFFECT_STATUS_OK &&
+        affect_path_join(path, NULL, folder, API_JOB_UPLOAD) == AFFECT_STATUS_OK)
+        unlink(path);
+}
+
 /* ---- Creating and cancelling ---- */
 
 typedef struct {
@@ -172,6 +182,7 @@ affect_status api_job_cancel(api_job_queue *queue, const char *id, api_cancel_ou
     affect_status status = write_job(&w, err);
     if (status == AFFECT_STATUS_OK && w.row.state == API_JOB_CANCELLING)
         api_workers_stop(queue->workers, id);
+    if (status == AFFECT_STATUS_OK) remove_upload(queue, &w.row);
     api_job_row_free(&w.row);
     return status;
 }
@@ -487,6 +498,7 @@ static affect_status write_exit(api_job_queue *queue, const char *job_id, ending
                                 affect_error *err) {
     job_write w = {.queue = queue, .id = job_id, .work = work_exit, .context = e};
     affect_status status = write_job(&w, err);
+    if (status == AFFECT_STATUS_OK) remove_upload(queue, &w.row);
     api_job_row_free(&w.row);
     return status;
 }

@@ -52,7 +52,8 @@ typedef struct {
     void *also_context;
 } api_job_new;
 
-#define API_ID_SIZE 40
+#define API_ID_SIZE    40
+#define API_JOB_UPLOAD "upload"             /* file in a job's folder: the archive of an import */
 void api_job_id_make(char id[API_ID_SIZE]); /* job_ + ULID */
 /* DATA/jobs/<id>: spec.json, log, lock and what the worker makes. */
 affect_status api_job_folder(char path[AFFECT_PATH_MAX], const api_job_queue *queue, const char *id,

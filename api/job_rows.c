@@ -297,17 +297,19 @@ affect_status api_job_row_act(api_job_row *row, api_db *db, api_job_action actio
     "LEFT JOIN datasets d ON d.id = j.dataset_id "
 
 static void set_links(affect_json *body, const char *id, const char *type) {
-    static const char *const common[] = {"events", "logs"};
-    static const char *const of_training[] = {"metrics", "plot.svg"};
-    char link[128];
+    static const struct {
+        const char *name, *rest;
+        bool of_training;
+    } rows[] = {{"self", "", false},
+                {"events", "/events", false},
+                {"metrics", "/metrics", true},
+                {"plot", "/plot.svg", true}};
     affect_json *links = affect_json_set_object(body, "links");
-    snprintf(link, sizeof link, "/v1/jobs/%s", id);
-    affect_json_set_string(links, "self", link);
-    for (int i = 0; i < 4; i++) {
-        if (i >= 2 && strcmp(type, "train") != 0) break;
-        const char *name = i < 2 ? common[i] : of_training[i - 2];
-        snprintf(link, sizeof link, "/v1/jobs/%s/%s", id, name);
-        affect_json_set_string(links, i == 3 ? "plot" : name, link);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char link[128];
+        if (rows[i].of_training && strcmp(type, "train") != 0) continue;
+        snprintf(link, sizeof link, "/v1/jobs/%s%s", id, rows[i].rest);
+        affect_json_set_string(links, rows[i].name, link);
     }
 }
 
@@ -359,17 +361,18 @@ affect_status api_job_body(affect_json **json, api_db *db, const char *id, affec
     return status;
 }
 
-affect_status api_job_bodies(affect_json *data, bool *more, api_db *db, const char *before,
-                             const char *state, int64_t limit, affect_error *err) {
+affect_status api_job_bodies(affect_json *data, bool *more, api_db *db, const api_job_page *page,
+                             affect_error *err) {
     api_rows *rows = NULL;
     AFFECT_TRY(api_db_query(&rows, db, err,
                             BODY_SELECT "WHERE (?1 = '' OR j.id < ?1) AND (?2 IS NULL OR "
-                                        "j.state = ?2) ORDER BY j.id DESC LIMIT ?3",
-                            "tti", before, state, limit + 1));
+                                        "j.state = ?2) AND (?3 IS NULL OR j.type = ?3) "
+                                        "ORDER BY j.id DESC LIMIT ?4",
+                            "ttti", page->before, page->state, page->type, page->limit + 1));
     int64_t n = 0;
     *more = false;
     while (api_rows_next(rows)) {
-        if (n++ == limit) {
+        if (n++ == page->limit) {
             *more = true;
             break;
         }

@@ -57,10 +57,16 @@ affect_status api_job_row_best(api_job_row *row, api_db *db, int64_t epoch, affe
 
 /* The body of GET /v1/jobs/{id}: *json owned. NOT_FOUND. */
 affect_status api_job_body(affect_json **json, api_db *db, const char *id, affect_error *err);
-/* A page of jobs, newest first: those older than `before` ("": from the newest), in `state` (NULL:
- * any). Appended to `data`; *more tells whether there are others. */
-affect_status api_job_bodies(affect_json *data, bool *more, api_db *db, const char *before,
-                             const char *state, int64_t limit, affect_error *err);
+/* Which jobs: those older than `before` ("": from the newest), in `state` and of `type` (NULL:
+ * any).
+ */
+typedef struct {
+    const char *before, *state, *type;
+    int64_t limit;
+} api_job_page;
+/* A page of jobs, newest first, appended to `data`; *more tells whether there are others. */
+affect_status api_job_bodies(affect_json *data, bool *more, api_db *db, const api_job_page *page,
+                             affect_error *err);
 /* How many jobs are in the state. */
 affect_status api_job_rows_count(int64_t *n, api_db *db, api_job_state state, affect_error *err);
 /* Ids of all jobs that are active or interrupted; *ids owned, each API_ID_SIZE bytes. */
