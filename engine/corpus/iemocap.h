@@ -58,6 +58,7 @@ typedef struct {
 } affect_iemocap;
 
 /* Whether text is such a name. */
+bool affect_iemocap_is_session(const char *text); /* of a session's folder: "Session1" */
 bool affect_iemocap_is_dialog(const char *text);
 bool affect_iemocap_is_utterance(const char *text);
 
