@@ -1,0 +1,146 @@
+/* Whether the server lives, is ready, and what it is: /livez, /readyz, /metrics, /v1/system, ... */
+#include "api/exchange.h"
+#include "api/handlers.h"
+#include "api/job_queue.h"
+#include "api/metrics.h"
+#include "api/predictor.h"
+#include "engine/core/embedded.h"
+
+#include <dirent.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+void api_handle_index(api_exchange *exchange) {
+    affect_json *json = affect_json_new_object();
+    affect_json_set_string(json, "name", "affectd");
+    affect_json_set_string(json, "version", AFFECT_VERSION);
+    affect_json *links = affect_json_set_object(json, "links");
+    affect_json_set_string(links, "contract", "/openapi.json");
+    affect_json_set_string(links, "datasets", "/v1/datasets");
+    affect_json_set_string(links, "jobs", "/v1/jobs");
+    affect_json_set_string(links, "models", "/v1/models");
+    affect_json_set_string(links, "system", "/v1/system");
+    api_answer_json(exchange, 200, json);
+}
+
+void api_handle_live(api_exchange *exchange) {
+    affect_json *json = affect_json_new_object();
+    affect_json_set_string(json, "status", "ok");
+    api_answer_json(exchange, 200, json);
+}
+
+void api_handle_ready(api_exchange *exchange) {
+    api_context *context = api_context_of(exchange);
+    if (atomic_load(&context->draining)) {
+        api_answer_problem(exchange, "draining", "the server is stopping");
+        return;
+    }
+    if (!api_predictor_ready(context->predictor)) {
+        api_answer_problem(exchange, "not_ready", "no predictor is up");
+        return;
+    }
+    affect_json *json = affect_json_new_object();
+    affect_json_set_string(json, "status", "ready");
+    api_answer_json(exchange, 200, json);
+}
+
+static void gauge(affect_buffer *text, const char *name, const char *help, double value) {
+    affect_buffer_printf(text, "# HELP %s %s\n# TYPE %s gauge\n%s %.15g\n", name, help, name, name,
+                         value);
+}
+
+static size_t resident_bytes(void) {
+    size_t total = 0, resident = 0;
+    FILE *file = fopen("/proc/self/statm", "re");
+    if (!file) return 0;
+    if (fscanf(file, "%zu %zu", &total, &resident) != 2) resident = 0;
+    fclose(file);
+    return resident * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+static size_t open_descriptors(void) {
+    size_t n = 0;
+    DIR *folder = opendir("/proc/self/fd");
+    if (!folder) return 0;
+    while (readdir(folder)) n++;
+    closedir(folder);
+    return n > 3 ? n - 3 : 0; /* ".", ".." and the folder's own */
+}
+
+void api_handle_metrics_text(api_exchange *exchange) {
+    api_context *context = api_context_of(exchange);
+    affect_buffer text = {0};
+    int n_queued = 0, n_active = 0, n_slots = 0, n_ready = 0, n_busy = 0, n_waiting = 0;
+    api_job_queue_count(context->jobs, &n_queued, &n_active, &n_slots);
+    api_predictor_count(context->predictor, &n_ready, &n_busy, &n_waiting);
+    api_metrics_print(&text, context->metrics);
+    gauge(&text, "affectd_jobs_queued", "Jobs that wait for a slot.", n_queued);
+    gauge(&text, "affectd_jobs_active", "Jobs that have a worker.", n_active);
+    gauge(&text, "affectd_job_slots", "Jobs that may run at once.", n_slots);
+    gauge(&text, "affectd_predictors_ready", "Predictor processes that are up.", n_ready);
+    gauge(&text, "affectd_predictors_busy", "Predictor processes at work.", n_busy);
+    gauge(&text, "affectd_predictions_queued", "Predictions that wait.", n_waiting);
+    gauge(&text, "process_resident_memory_bytes", "Resident memory.", (double)resident_bytes());
+    gauge(&text, "process_open_fds", "Open descriptors.", (double)open_descriptors());
+    gauge(&text, "affectd_uptime_seconds", "Since the start.",
+          affect_clock_seconds() - context->started);
+    api_answer_buffer(exchange, 200, "text/plain; version=0.0.4; charset=utf-8", &text);
+}
+
+void api_handle_openapi(api_exchange *exchange) {
+    const affect_embedded_file *file = affect_embedded_find("api/openapi.json");
+    affect_buffer text = {0};
+    if (file) affect_buffer_append(&text, file->text, file->size);
+    api_answer_buffer(exchange, 200, "application/json", &text);
+}
+
+/* "model name" of /proc/cpuinfo, or "cpu". */
+static void cpu_name(char *name, size_t size) {
+    snprintf(name, size, "cpu");
+    FILE *file = fopen("/proc/cpuinfo", "re");
+    char line[256];
+    while (file && fgets(line, sizeof line, file)) {
+        char *colon = strchr(line, ':');
+        if (strncmp(line, "model name", 10) != 0 || !colon) continue;
+        line[strcspn(line, "\n")] = '\0';
+        snprintf(name, size, "%s", colon + 2);
+        break;
+    }
+    if (file) fclose(file);
+}
+
+static affect_json *devices_json(void) {
+    char name[128];
+    cpu_set_t cores;
+    cpu_name(name, sizeof name);
+    affect_json *devices = affect_json_new_array();
+    affect_json *cpu = affect_json_append(devices, affect_json_new_object());
+    affect_json_set_string(cpu, "device", "cpu");
+    affect_json_set_string(cpu, "name", name);
+    affect_json_set_number(cpu, "cores",
+                           sched_getaffinity(0, sizeof cores, &cores) == 0 ? CPU_COUNT(&cores) : 1);
+    affect_json_set_number(cpu, "memory_bytes",
+                           (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE));
+    return devices;
+}
+
+void api_handle_system(api_exchange *exchange) {
+    api_context *context = api_context_of(exchange);
+    affect_json *json = affect_json_new_object();
+    affect_json_set_string(json, "version", AFFECT_VERSION);
+    affect_json_set_string(json, "instance", context->instance_id);
+    affect_json_set_number(json, "uptime_seconds", affect_clock_seconds() - context->started);
+    affect_json_set_string(json, "device", context->settings->device);
+    affect_json_set(json, "devices", devices_json());
+    /* Where things lie on the server's disk is nobody's business but its operator's. */
+    affect_json *settings = affect_json_set_object(json, "settings");
+    affect_fields_print(settings, context->settings, api_settings_fields);
+    static const char *const hidden[] = {"data", "import_root", "worker_binary", "port_file"};
+    for (size_t i = 0; i < sizeof hidden / sizeof *hidden; i++)
+        affect_json_free(affect_json_detach(settings, hidden[i]));
+    affect_json_set_bool(json, "import_root", *context->settings->import_root != '\0');
+    api_answer_json(exchange, 200, json);
+}

@@ -1,0 +1,166 @@
+/* The table of connections; see connections.h. */
+#include "server/connections.h"
+
+#include "engine/core/clock.h"
+
+#include <errno.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#define WATCH_NS (200 * 1000 * 1000)
+
+struct connection_entry {
+    connection_entry *next, *previous;
+    int fd;
+    connection_phase phase;
+    double since;             /* of the phase */
+    double headers_since;     /* first byte of a request seen, 0 while none */
+    uint64_t bytes_when_idle; /* received by the socket when the phase became IDLE */
+    uint64_t body_bytes;
+    void *request;
+};
+
+struct connections {
+    const api_settings *settings;
+    connection_visit *visit;
+    pthread_mutex_t lock; /* guards all below and every entry */
+    pthread_cond_t stop;
+    bool stopping;
+    connection_entry *first;
+    pthread_t watch;
+};
+
+/* Bytes the peer has sent on this socket so far. */
+static uint64_t bytes_received(int fd) {
+    struct tcp_info info = {0};
+    socklen_t size = sizeof info;
+    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return 0;
+    return info.tcpi_bytes_received;
+}
+
+static bool headers_late(const connections *table, connection_entry *entry, double now) {
+    if (bytes_received(entry->fd) <= entry->bytes_when_idle) return false;
+    if (entry->headers_since == 0) entry->headers_since = now;
+    return now - entry->headers_since > table->settings->header_timeout_seconds;
+}
+
+static bool body_late(const connections *table, const connection_entry *entry, double now) {
+    double allowed = table->settings->body_timeout_seconds +
+                     (double)entry->body_bytes / (double)table->settings->min_body_bytes_per_second;
+    return now - entry->since > allowed;
+}
+
+static bool client_left(const connection_entry *entry) {
+    char byte;
+    ssize_t n = recv(entry->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    return n == 0 || (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);
+}
+
+static void look(const connections *table, connection_entry *entry, double now) {
+    bool late = (entry->phase == CONNECTION_IDLE && headers_late(table, entry, now)) ||
+                (entry->phase == CONNECTION_BODY && body_late(table, entry, now));
+    if (late) shutdown(entry->fd, SHUT_RDWR);
+    if (entry->phase == CONNECTION_WORKING) table->visit(entry->request, client_left(entry), now);
+}
+
+static void *watch(void *argument) {
+    connections *table = argument;
+    pthread_mutex_lock(&table->lock);
+    while (!table->stopping) {
+        double now = affect_clock_seconds();
+        for (connection_entry *e = table->first; e; e = e->next) look(table, e, now);
+        struct timespec until;
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_nsec += WATCH_NS;
+        until.tv_sec += until.tv_nsec / 1000000000;
+        until.tv_nsec %= 1000000000;
+        pthread_cond_timedwait(&table->stop, &table->lock, &until);
+    }
+    pthread_mutex_unlock(&table->lock);
+    return NULL;
+}
+
+affect_status connections_create(connections **table, const api_settings *settings,
+                                 connection_visit *visit, affect_error *err) {
+    connections *made = calloc(1, sizeof *made);
+    if (!made) return affect_fail(err, NO_MEMORY, "no memory for connections");
+    made->settings = settings;
+    made->visit = visit;
+    pthread_mutex_init(&made->lock, NULL);
+    pthread_cond_init(&made->stop, NULL);
+    int error_number = pthread_create(&made->watch, NULL, watch, made);
+    if (error_number) {
+        free(made);
+        return affect_error_errno(err, error_number, "the watch was not started");
+    }
+    *table = made;
+    return AFFECT_STATUS_OK;
+}
+
+void connections_free(connections *table) {
+    if (!table) return;
+    pthread_mutex_lock(&table->lock);
+    table->stopping = true;
+    pthread_cond_signal(&table->stop);
+    pthread_mutex_unlock(&table->lock);
+    pthread_join(table->watch, NULL);
+    pthread_cond_destroy(&table->stop);
+    pthread_mutex_destroy(&table->lock);
+    free(table);
+}
+
+void connections_cut(connections *table) {
+    pthread_mutex_lock(&table->lock);
+    for (connection_entry *e = table->first; e; e = e->next) shutdown(e->fd, SHUT_RDWR);
+    pthread_mutex_unlock(&table->lock);
+}
+
+connection_entry *connections_add(connections *table, int fd) {
+    connection_entry *entry = calloc(1, sizeof *entry);
+    if (!entry) return NULL;
+    entry->fd = fd;
+    entry->since = affect_clock_seconds();
+    pthread_mutex_lock(&table->lock);
+    entry->next = table->first;
+    if (entry->next) entry->next->previous = entry;
+    table->first = entry;
+    pthread_mutex_unlock(&table->lock);
+    return entry;
+}
+
+void connections_remove(connections *table, connection_entry *entry) {
+    if (!entry) return;
+    pthread_mutex_lock(&table->lock);
+    if (entry->previous)
+        entry->previous->next = entry->next;
+    else
+        table->first = entry->next;
+    if (entry->next) entry->next->previous = entry->previous;
+    pthread_mutex_unlock(&table->lock);
+    free(entry);
+}
+
+void connections_phase(connections *table, connection_entry *entry, connection_phase phase,
+                       void *request) {
+    if (!entry) return;
+    uint64_t received = phase == CONNECTION_IDLE ? bytes_received(entry->fd) : 0;
+    pthread_mutex_lock(&table->lock);
+    entry->phase = phase;
+    entry->request = request;
+    entry->since = affect_clock_seconds();
+    entry->headers_since = 0;
+    entry->body_bytes = 0;
+    if (phase == CONNECTION_IDLE) entry->bytes_when_idle = received;
+    pthread_mutex_unlock(&table->lock);
+}
+
+void connections_progress(connections *table, connection_entry *entry, size_t n_bytes) {
+    if (!entry) return;
+    pthread_mutex_lock(&table->lock);
+    entry->body_bytes += n_bytes;
+    pthread_mutex_unlock(&table->lock);
+}

@@ -1,0 +1,51 @@
+/* Asking a running server; see healthcheck.h. */
+#include "server/healthcheck.h"
+
+#include <netdb.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+static int fail(const char *reason) {
+    fprintf(stderr, "affectd: %s\n", reason);
+    return 1;
+}
+
+static int ask(int fd) {
+    static const char request[] = "GET /readyz HTTP/1.1\r\nHost: localhost\r\n"
+                                  "Connection: close\r\n\r\n";
+    char answer[256];
+    size_t n = 0;
+    if (send(fd, request, sizeof request - 1, MSG_NOSIGNAL) < 0) return fail("cannot ask");
+    while (n < sizeof answer - 1) {
+        ssize_t got = recv(fd, answer + n, sizeof answer - 1 - n, 0);
+        if (got <= 0) break;
+        n += (size_t)got;
+    }
+    answer[n] = '\0';
+    return strncmp(answer, "HTTP/1.1 200", 12) == 0 ? 0 : fail("not ready");
+}
+
+int healthcheck_run(const api_settings *settings) {
+    char host[128];
+    const char *colon = strrchr(settings->listen, ':');
+    if (!colon) return fail("listen is not HOST:PORT");
+    snprintf(host, sizeof host, "%.*s", (int)(colon - settings->listen), settings->listen);
+    if (strcmp(host, "0.0.0.0") == 0) strcpy(host, "127.0.0.1");
+    if (strcmp(host, "[::]") == 0) strcpy(host, "::1");
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *address = NULL;
+    if (getaddrinfo(host, colon + 1, &hints, &address) != 0) return fail("cannot resolve listen");
+    int fd = socket(address->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0), code;
+    struct timeval limit = {.tv_sec = 3};
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+    if (fd < 0 || connect(fd, address->ai_addr, address->ai_addrlen) != 0)
+        code = fail("nobody listens");
+    else
+        code = ask(fd);
+    freeaddrinfo(address);
+    if (fd >= 0) close(fd);
+    return code;
+}

@@ -1,0 +1,218 @@
+/* affectd: settings, one data folder, and the parts of the service in their order.
+ *
+ * The main thread only starts, waits for a signal, and stops: accept no more, end streams and
+ * waiting requests, stop predictors and jobs (which keep their state and run again after the next
+ * start), close the store. A second signal ends the process at once. */
+#include "api/context.h"
+#include "api/feed.h"
+#include "api/job_queue.h"
+#include "api/log.h"
+#include "api/metrics.h"
+#include "api/model_registry.h"
+#include "api/predictor.h"
+#include "api/store.h"
+#include "engine/core/file.h"
+#include "server/config.h"
+#include "server/healthcheck.h"
+#include "server/http.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+typedef struct {
+    api_settings settings;
+    api_context context;
+    http_server *http;
+    int lock;
+} service;
+
+static affect_status find_worker_binary(service *self, affect_error *err) {
+    char *to = self->context.worker_binary;
+    size_t size = sizeof self->context.worker_binary;
+    if (*self->settings.worker_binary) {
+        snprintf(to, size, "%s", self->settings.worker_binary);
+    } else {
+        ssize_t n = readlink("/proc/self/exe", to, size - sizeof "/affect");
+        if (n < 0) return affect_error_errno(err, errno, "/proc/self/exe");
+        to[n] = '\0';
+        strcpy(strrchr(to, '/'), "/affect");
+    }
+    if (access(to, X_OK) != 0)
+        return affect_fail(err, NOT_FOUND, "%s: the affect program is not there", to);
+    return AFFECT_STATUS_OK;
+}
+
+/* Makes the folders, takes the lock, throws away what earlier requests left behind. */
+static affect_status prepare_data(service *self, affect_error *err) {
+    static const char *const folders[] = {"spool",    "staging", "datasets",
+                                          "features", "jobs",    "models"};
+    const char *data = self->settings.data;
+    char path[AFFECT_PATH_MAX];
+    AFFECT_TRY(affect_directory_make(data, err));
+    AFFECT_TRY(affect_path_join(path, err, data, "lock"));
+    affect_status status = affect_file_lock(&self->lock, path, err);
+    if (status != AFFECT_STATUS_OK)
+        return affect_error_prefix(err, status, "another affectd uses the data folder");
+    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
+        AFFECT_TRY(affect_path_join(path, err, data, "%s", folders[i]));
+        if (i < 2) AFFECT_TRY(affect_directory_remove(path, err)); /* spool, staging */
+        AFFECT_TRY(affect_directory_make(path, err));
+    }
+    return AFFECT_STATUS_OK;
+}
+
+/* Paths become absolute, so that workers, which may run elsewhere, mean the same folder. */
+static affect_status make_absolute(char *path, size_t size, affect_error *err) {
+    if (!*path) return AFFECT_STATUS_OK;
+    char *resolved = realpath(path, NULL);
+    if (!resolved) return affect_error_errno(err, errno, "%s", path);
+    bool fits = strlen(resolved) < size;
+    if (fits) strcpy(path, resolved);
+    free(resolved);
+    return fits ? AFFECT_STATUS_OK : affect_fail(err, INVALID, "%s: path too long", path);
+}
+
+static affect_status start_jobs(service *self, affect_error *err) {
+    const api_settings *s = &self->settings;
+    api_job_queue_options options;
+    api_job_queue_options_default(&options);
+    options.data_dir = s->data;
+    options.n_slots = (int)s->job_slots;
+    options.max_queued = (int)s->job_queue;
+    options.max_restarts = (int)s->job_max_restarts;
+    options.worker.binary = self->context.worker_binary;
+    options.worker.cancel_grace_s = s->job_cancel_grace_seconds;
+    return api_job_queue_create(&self->context.jobs, self->context.store, self->context.feed,
+                                self->context.models, &options, err);
+}
+
+static affect_status start_predictors(service *self, affect_error *err) {
+    const api_settings *s = &self->settings;
+    char log_path[AFFECT_PATH_MAX];
+    AFFECT_TRY(affect_path_join(log_path, err, s->data, "predictor.log"));
+    api_predictor_options options;
+    api_predictor_options_default(&options);
+    options.binary = self->context.worker_binary;
+    options.device = s->device;
+    options.n_children = (int)s->predictors;
+    options.n_threads = (int)s->predictor_threads;
+    options.max_queued = (int)s->prediction_queue;
+    options.deadline_s = s->prediction_deadline_seconds;
+    options.log_path = log_path;
+    return api_predictor_create(&self->context.predictor, &options, err);
+}
+
+static affect_status write_port(const service *self, affect_error *err) {
+    if (!*self->settings.port_file) return AFFECT_STATUS_OK;
+    char text[16];
+    int n = snprintf(text, sizeof text, "%d\n", http_server_port(self->http));
+    return affect_file_write(self->settings.port_file, text, (size_t)n, err);
+}
+
+static affect_status start(service *self, affect_error *err) {
+    api_settings *s = &self->settings;
+    api_context *context = &self->context;
+    char path[AFFECT_PATH_MAX];
+    context->settings = s;
+    context->started = affect_clock_seconds();
+    affect_ulid_make(context->instance_id);
+    AFFECT_TRY(find_worker_binary(self, err));
+    AFFECT_TRY(prepare_data(self, err));
+    AFFECT_TRY(make_absolute(s->data, sizeof s->data, err));
+    AFFECT_TRY(make_absolute(s->import_root, sizeof s->import_root, err));
+    context->metrics = api_metrics_create();
+    if (!context->metrics) return affect_fail(err, NO_MEMORY, "no memory for counters");
+    AFFECT_TRY(affect_path_join(path, err, s->data, "affectd.sqlite"));
+    AFFECT_TRY(api_store_open(&context->store, path, err));
+    AFFECT_TRY(api_feed_create(&context->feed, context->store, err));
+    AFFECT_TRY(api_model_registry_create(&context->models, context->store, s->data, err));
+    AFFECT_TRY(start_jobs(self, err));
+    AFFECT_TRY(start_predictors(self, err));
+    AFFECT_TRY(http_server_start(&self->http, context, err));
+    return write_port(self, err);
+}
+
+static void stop(service *self) {
+    api_context *context = &self->context;
+    atomic_store(&context->draining, true);
+    if (self->http) http_server_quiesce(self->http);
+    if (context->feed) api_feed_close(context->feed);
+    if (context->predictor) api_predictor_stop(context->predictor);
+    if (context->jobs) api_job_queue_stop(context->jobs);
+    if (self->http) http_server_stop(self->http, self->settings.drain_seconds);
+    api_predictor_free(context->predictor);
+    api_job_queue_free(context->jobs);
+    api_model_registry_free(context->models);
+    api_feed_free(context->feed);
+    api_store_close(context->store);
+    api_metrics_free(context->metrics);
+    if (self->lock >= 0) close(self->lock);
+}
+
+static void end_at_once(int number) {
+    (void)number;
+    _exit(1);
+}
+
+/* Blocks until SIGTERM or SIGINT; the next one ends the process. */
+static void wait_for_signal(const sigset_t *signals) {
+    int number = 0;
+    while (sigwait(signals, &number) != 0) {
+    }
+    struct sigaction action = {.sa_handler = end_at_once};
+    sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGINT, &action, NULL);
+    pthread_sigmask(SIG_UNBLOCK, signals, NULL);
+    api_log(API_LOG_INFO, "stopping", "signal", strsignal(number), NULL);
+}
+
+static int serve(service *self) {
+    affect_error err = {0};
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL); /* every thread inherits it */
+    signal(SIGPIPE, SIG_IGN);
+    if (!api_log_set_level(self->settings.log_level)) {
+        fprintf(stderr, "affectd: log_level: unknown word \"%s\"\n", self->settings.log_level);
+        return 2;
+    }
+    affect_status status = start(self, &err);
+    if (status == AFFECT_STATUS_OK) {
+        char port[16];
+        snprintf(port, sizeof port, "%d", http_server_port(self->http));
+        api_log(API_LOG_INFO, "listening", "listen", self->settings.listen, "port", port, "data",
+                self->settings.data, "version", AFFECT_VERSION, NULL);
+        wait_for_signal(&signals);
+    } else {
+        fprintf(stderr, "affectd: %s\n", err.message);
+    }
+    stop(self);
+    if (status == AFFECT_STATUS_OK) api_log(API_LOG_INFO, "stopped", NULL);
+    return status == AFFECT_STATUS_OK ? 0 : 1;
+}
+
+int main(int argc, char **argv) {
+    static service self = {.lock = -1};
+    config_command command;
+    affect_error err = {0};
+    if (config_load(&self.settings, &command, argc, argv, &err) != AFFECT_STATUS_OK) {
+        fprintf(stderr, "affectd: %s\n", err.message);
+        return 2;
+    }
+    if (command.help) {
+        config_print_help();
+        return 0;
+    }
+    if (command.version) {
+        printf("affectd %s\n", AFFECT_VERSION);
+        return 0;
+    }
+    if (command.healthcheck) return healthcheck_run(&self.settings);
+    return serve(&self);
+}
