@@ -251,7 +251,7 @@ static struct MHD_Response *make_response(request *r) {
     }
     size_t size = answer->body.size;
     r->n_sent = size;
-    if (size == 0) return MHD_create_response_from_buffer(0, "", MHD_RESPMEM_PERSISTENT);
+    if (size == 0) return MHD_create_response_from_buffer(0, (void *)"", MHD_RESPMEM_PERSISTENT);
     char *data = affect_buffer_take(&answer->body);
     return MHD_create_response_from_buffer(size, data, MHD_RESPMEM_MUST_FREE);
 }
