@@ -48,7 +48,7 @@ typedef struct {
     char *target; /* raw; owned */
     struct MHD_PostProcessor *post;
     api_body body;
-    bool begun, dispatched;
+    bool begun, refused, dispatched;
     double started;
     atomic_int n_holders;
     uint64_t n_sent;
@@ -359,7 +359,12 @@ static enum MHD_Result begin(request *r, const char *method, const char *version
     r->entry =
         MHD_get_connection_info(r->connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
     api_metrics_in_flight(r->server->context->metrics, 1);
-    if (!judge(r, version)) return send_answer(r);
+    if (!judge(r, version)) {
+        /* Answered before its body is read, a request ends its connection; without a body it need not,
+         * if the answer waits for the next call. */
+        r->refused = true;
+        return has_body(x) ? send_answer(r) : MHD_YES;
+    }
     connections_phase(r->server->connections, r->entry, CONNECTION_BODY, r);
     if (x->body_kind == API_BODY_MULTIPART) {
         r->post = MHD_create_post_processor(r->connection, POST_BUFFER, on_part, r);
@@ -429,7 +434,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
     if (!r || !r->target) return MHD_NO;
     if (!r->begun) return begin(r, method, version);
     if (*upload_size) return feed(r, upload, upload_size);
-    if (!r->dispatched) return dispatch(r);
+    if (!r->refused && !r->dispatched) return dispatch(r);
     return send_answer(r);
 }
 
