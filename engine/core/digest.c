@@ -1,10 +1,17 @@
-/* SHA-256; see digest.h. */
+/* SHA-256; see digest.h. In plain C, and with the SHA instructions of x86 where the processor has
+ * them: an import reads every byte of a corpus through this, and they make it ten times faster. */
 #include "engine/core/digest.h"
 
 #include "engine/core/file.h"
 
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#ifdef __x86_64__
+#include <cpuid.h>
+#include <immintrin.h>
+#endif
 
 static const uint32_t round_constants[64] = {
     0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
@@ -44,6 +51,69 @@ static void absorb(uint32_t state[8], const unsigned char block[64]) {
     for (int i = 0; i < 8; i++) state[i] += v[i];
 }
 
+static void absorb_plain(uint32_t state[8], const unsigned char *blocks, size_t n) {
+    for (; n; n--, blocks += 64) absorb(state, blocks);
+}
+
+#ifdef __x86_64__
+/* Four rounds, and the schedule's words for the four rounds after the next twelve. a..d: words of
+ * rounds r..r+15. (Intel, "SHA Extensions", 2013: the state lies as ABEF and CDGH.) */
+#define FOUR_ROUNDS(a, b, c, d, r)                                                                 \
+    do {                                                                                           \
+        __m128i sum = _mm_add_epi32(a, _mm_loadu_si128((const __m128i *)(round_constants + (r)))); \
+        cdgh = _mm_sha256rnds2_epu32(cdgh, abef, sum);                                             \
+        abef = _mm_sha256rnds2_epu32(abef, cdgh, _mm_shuffle_epi32(sum, 0x0E));                    \
+        a = _mm_add_epi32(_mm_sha256msg1_epu32(a, b), _mm_alignr_epi8(d, c, 4));                   \
+        a = _mm_sha256msg2_epu32(a, d);                                                            \
+    } while (0)
+
+__attribute__((target("sha,sse4.1"))) static void
+absorb_x86(uint32_t state[8], const unsigned char *blocks, size_t n) {
+    const __m128i big_endian = _mm_set_epi64x(0x0c0d0e0f08090a0b, 0x0405060700010203);
+    __m128i abcd = _mm_shuffle_epi32(_mm_loadu_si128((const __m128i *)state), 0xB1);
+    __m128i efgh = _mm_shuffle_epi32(_mm_loadu_si128((const __m128i *)(state + 4)), 0x1B);
+    __m128i abef = _mm_alignr_epi8(abcd, efgh, 8), cdgh = _mm_blend_epi16(efgh, abcd, 0xF0);
+    for (; n; n--, blocks += 64) {
+        const __m128i *words = (const __m128i *)blocks, abef_before = abef, cdgh_before = cdgh;
+        __m128i a = _mm_shuffle_epi8(_mm_loadu_si128(words), big_endian);
+        __m128i b = _mm_shuffle_epi8(_mm_loadu_si128(words + 1), big_endian);
+        __m128i c = _mm_shuffle_epi8(_mm_loadu_si128(words + 2), big_endian);
+        __m128i d = _mm_shuffle_epi8(_mm_loadu_si128(words + 3), big_endian);
+        for (int r = 0; r < 64; r += 16) {
+            FOUR_ROUNDS(a, b, c, d, r);
+            FOUR_ROUNDS(b, c, d, a, r + 4);
+            FOUR_ROUNDS(c, d, a, b, r + 8);
+            FOUR_ROUNDS(d, a, b, c, r + 12);
+        }
+        abef = _mm_add_epi32(abef, abef_before);
+        cdgh = _mm_add_epi32(cdgh, cdgh_before);
+    }
+    abcd = _mm_shuffle_epi32(abef, 0x1B);
+    efgh = _mm_shuffle_epi32(cdgh, 0xB1);
+    _mm_storeu_si128((__m128i *)state, _mm_blend_epi16(abcd, efgh, 0xF0));
+    _mm_storeu_si128((__m128i *)(state + 4), _mm_alignr_epi8(efgh, abcd, 8));
+}
+
+static bool has_sha_instructions(void) {
+    unsigned a, b, c, d;
+    if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_SSE4_1)) return false;
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & (1u << 29));
+}
+#endif
+
+static void absorb_blocks(uint32_t state[8], const unsigned char *blocks, size_t n) {
+#ifdef __x86_64__
+    static atomic_int known; /* 0: not asked yet, 1: without, 2: with SHA instructions */
+    int with = atomic_load_explicit(&known, memory_order_relaxed);
+    if (!with) atomic_store(&known, with = has_sha_instructions() ? 2 : 1);
+    if (with == 2) {
+        absorb_x86(state, blocks, n);
+        return;
+    }
+#endif
+    absorb_plain(state, blocks, n);
+}
+
 void affect_digest_begin(affect_digest *digest) {
     *digest = (affect_digest){.state = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f,
                                         0x9b05688c, 0x1f83d9ab, 0x5be0cd19}};
@@ -57,11 +127,13 @@ void affect_digest_update(affect_digest *digest, const void *data, size_t size) 
         size_t n = 64 - held < size ? 64 - held : size;
         memcpy(digest->block + held, bytes, n);
         if (held + n < 64) return;
-        absorb(digest->state, digest->block);
+        absorb_blocks(digest->state, digest->block, 1);
         bytes += n;
         size -= n;
     }
-    for (; size >= 64; bytes += 64, size -= 64) absorb(digest->state, bytes);
+    absorb_blocks(digest->state, bytes, size / 64);
+    bytes += size / 64 * 64;
+    size %= 64;
     if (size) memcpy(digest->block, bytes, size);
 }
 
