@@ -21,6 +21,7 @@ struct connection_entry {
     double headers_since;     /* first byte of a request seen, 0 while none */
     uint64_t bytes_when_idle; /* received by the socket when the phase became IDLE */
     uint64_t body_bytes;
+    double last_progress; /* of the body */
     void *request;
 };
 
@@ -60,11 +61,23 @@ static bool client_left(const connection_entry *entry) {
     return n == 0 || (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);
 }
 
+/* libmicrohttpd 0.9 keeps a connection whose client left in the middle of a request until the idle
+ * timeout. A client that only closed its sending side has sent all before: it is past these phases.
+ */
+static bool abandoned(const connection_entry *entry, double now) {
+    bool halted = entry->phase == CONNECTION_IDLE ? entry->headers_since > 0
+                                                  : now - entry->last_progress > 0.5;
+    return entry->phase != CONNECTION_SENDING && halted && client_left(entry);
+}
+
 static void look(const connections *table, connection_entry *entry, double now) {
+    if (entry->phase == CONNECTION_WORKING) {
+        table->visit(entry->request, client_left(entry), now);
+        return;
+    }
     bool late = (entry->phase == CONNECTION_IDLE && headers_late(table, entry, now)) ||
                 (entry->phase == CONNECTION_BODY && body_late(table, entry, now));
-    if (late) shutdown(entry->fd, SHUT_RDWR);
-    if (entry->phase == CONNECTION_WORKING) table->visit(entry->request, client_left(entry), now);
+    if (late || abandoned(entry, now)) shutdown(entry->fd, SHUT_RDWR);
 }
 
 static void *watch(void *argument) {
@@ -154,6 +167,7 @@ void connections_phase(connections *table, connection_entry *entry, connection_p
     entry->since = affect_clock_seconds();
     entry->headers_since = 0;
     entry->body_bytes = 0;
+    entry->last_progress = entry->since;
     if (phase == CONNECTION_IDLE) entry->bytes_when_idle = received;
     pthread_mutex_unlock(&table->lock);
 }
@@ -162,5 +176,6 @@ void connections_progress(connections *table, connection_entry *entry, size_t n_
     if (!entry) return;
     pthread_mutex_lock(&table->lock);
     entry->body_bytes += n_bytes;
+    entry->last_progress = affect_clock_seconds();
     pthread_mutex_unlock(&table->lock);
 }

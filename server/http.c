@@ -360,8 +360,8 @@ static enum MHD_Result begin(request *r, const char *method, const char *version
         MHD_get_connection_info(r->connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
     api_metrics_in_flight(r->server->context->metrics, 1);
     if (!judge(r, version)) {
-        /* Answered before its body is read, a request ends its connection; without a body it need not,
-         * if the answer waits for the next call. */
+        /* Answered before its body is read, a request ends its connection; without a body it need
+         * not, if the answer waits for the next call. */
         r->refused = true;
         return has_body(x) ? send_answer(r) : MHD_YES;
     }
