@@ -195,11 +195,11 @@ static bool read_rater(char by[8], span field) {
     return copy_span(by, 8, (span){field.data + 2, field.size - 3});
 }
 
-/* C-F1:<TAB>Neutral; Anger;<TAB>(free text) */
+/* C-F1:<TAB>Neutral; Anger;<TAB>(free text) ; a rater may give none. */
 static bool read_vote(affect_json *votes, span line) {
     char by[8], label[64];
     span rest = line;
-    if (!read_rater(by, cut(&rest, '\t'))) return false;
+    if (!read_rater(by, cut(&rest, '\t')) || !rest.size) return false;
     span list = cut(&rest, '\t');
     affect_json *names = affect_json_new_array();
     while (list.size) {
@@ -211,7 +211,7 @@ static bool read_vote(affect_json *votes, span line) {
     affect_json *vote = any ? affect_json_append(votes, affect_json_new_object()) : NULL;
     affect_json_set_string(vote, "by", by);
     affect_json_set(vote, "labels", names);
-    return any;
+    return true;
 }
 
 /* A-E3:<TAB>val 3; act 2; dom  2;<TAB>() ; a rater may leave one out. */

@@ -107,13 +107,14 @@ static void test_malformed_rows(void) {
           "no tabs at all\n"                                     /* 11 */
           "[1e1 - 2e1]\tSes01F_impro01_F005\tang\t[2, 2, 2]\n"   /* 12 */
           "[2.0 - 3.0]\tSes01F_impro01_F006\tsad\t[2, 2, 2]\n"
-          "C-E1:\t;\t()\n"               /* 14: vote unreadable */
-          "A-E1:\tval x; act 2;\t()\n"); /* 15 */
+          "C-E1 Neutral;\n"              /* 14: vote unreadable */
+          "C-E2:\t;\t()\n"               /* 15: none given: no fault */
+          "A-E1:\tval x; act 2;\t()\n"); /* 16 */
     CHECK(dialog.n_utterances == 2);
     CHECK_STRING(dialog.utterances[0].id, "Ses01F_impro01_F004");
     CHECK_STRING(dialog.utterances[1].id, "Ses01F_impro01_F006");
     CHECK(dialog.utterances[0].valence == 0 && dialog.utterances[0].dominance == 0);
-    static const int lines[] = {3, 5, 6, 7, 8, 9, 10, 11, 12, 14, 15};
+    static const int lines[] = {3, 5, 6, 7, 8, 9, 10, 11, 12, 14, 16};
     CHECK(issues.n_all == sizeof lines / sizeof *lines);
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
         CHECK(strlen(reason(&issues, i, lines[i])) > 5);
