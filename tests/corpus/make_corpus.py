@@ -113,10 +113,10 @@ def plan(options):
         share = options.utterances * session // n_sessions
         share -= options.utterances * (session - 1) // n_sessions
         n_dialogs = max(2, 2 * round(share / (2 * TURNS_PER_DIALOG)))
-        n_dialogs = min(n_dialogs, 4 * min(len(names) for names in SCENARIOS.values()))
+        n_dialogs = min(n_dialogs, 2 * min(len(names) for names in SCENARIOS.values()))
         for index in range(n_dialogs):
             kind = "impro" if index // 2 % 2 == 0 else "script"
-            scenario = SCENARIOS[kind][index // 4]
+            scenario = SCENARIOS[kind][2 * (index // 4) + index % 2]
             n_turns = share * (index + 1) // n_dialogs - share * index // n_dialogs
             mood = choose_mood(dialogs, scenario, rng_for(options.seed, 1, len(dialogs)))
             dialogs.append(new_dialog(session, scenario, "FM"[index % 2], n_turns, mood,
