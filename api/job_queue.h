@@ -69,6 +69,9 @@ typedef enum { API_CANCEL_ACCEPTED, API_CANCEL_DONE, API_CANCEL_REFUSED } api_ca
 affect_status api_job_cancel(api_job_queue *queue, const char *id, api_cancel_outcome *outcome,
                              affect_error *err);
 
+/* Answers with the job's body, its ETag, and with 202 its Location. */
+void api_answer_job(api_exchange *exchange, int status, const char *id);
+
 /* How many wait and run, for readiness and metrics. */
 void api_job_queue_count(api_job_queue *queue, int *n_queued, int *n_active, int *n_slots);
 

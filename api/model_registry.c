@@ -301,14 +301,14 @@ affect_status api_model_list(api_model_registry *registry, affect_json **json, i
     return answer(registry, list, &q, json, err);
 }
 
-affect_status api_model_get(api_model_registry *registry, const char *name, affect_json **json,
+affect_status api_model_get(api_model_registry *registry, affect_json **json, const char *name,
                             affect_error *err) {
     question q = {.name = name};
     return answer(registry, get, &q, json, err);
 }
 
-affect_status api_model_version_get(api_model_registry *registry, const char *name, int64_t version,
-                                    affect_json **json, affect_error *err) {
+affect_status api_model_version_get(api_model_registry *registry, affect_json **json,
+                                    const char *name, int64_t version, affect_error *err) {
     question q = {.name = name, .version = version};
     return answer(registry, get_version, &q, json, err);
 }

@@ -45,9 +45,9 @@ affect_status api_model_describe(affect_json **metadata, const char *file, affec
  * *json owned. NOT_FOUND. */
 affect_status api_model_list(api_model_registry *registry, affect_json **json, int64_t limit,
                              const char *after, affect_error *err);
-affect_status api_model_get(api_model_registry *registry, const char *name, affect_json **json,
+affect_status api_model_get(api_model_registry *registry, affect_json **json, const char *name,
                             affect_error *err);
-affect_status api_model_version_get(api_model_registry *registry, const char *name, int64_t version,
-                                    affect_json **json, affect_error *err);
+affect_status api_model_version_get(api_model_registry *registry, affect_json **json,
+                                    const char *name, int64_t version, affect_error *err);
 
 #endif

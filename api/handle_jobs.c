@@ -1,0 +1,358 @@
+/* /v1/jobs: creating train and evaluate jobs, reading, waiting, cancelling.
+ *
+ * A body is checked whole before anything is queued: its fields by a table here, split, training
+ * and architecture by the engine's own parsers, so that what is accepted is what a worker can run.
+ * An architecture is a preset's name, found among the embedded ones only, or an inline object. */
+#include "api/context.h"
+#include "api/dataset_registry.h"
+#include "api/handlers.h"
+#include "api/job_queue.h"
+#include "api/job_rows.h"
+#include "engine/core/digest.h"
+#include "engine/corpus/dataset.h"
+#include "engine/model/architecture.h"
+#include "engine/train/job_spec.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* What a client asks for. */
+typedef struct {
+    char type[16], dataset[72], model[96], part[16];
+    affect_json *architecture, *variables, *split, *training; /* owned */
+} job_request;
+
+static const affect_field train_request_fields[] = {
+    AFFECT_FIELD_STRING(job_request, type, "", "train"),
+    AFFECT_FIELD_STRING(job_request, dataset, "", "a dataset's name or id"),
+    AFFECT_FIELD_STRING(job_request, model, "", "the model to make a version of"),
+    AFFECT_FIELD_JSON(job_request, architecture, "a preset's name or an object"),
+    AFFECT_FIELD_JSON(job_request, variables, "values of the architecture's variables"),
+    AFFECT_FIELD_JSON(job_request, split, "which utterances train, validate, test"),
+    AFFECT_FIELD_JSON(job_request, training, "epochs, batch size, rate, ..."),
+    AFFECT_FIELD_END};
+
+static const affect_field evaluate_request_fields[] = {
+    AFFECT_FIELD_STRING(job_request, type, "", "evaluate"),
+    AFFECT_FIELD_STRING(job_request, dataset, "", "a dataset's name or id"),
+    AFFECT_FIELD_STRING(job_request, model, "", "name or name:version"),
+    AFFECT_FIELD_STRING(job_request, part, "validation", "training, validation, test or all"),
+    AFFECT_FIELD_END};
+
+/* One creation on its way. */
+typedef struct {
+    const api_context *context;
+    job_request request;
+    char job_id[API_ID_SIZE];
+    api_dataset dataset;
+    char model[96];      /* train: name; evaluate: name:version */
+    int64_t epochs;      /* train */
+    affect_json *spec;   /* owned */
+    char data[PATH_MAX]; /* the data folder, absolute */
+} creation;
+
+/* ---- Answers ---- */
+
+typedef struct {
+    const char *id;
+    affect_json *body;
+} job_question;
+
+static affect_status read_job(api_db *db, void *context, affect_error *err) {
+    job_question *q = context;
+    return api_job_body(&q->body, db, q->id, err);
+}
+
+static void answer_body(api_exchange *exchange, int status, const char *id, affect_json *body) {
+    api_set_header(exchange, "ETag", "\"%.0f\"", affect_json_get_number(body, "state_number", 0));
+    if (status == 202) api_set_header(exchange, "Location", "/v1/jobs/%s", id);
+    api_answer_json(exchange, status, body);
+}
+
+void api_answer_job(api_exchange *exchange, int status, const char *id) {
+    affect_error error = {0};
+    job_question q = {.id = id};
+    if (api_store_read(api_context_of(exchange)->store, read_job, &q, &error) != AFFECT_STATUS_OK)
+        api_answer_error(exchange, &error);
+    else
+        answer_body(exchange, status, id, q.body);
+}
+
+/* ---- Creating ---- */
+
+/* A thing that the body names and that is not there is the body's fault: 422 with its pointer. */
+static affect_status blame(affect_error *err, affect_status status, const char *field) {
+    if (status != AFFECT_STATUS_NOT_FOUND) return status;
+    char message[300];
+    snprintf(message, sizeof message, "%.290s", err->message);
+    return affect_field_fail(err, "", field, "%s", message);
+}
+
+static affect_status find_dataset(creation *c, affect_error *err) {
+    if (!c->request.dataset[0]) return affect_field_fail(err, "", "dataset", "is missing");
+    affect_status status =
+        api_dataset_find(&c->dataset, c->context->store, c->request.dataset, err);
+    AFFECT_TRY(blame(err, status, "dataset"));
+    if (strcmp(c->dataset.state, "ready") == 0) return AFFECT_STATUS_OK;
+    return affect_fail(err, CONFLICT, "dataset %s is %s (need ready)", c->dataset.name,
+                       c->dataset.state);
+}
+
+static affect_status begin_spec(creation *c, const char *type, affect_error *err) {
+    char path[AFFECT_PATH_MAX];
+    const api_settings *settings = c->context->settings;
+    if (!realpath(settings->data, c->data)) return affect_error_errno(err, errno, "data folder");
+    c->spec = affect_json_new_object();
+    affect_json_set_string(c->spec, "type", type);
+    affect_json_set_string(c->spec, "job", c->job_id);
+    AFFECT_TRY(affect_path_join(path, err, c->data, "datasets/%s", c->dataset.id));
+    affect_json_set_string(c->spec, "dataset", path);
+    AFFECT_TRY(affect_path_join(path, err, c->data, "jobs/%s", c->job_id));
+    affect_json_set_string(c->spec, "output", path);
+    affect_json_set_string(c->spec, "device", settings->device);
+    affect_json_set_number(c->spec, "threads", (double)settings->job_threads);
+    return AFFECT_STATUS_OK;
+}
+
+static void set_copy(affect_json *to, const char *name, const affect_json *value) {
+    if (value) affect_json_set(to, name, affect_json_copy(value));
+}
+
+/* Builds the graph with the dataset's sizes, so that a layer that does not fit is named now. A
+ * dataset that cannot be opened here is the worker's to report. */
+static affect_status check_architecture(const creation *c, const affect_json *document,
+                                        affect_error *err) {
+    affect_dataset *dataset = NULL;
+    const char *folder = affect_json_get_string(c->spec, "dataset", "");
+    if (affect_dataset_open(&dataset, folder, NULL, NULL) != AFFECT_STATUS_OK)
+        return AFFECT_STATUS_OK;
+    affect_dataset_sizes of_data = affect_dataset_sizes_of(dataset);
+    affect_sizes sizes = {.frames = of_data.frames,
+                          .mels = of_data.mels,
+                          .parts = of_data.parts,
+                          .columns = of_data.columns,
+                          .classes = affect_dataset_n_classes(dataset)};
+    affect_architecture *architecture = NULL;
+    affect_status status =
+        affect_architecture_create(&architecture, document, c->request.variables, sizes, err);
+    affect_architecture_free(architecture);
+    affect_dataset_close(dataset);
+    if (status != AFFECT_STATUS_OK && err && !err->pointer[0])
+        snprintf(err->pointer, sizeof err->pointer, "/architecture");
+    return status;
+}
+
+static affect_status set_architecture(creation *c, affect_error *err) {
+    affect_json *named = NULL, *document = NULL;
+    const affect_json *given = c->request.architecture;
+    if (!given) given = named = affect_json_new_string("paper-optimized");
+    affect_status status = affect_job_architecture(&document, given, err);
+    affect_json_free(named);
+    AFFECT_TRY(blame(err, status, "architecture"));
+    affect_json_set(c->spec, "architecture", document);
+    return check_architecture(c, document, err);
+}
+
+static affect_status make_train(creation *c, affect_error *err) {
+    const job_request *r = &c->request;
+    if (!r->model[0]) return affect_field_fail(err, "", "model", "is missing");
+    AFFECT_TRY(api_name_check(r->model, "/model", err));
+    AFFECT_TRY(find_dataset(c, err));
+    AFFECT_TRY(begin_spec(c, "train", err));
+    snprintf(c->model, sizeof c->model, "%s", r->model);
+    affect_json_set_string(c->spec, "model", r->model);
+    set_copy(c->spec, "variables", r->variables);
+    set_copy(c->spec, "split", r->split);
+    set_copy(c->spec, "training", r->training);
+    affect_train_spec spec;
+    AFFECT_TRY(affect_train_spec_parse(&spec, c->spec, err));
+    c->epochs = spec.training_config.epochs;
+    affect_train_spec_free(&spec);
+    return set_architecture(c, err);
+}
+
+static affect_status make_evaluate(creation *c, affect_error *err) {
+    const job_request *r = &c->request;
+    api_model_version version;
+    char path[PATH_MAX];
+    if (!r->model[0]) return affect_field_fail(err, "", "model", "is missing");
+    affect_status status = api_model_resolve(c->context->models, r->model, &version, err);
+    AFFECT_TRY(blame(err, status, "model"));
+    AFFECT_TRY(find_dataset(c, err));
+    AFFECT_TRY(begin_spec(c, "evaluate", err));
+    if (!realpath(version.path, path)) return affect_error_errno(err, errno, "the model's file");
+    snprintf(c->model, sizeof c->model, "%s:%lld", version.name, (long long)version.version);
+    affect_json_set_string(c->spec, "model", path);
+    affect_json_set_string(c->spec, "part", r->part);
+    affect_evaluate_spec spec;
+    return affect_evaluate_spec_parse(&spec, c->spec, err);
+}
+
+static affect_status make(creation *c, const affect_json *body, affect_error *err) {
+    job_request *r = &c->request;
+    const char *type = affect_json_get_string(body, "type", NULL);
+    if (!affect_json_is_object(body)) return affect_fail(err, INVALID, "need a JSON object");
+    if (!type) return affect_field_fail(err, "", "type", "is missing, or no string");
+    bool train = strcmp(type, "train") == 0;
+    if (strcmp(type, "import") == 0)
+        return affect_field_fail(err, "", "type", "imports are made by POST /v1/datasets");
+    if (!train && strcmp(type, "evaluate") != 0)
+        return affect_field_fail(err, "", "type", "\"%.40s\" (need train or evaluate)", type);
+    const affect_field *fields = train ? train_request_fields : evaluate_request_fields;
+    affect_fields_default(r, fields);
+    AFFECT_TRY(affect_fields_parse(r, fields, body, "", err));
+    api_job_id_make(c->job_id);
+    return train ? make_train(c, err) : make_evaluate(c, err);
+}
+
+static affect_status digest_of(char digest[AFFECT_DIGEST_TEXT_SIZE], const affect_json *body,
+                               affect_error *err) {
+    char *text = affect_json_canonical_text(body);
+    if (!text) return affect_fail(err, NO_MEMORY, "no memory for a digest");
+    affect_digest state;
+    affect_digest_begin(&state);
+    affect_digest_update(&state, text, strlen(text));
+    affect_digest_end(&state, digest);
+    free(text);
+    return AFFECT_STATUS_OK;
+}
+
+static affect_status create(creation *c, const affect_json *body, const char *key,
+                            char id[API_ID_SIZE], affect_error *err) {
+    char digest[AFFECT_DIGEST_TEXT_SIZE];
+    bool existed;
+    AFFECT_TRY(make(c, body, err));
+    AFFECT_TRY(digest_of(digest, body, err));
+    if (key && strlen(key) > 255)
+        return affect_fail(err, INVALID, "Idempotency-Key is longer than 255 bytes");
+    const api_job_new job = {.type = c->request.type,
+                             .id = c->job_id,
+                             .request = body,
+                             .spec = c->spec,
+                             .dataset_id = c->dataset.id,
+                             .model = c->model,
+                             .epochs = c->epochs,
+                             .idempotency_key = key,
+                             .idempotency_digest = digest};
+    return api_job_create(c->context->jobs, &job, id, &existed, err);
+}
+
+void api_handle_job_create(api_exchange *exchange) {
+    const affect_json *body = api_body_json(exchange);
+    if (!body) return;
+    creation c = {.context = api_context_of(exchange)};
+    affect_error error = {0};
+    char id[API_ID_SIZE];
+    if (create(&c, body, api_header(exchange, "Idempotency-Key"), id, &error) == AFFECT_STATUS_OK)
+        api_answer_job(exchange, 202, id);
+    else
+        api_answer_error(exchange, &error);
+    affect_fields_free(&c.request, train_request_fields);
+    affect_json_free(c.spec);
+}
+
+/* ---- Reading ---- */
+
+static bool matches(const char *if_none_match, int64_t state_number) {
+    char etag[32];
+    if (!if_none_match) return false;
+    snprintf(etag, sizeof etag, "\"%lld\"", (long long)state_number);
+    return strstr(if_none_match, etag) != NULL;
+}
+
+/* 200, or 304 when the client has this state already. */
+static void answer_job_now(api_exchange *exchange) {
+    affect_error error = {0};
+    job_question q = {.id = api_path_value(exchange, "job")};
+    if (api_store_read(api_context_of(exchange)->store, read_job, &q, &error) != AFFECT_STATUS_OK) {
+        api_answer_error(exchange, &error);
+        return;
+    }
+    int64_t state_number = (int64_t)affect_json_get_number(q.body, "state_number", 0);
+    if (matches(api_header(exchange, "If-None-Match"), state_number)) {
+        affect_json_free(q.body);
+        api_set_header(exchange, "ETag", "\"%lld\"", (long long)state_number);
+        api_answer_empty(exchange, 304);
+        return;
+    }
+    answer_body(exchange, 200, q.id, q.body);
+}
+
+void api_handle_job(api_exchange *exchange) {
+    int64_t wait;
+    if (!api_query_integer(exchange, "wait", 0, 300, 0, &wait)) return;
+    const api_context *context = api_context_of(exchange);
+    const char *known = api_header(exchange, "If-None-Match");
+    job_question q = {.id = api_path_value(exchange, "job")};
+    if (wait > 0 && api_store_read(context->store, read_job, &q, NULL) == AFFECT_STATUS_OK) {
+        int64_t state_number = (int64_t)affect_json_get_number(q.body, "state_number", 0);
+        bool terminal = affect_json_get_bool(q.body, "terminal", false);
+        affect_json_free(q.body);
+        if (!terminal && (!known || matches(known, state_number))) {
+            api_defer(exchange);
+            api_feed_wait(context->feed, exchange, q.id, state_number, (double)wait,
+                          answer_job_now);
+            return;
+        }
+    }
+    answer_job_now(exchange);
+}
+
+typedef struct {
+    api_job_page page;
+    affect_json *json;
+} list_question;
+
+static affect_status read_jobs(api_db *db, void *context, affect_error *err) {
+    list_question *q = context;
+    bool more = false;
+    q->json = affect_json_new_object();
+    affect_json *data = affect_json_set_array(q->json, "data");
+    AFFECT_TRY(api_job_bodies(data, &more, db, &q->page, err));
+    affect_json_set_bool(q->json, "more", more);
+    return AFFECT_STATUS_OK;
+}
+
+void api_handle_job_list(api_exchange *exchange) {
+    list_question q = {.page = {.before = api_query(exchange, "after"),
+                                .state = api_query(exchange, "state"),
+                                .type = api_query(exchange, "type")}};
+    if (!api_query_integer(exchange, "limit", 1, 500, 50, &q.page.limit)) return;
+    if (q.page.state && api_job_state_find(q.page.state) == API_JOB_STATE_COUNT) {
+        api_answer_problem(exchange, "invalid", "query state: \"%.40s\" is no state of a job",
+                           q.page.state);
+        return;
+    }
+    if (!q.page.before) q.page.before = "";
+    affect_error error = {0};
+    if (api_store_read(api_context_of(exchange)->store, read_jobs, &q, &error) ==
+        AFFECT_STATUS_OK) {
+        api_answer_json(exchange, 200, q.json);
+        return;
+    }
+    affect_json_free(q.json);
+    api_answer_error(exchange, &error);
+}
+
+/* ---- Cancelling ---- */
+
+void api_handle_job_cancel(api_exchange *exchange) {
+    const char *id = api_path_value(exchange, "job");
+    affect_error error = {0};
+    api_cancel_outcome outcome = API_CANCEL_DONE;
+    if (api_job_cancel(api_context_of(exchange)->jobs, id, &outcome, &error) != AFFECT_STATUS_OK) {
+        api_answer_error(exchange, &error);
+        return;
+    }
+    if (outcome != API_CANCEL_REFUSED) {
+        api_answer_job(exchange, outcome == API_CANCEL_ACCEPTED ? 202 : 200, id);
+        return;
+    }
+    affect_json *members = affect_json_new_object();
+    affect_json_set_array(members, "allowed");
+    api_answer_problem_with(exchange, "conflict", members,
+                            "the job has ended and cannot be cancelled");
+}

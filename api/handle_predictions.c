@@ -1,0 +1,143 @@
+/* /v1/predictions: an utterance's parts go to a predictor, its answer comes back.
+ *
+ * Nothing is computed here: the parts are checked by name, copied into shared memory and queued;
+ * the answer is given from the predictors' thread. */
+#include "api/context.h"
+#include "api/handlers.h"
+#include "api/model_registry.h"
+#include "api/predictor.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const streams[] = {"audio", "mocap_face", "mocap_head", "mocap_hand"};
+enum { N_STREAMS = sizeof streams / sizeof *streams, MAX_TEXT = 128 };
+
+/* A prediction that is asked for; `waiting` lives until the answer. */
+typedef struct {
+    api_exchange *exchange;
+    char model[API_MODEL_NAME_SIZE];
+    int64_t version;
+} waiting;
+
+typedef struct {
+    char model[MAX_TEXT];
+    api_predictor_part parts[N_STREAMS];
+    size_t n_parts;
+    bool has_start, has_end;
+    double start_s, end_s;
+} prediction;
+
+static affect_status text_of(char text[MAX_TEXT], const api_part *part, affect_error *err) {
+    if (!part->data || part->size >= MAX_TEXT || memchr(part->data, 0, part->size))
+        return affect_field_fail(err, "", part->name, "is longer than %d bytes, or no text",
+                                 MAX_TEXT - 1);
+    memcpy(text, part->data, part->size);
+    text[part->size] = '\0';
+    return AFFECT_STATUS_OK;
+}
+
+static affect_status seconds_of(double *seconds, bool *given, const api_part *part,
+                                affect_error *err) {
+    char text[MAX_TEXT], *end = NULL;
+    AFFECT_TRY(text_of(text, part, err));
+    *seconds = strtod(text, &end);
+    if (end == text || *end || !(*seconds >= 0 && *seconds <= 1e6))
+        return affect_field_fail(err, "", part->name, "need seconds in 0..1e6");
+    *given = true;
+    return AFFECT_STATUS_OK;
+}
+
+static affect_status read_part(prediction *p, const api_part *part, affect_error *err) {
+    if (strcmp(part->name, "model") == 0) return text_of(p->model, part, err);
+    if (strcmp(part->name, "start") == 0) return seconds_of(&p->start_s, &p->has_start, part, err);
+    if (strcmp(part->name, "end") == 0) return seconds_of(&p->end_s, &p->has_end, part, err);
+    for (int s = 0; s < N_STREAMS; s++) {
+        if (strcmp(part->name, streams[s]) != 0) continue;
+        p->parts[p->n_parts++] = (api_predictor_part){
+            .name = streams[s], .data = part->data, .path = part->path, .size = part->size};
+        return AFFECT_STATUS_OK;
+    }
+    return affect_field_fail(err, "", part->name,
+                             "unknown part (known: model, audio, mocap_face, mocap_head, "
+                             "mocap_hand, start, end)");
+}
+
+static affect_status read_request(prediction *p, const api_exchange *exchange, affect_error *err) {
+    for (size_t i = 0; i < api_n_parts(exchange); i++) {
+        const api_part *part = api_part_at(exchange, i);
+        if (api_part_find(exchange, part->name) != part)
+            return affect_field_fail(err, "", part->name, "is given twice");
+        AFFECT_TRY(read_part(p, part, err));
+    }
+    if (!p->model[0]) return affect_field_fail(err, "", "model", "is missing");
+    if (!p->n_parts)
+        return affect_fail(err, INVALID,
+                           "no stream is given (need one of audio, mocap_face, mocap_head, "
+                           "mocap_hand)");
+    if (p->has_start && p->has_end && p->end_s <= p->start_s)
+        return affect_field_fail(err, "", "end", "must be later than start");
+    return AFFECT_STATUS_OK;
+}
+
+static bool is_gone(void *context) {
+    return api_client_gone(((waiting *)context)->exchange);
+}
+
+/* On the predictors' thread. */
+static void answer(void *context, affect_status status, affect_json *result,
+                   const affect_error *error) {
+    waiting *w = context;
+    api_exchange *exchange = w->exchange;
+    if (status != AFFECT_STATUS_OK) {
+        free(w);
+        api_answer_error(exchange, error);
+        return;
+    }
+    affect_json *json = affect_json_new_object();
+    affect_json_set_string(json, "model", w->model);
+    affect_json_set_number(json, "version", (double)w->version);
+    for (const affect_json *m = affect_json_first(result); m; m = affect_json_next(m))
+        affect_json_set(json, affect_json_name(m), affect_json_copy(m));
+    affect_json_free(result);
+    free(w);
+    api_answer_json(exchange, 200, json);
+}
+
+static affect_status submit(const prediction *p, api_exchange *exchange, affect_error *err) {
+    const api_context *context = api_context_of(exchange);
+    api_model_version version;
+    char path[PATH_MAX];
+    AFFECT_TRY(api_model_resolve(context->models, p->model, &version, err));
+    if (!realpath(version.path, path)) return affect_error_errno(err, errno, "the model's file");
+    waiting *w = malloc(sizeof *w);
+    if (!w) return affect_fail(err, NO_MEMORY, "no memory for a prediction");
+    *w = (waiting){.exchange = exchange, .version = version.version};
+    snprintf(w->model, sizeof w->model, "%s", version.name);
+    const api_predictor_request request = {.model = path,
+                                           .parts = p->parts,
+                                           .n_parts = p->n_parts,
+                                           .has_start = p->has_start,
+                                           .has_end = p->has_end,
+                                           .start_s = p->start_s,
+                                           .end_s = p->end_s,
+                                           .done = answer,
+                                           .gone = is_gone,
+                                           .context = w};
+    api_defer(exchange);
+    affect_status status = api_predictor_submit(context->predictor, &request, err);
+    if (status != AFFECT_STATUS_OK) free(w);
+    return status;
+}
+
+void api_handle_prediction(api_exchange *exchange) {
+    prediction p = {0};
+    affect_error error = {0};
+    affect_status status = read_request(&p, exchange, &error);
+    if (status == AFFECT_STATUS_OK) status = submit(&p, exchange, &error);
+    if (status != AFFECT_STATUS_OK) api_answer_error(exchange, &error);
+}
