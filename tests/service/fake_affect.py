@@ -28,8 +28,8 @@ def watch_stdin():
     stopped.set()
 
 
-def tell(kind, **members):
-    os.write(1, (json.dumps({"event": kind, **members}) + "\n").encode())
+def tell(event, /, **members):
+    os.write(1, (json.dumps({"event": event, **members}) + "\n").encode())
 
 
 def end(state, reason=None, error=None, result=None):
