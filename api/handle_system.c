@@ -2,7 +2,7 @@
 #include "api/exchange.h"
 #include "api/handlers.h"
 #include "api/job_queue.h"
-#include "api/metrics.h"
+#include "api/counters.h"
 #include "api/predictor.h"
 #include "engine/core/embedded.h"
 

@@ -2,26 +2,26 @@
  *
  * Include this one header. What a program does, in its order:
  *
- *   import    affect_import_run        a corpus (folder or archive) becomes a dataset     corpus/import.h
- *   open      affect_dataset_open      utterances and their features, memory-mapped       corpus/dataset.h
- *   train     affect_train             a dataset and a specification become a model file  train/trainer.h
- *   evaluate  affect_evaluate          a model on a part of a dataset                     train/evaluation.h
- *   predict   affect_predictor_open,   recordings of one utterance to probabilities       predict/predict.h
- *             affect_predictor_run
+ *   import    affect_import_run       a folder or archive becomes a dataset   corpus/import.h
+ *   open      affect_dataset_open     utterances and features, memory-mapped  corpus/dataset.h
+ *   train     affect_train            a dataset and a specification: a model  train/trainer.h
+ *   evaluate  affect_evaluate         a model on a part of a dataset          train/evaluation.h
+ *   predict   affect_predictor_open,  recordings of one utterance to          predict/predict.h
+ *             affect_predictor_run    probabilities
  *
  * and below them, for programs that do their own training or look inside:
  *
- *   affect_features_extract            recordings to spectrograms and motion averages     corpus/features.h
- *   affect_architecture_create         JSON to a checked graph of layers                  model/architecture.h
- *   affect_session_*                   one network on one device, forward and backward    model/session.h
- *   affect_model_*                     model files                                        model/model_file.h
- *   affect_backend_open                a device                                           core/backend.h
+ *   affect_features_extract     recordings to spectrograms, motion averages   corpus/features.h
+ *   affect_architecture_create  JSON to a checked graph of layers             model/architecture.h
+ *   affect_session_*            one network on one device, both passes        model/session.h
+ *   affect_model_*              model files                                   model/model_file.h
+ *   affect_backend_open         a device                                      core/backend.h
  *
  * Rules of the whole library. What can fail returns an affect_status and fills an optional
  * affect_error with a sentence (core/status.h). It never prints, exits or aborts on a user's data.
  * Inputs are const and borrowed; a returned pointer is owned by the caller unless its comment says
- * "borrowed until ..."; every free and close accepts NULL. An open dataset or model is immutable and
- * shared by threads; a session, backend, extractor or predictor belongs to one thread.
+ * "borrowed until ..."; every free and close accepts NULL. An open dataset or model is immutable
+ * and shared by threads; a session, backend, extractor or predictor belongs to one thread.
  *
  * A prediction, whole:
  *
@@ -29,7 +29,8 @@
  *   affect_predictor *predictor = NULL;
  *   affect_json *answer = NULL;
  *   affect_features_input input = {.audio = {.path = "u.wav"}};
- *   if (affect_predictor_open(&predictor, "model.safetensors", "cpu", 0, &err) != AFFECT_STATUS_OK ||
+ *   const char *file = "model.safetensors";
+ *   if (affect_predictor_open(&predictor, file, "cpu", 0, &err) != AFFECT_STATUS_OK ||
  *       affect_predictor_run(predictor, &answer, &input, &err) != AFFECT_STATUS_OK)
  *       fprintf(stderr, "%s\n", err.message);
  *   else

@@ -10,7 +10,7 @@
 #include "api/body.h"
 #include "api/executor.h"
 #include "api/log.h"
-#include "api/metrics.h"
+#include "api/counters.h"
 #include "api/routes.h"
 #include "server/connections.h"
 #include "server/guard.h"

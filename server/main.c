@@ -7,7 +7,7 @@
 #include "api/feed.h"
 #include "api/job_queue.h"
 #include "api/log.h"
-#include "api/metrics.h"
+#include "api/counters.h"
 #include "api/model_registry.h"
 #include "api/predictor.h"
 #include "api/store.h"

@@ -17,6 +17,7 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 LAYERS = ("engine", "api", "server")
 LONGEST_FILE = 700  # lines; most are under 400
+MAY_BE_LONGER = {"api/job_queue.c": 780}
 LONGEST_FUNCTION = 80  # lines; reported, not enforced
 
 # Each third-party header is included by this one file; a pattern per library.
@@ -33,7 +34,7 @@ HOMES = {
 }
 # Headers of the C library and of Linux: anything else in <> is a library that needs a home.
 SYSTEM = re.compile(
-    r"(assert|complex|ctype|dirent|dlfcn|errno|fcntl|fenv|float|ftw|getopt|glob|grp|inttypes|limits|locale|malloc"
+    r"(assert|complex|cpuid|ctype|dirent|dlfcn|errno|fcntl|fenv|float|ftw|getopt|glob|grp|inttypes|libgen|limits|locale|malloc"
     r"|math|poll|pthread|pwd|regex|sched|semaphore|signal|spawn|stdalign|stdarg|stdatomic|stdbool|stddef|stdint"
     r"|stdio|stdlib|stdnoreturn|string|strings|syslog|termios|tgmath|threads|time|unistd|wchar|wctype|fnmatch"
     r"|(sys|netinet|arpa|net|linux|asm)/\w+|netdb|immintrin|omp)\.h"
@@ -216,8 +217,13 @@ def test_exceptions_are_needed():
 
 
 def test_files_are_short():
-    expect_none(f"{name}: {n} lines (at most {LONGEST_FILE})" for name in sources() + files(r"^tests/.*\.(c|h|py|sh)$")
-                if (n := read(name).count("\n")) > LONGEST_FILE)
+    def wrong():
+        for name in sources() + files(r"^tests/.*\.(c|h|py|sh)$"):
+            n, most = read(name).count("\n"), MAY_BE_LONGER.get(name, LONGEST_FILE)
+            if n > most:
+                yield f"{name}: {n} lines (at most {most})"
+
+    expect_none(wrong())
 
 
 def functions(name):

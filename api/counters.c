@@ -1,5 +1,5 @@
-/* Counters of the HTTP side; see metrics.h. `lock` guards all of it. */
-#include "api/metrics.h"
+/* Counters of the HTTP side; see counters.h. `lock` guards all of it. */
+#include "api/counters.h"
 
 #include "api/routes.h"
 

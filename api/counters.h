@@ -1,6 +1,6 @@
 /* Counters of the HTTP side, for /metrics. Any thread. */
-#ifndef AFFECT_API_METRICS_H
-#define AFFECT_API_METRICS_H
+#ifndef AFFECT_API_COUNTERS_H
+#define AFFECT_API_COUNTERS_H
 
 #include "api/api.h"
 
