@@ -1,8 +1,8 @@
 /* Whether the server lives, is ready, and what it is: /livez, /readyz, /metrics, /v1/system, ... */
+#include "api/counters.h"
 #include "api/exchange.h"
 #include "api/handlers.h"
 #include "api/job_queue.h"
-#include "api/counters.h"
 #include "api/predictor.h"
 #include "engine/core/embedded.h"
 

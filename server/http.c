@@ -8,9 +8,9 @@
 #include "server/http.h"
 
 #include "api/body.h"
+#include "api/counters.h"
 #include "api/executor.h"
 #include "api/log.h"
-#include "api/counters.h"
 #include "api/routes.h"
 #include "server/connections.h"
 #include "server/guard.h"

@@ -4,10 +4,10 @@
  * waiting requests, stop predictors and jobs (which keep their state and run again after the next
  * start), close the store. A second signal ends the process at once. */
 #include "api/context.h"
+#include "api/counters.h"
 #include "api/feed.h"
 #include "api/job_queue.h"
 #include "api/log.h"
-#include "api/counters.h"
 #include "api/model_registry.h"
 #include "api/predictor.h"
 #include "api/store.h"
