@@ -18,8 +18,8 @@ def fake(make_server, tmp_path):
     corpus = tmp_path / "corpora" / "small"
     corpus.mkdir(parents=True)
 
-    def make(**settings):
-        server = make_server(worker_binary=FAKE, import_root=tmp_path / "corpora", **settings)
+    def make(binary=FAKE, **settings):
+        server = make_server(worker_binary=binary, import_root=tmp_path / "corpora", **settings)
         answer = import_folder(server, "ready", "small")
         assert answer.status == 202, answer.body
         assert wait_end(server, answer.json()["id"])["state"] == "succeeded"

@@ -1,0 +1,142 @@
+"""Predictions with a predictor that computes nothing: what reaches it, and what a client hears
+when it is slow, hangs, dies, or when too many ask."""
+import concurrent.futures
+import time
+
+import pytest
+
+from test_jobs import FAKE, fake, train_id, wait_end  # noqa: F401
+
+
+@pytest.fixture
+def ready(fake):  # noqa: F811
+    """ready(**settings) -> a server with version 1 of the model "m"."""
+
+    def make(**settings):
+        server = fake(**settings)
+        assert wait_end(server, train_id(server, 1, model="m"))["state"] == "succeeded"
+        return server
+
+    return make
+
+
+def predict(server, **parts):
+    fields = {name: (f"{name}.bin", value) if isinstance(value, bytes) else value
+              for name, value in parts.items()}
+    return server.post_form("/v1/predictions", {"model": "m", **fields})
+
+
+def test_answer(ready):
+    server = ready()
+    answer = predict(server, audio=b"a" * 1000, mocap_face=b"f" * 10, start="6.29", end="8.24")
+    assert answer.status == 200, answer.body
+    body = answer.json()
+    assert body["model"] == "m" and body["version"] == 1 and body["label"] == "angry"
+    assert list(body["probabilities"]) == ["angry", "happy", "neutral", "sad"]
+    assert body["streams"] == {"audio": {"bytes": 1000}, "mocap_face": {"bytes": 10}}
+    assert body["window"] == [6.29, 8.24] and body["model_file"] == "1.safetensors"
+    large = predict(server, audio=b"a" * (5 << 20), mocap_head=b"h")
+    assert large.json()["streams"] == {"audio": {"bytes": 5 << 20}, "mocap_head": {"bytes": 1}}
+    assert large.json()["warnings"] == ["mocap_face: missing"]
+    assert not list((server.folder / "data" / "spool").iterdir())
+    assert predict(server, model="m:1", audio=b"a").status == 200
+
+
+@pytest.mark.parametrize(
+    "parts, status, pointer",
+    [
+        ({"video": b"v", "audio": b"a"}, 422, "/video"),
+        ({}, 422, None),
+        ({"start": "1", "end": "2"}, 422, None),
+        ({"audio": b"a", "start": "soon"}, 422, "/start"),
+        ({"audio": b"a", "start": "-1"}, 422, "/start"),
+        ({"audio": b"a", "start": "nan"}, 422, "/start"),
+        ({"audio": b"a", "start": "3", "end": "2"}, 422, "/end"),
+        ({"audio": b"a", "model": "../m"}, 422, "/model"),
+        ({"audio": b"a", "model": "m:x"}, 422, "/model"),
+        ({"audio": b"a", "model": ""}, 422, "/model"),
+        ({"audio": b"a", "model": "m:2"}, 404, None),
+        ({"audio": b"a", "model": "nobody"}, 404, None),
+        ({"audio": b"BAD"}, 422, None),
+    ],
+)
+def test_refusals(ready, parts, status, pointer):
+    server = ready()
+    answer = predict(server, **parts)
+    assert answer.status == status, answer.body
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    pointers = [e["pointer"] for e in answer.json().get("errors", [])]
+    assert pointers == ([pointer] if pointer else [])
+    assert predict(server, audio=b"good").status == 200
+
+
+def test_predictor_killed_in_the_middle(ready):
+    server = ready()
+    before = predict(server, audio=b"good").json()
+    for _ in range(3):
+        answer = predict(server, audio=b"DIE")
+        assert answer.status == 502 and answer.json()["code"] == "predictor_lost"
+        server.wait_for(lambda: server.get("/readyz").status == 200, "readiness")
+        assert predict(server, audio=b"good").json() == before
+
+
+def test_deadline(ready):
+    server = ready(prediction_deadline_seconds=0.7)
+    answer = predict(server, audio=b"HANG")
+    assert answer.status == 503 and answer.json()["code"] == "timeout"
+    server.wait_for(lambda: server.get("/readyz").status == 200, "readiness")
+    assert predict(server, audio=b"good").status == 200
+
+
+def test_full_queue(ready):
+    server = ready(prediction_queue=3, prediction_deadline_seconds=20)
+    with concurrent.futures.ThreadPoolExecutor(12) as pool:
+        answers = list(pool.map(lambda _: predict(server, audio=b"SLOW"), range(12)))
+    statuses = sorted(a.status for a in answers)
+    assert set(statuses) == {200, 503} and statuses.count(200) >= 4
+    refused = [a for a in answers if a.status == 503]
+    assert all(a.json()["code"] == "busy" and int(a.headers["Retry-After"]) > 0 for a in refused)
+    assert predict(server, audio=b"good").status == 200
+
+
+def test_several_predictors(ready):
+    """While one predictor works on a long request, others answer."""
+    server = ready(predictors=2, prediction_deadline_seconds=2)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        hanging = pool.submit(predict, server, audio=b"HANG")
+        time.sleep(0.2)
+        assert [predict(server, audio=b"good").status for _ in range(5)] == [200] * 5
+        assert hanging.result().status == 503
+
+
+def test_client_that_leaves(ready):
+    """A client that leaves while its prediction waits costs nothing: the next is answered."""
+    server = ready()
+    before = server.metric("process_open_fds")
+    body = (b'--b\r\nContent-Disposition: form-data; name="model"\r\n\r\nm\r\n'
+            b'--b\r\nContent-Disposition: form-data; name="audio"; filename="a"\r\n\r\nSLOW\r\n--b--\r\n')
+    for _ in range(5):
+        with server.connect() as link:
+            link.sendall(b"POST /v1/predictions HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n"
+                         b"Content-Type: multipart/form-data; boundary=b\r\n\r\n" % len(body) + body)
+            time.sleep(0.05)
+    assert predict(server, audio=b"good").status == 200
+    server.wait_for(lambda: server.metric("process_open_fds") <= before + 1, "descriptors")
+
+
+def test_not_ready_without_a_predictor(ready, tmp_path):
+    """A predictor program that ends at once: not ready, but alive; and back when it works again."""
+    broken, switch = tmp_path / "switch", tmp_path / "broken"
+    switch_text = f'#!/bin/sh\nif [ "$1" = predict ] && [ -e {broken} ]; then exit 1; fi\n'
+    switch.write_text(switch_text + f'exec {FAKE} "$@"\n')
+    switch.chmod(0o755)
+    server = ready(binary=switch, prediction_deadline_seconds=1)
+    broken.touch()
+    assert predict(server, audio=b"DIE").status == 502
+    server.wait_for(lambda: server.get("/readyz").status == 503, "not being ready")
+    assert server.get("/livez").status == 200
+    answer = predict(server, audio=b"good")
+    assert answer.status == 503 and answer.json()["code"] == "timeout"
+    broken.unlink()
+    server.wait_for(lambda: server.get("/readyz").status == 200, "readiness")
+    assert predict(server, audio=b"good").status == 200
