@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #define SCHEMA_VERSION 1
-enum { MAX_STATEMENTS = 96, MAX_READERS = 16 };
+enum { MAX_STATEMENTS = 96, N_READERS = 12 };
 
 typedef struct {
     const char *sql; /* the literal: compared as a pointer */
@@ -60,7 +60,7 @@ struct api_store {
     bool stopping;
     pthread_cond_t reader_idle;
     api_db *idle_readers;
-    int n_readers;
+    api_db readers[N_READERS]; /* opened at the start: the number of descriptors stays the same */
 };
 
 /* ---- Connections and errors ---- */
@@ -342,29 +342,13 @@ affect_status api_store_write(api_store *store, api_store_work *work,
 static const char reader_pragmas[] = "PRAGMA query_only = ON; PRAGMA mmap_size = 0;"
                                      "PRAGMA cache_size = -2000; PRAGMA temp_store = MEMORY;";
 
-static affect_status take_reader(api_db **db, api_store *store, affect_error *err) {
+static api_db *take_reader(api_store *store) {
     pthread_mutex_lock(&store->lock);
-    while (!store->idle_readers && store->n_readers >= MAX_READERS)
-        pthread_cond_wait(&store->reader_idle, &store->lock);
-    *db = store->idle_readers;
-    if (*db)
-        store->idle_readers = (*db)->next;
-    else
-        store->n_readers++;
+    while (!store->idle_readers) pthread_cond_wait(&store->reader_idle, &store->lock);
+    api_db *db = store->idle_readers;
+    store->idle_readers = db->next;
     pthread_mutex_unlock(&store->lock);
-    if (*db) return AFFECT_STATUS_OK;
-
-    *db = malloc(sizeof **db);
-    affect_status status =
-        *db ? open_connection(*db, store->path, reader_pragmas, false, err)
-            : affect_fail(err, NO_MEMORY, "database: no memory for a connection");
-    if (status == AFFECT_STATUS_OK) return status;
-    free(*db);
-    pthread_mutex_lock(&store->lock);
-    store->n_readers--;
-    pthread_cond_signal(&store->reader_idle);
-    pthread_mutex_unlock(&store->lock);
-    return status;
+    return db;
 }
 
 static void give_reader(api_store *store, api_db *db) {
@@ -377,8 +361,7 @@ static void give_reader(api_store *store, api_db *db) {
 
 affect_status api_store_read(api_store *store, api_store_work *work, void *context,
                              affect_error *err) {
-    api_db *db = NULL;
-    AFFECT_TRY(take_reader(&db, store, err));
+    api_db *db = take_reader(store);
     affect_status status = execute(db, "BEGIN", err);
     if (status == AFFECT_STATUS_OK) {
         status = work(db, context, err);
@@ -422,6 +405,10 @@ static affect_status start(api_store *store, affect_error *err) {
     AFFECT_TRY(affect_file_lock(&store->lock_fd, lock_path, err));
     AFFECT_TRY(open_connection(&store->writer, store->path, writer_pragmas, true, err));
     AFFECT_TRY(bring_schema(&store->writer, err));
+    for (int i = 0; i < N_READERS; i++) {
+        AFFECT_TRY(open_connection(&store->readers[i], store->path, reader_pragmas, false, err));
+        give_reader(store, &store->readers[i]);
+    }
     int error_number = pthread_create(&store->thread, NULL, write_thread, store);
     if (error_number) return affect_error_errno(err, error_number, "starting the store's thread");
     store->thread_started = true;
@@ -460,12 +447,7 @@ void api_store_close(api_store *store) {
         pthread_mutex_unlock(&store->lock);
         pthread_join(store->thread, NULL);
     }
-    while (store->idle_readers) {
-        api_db *db = store->idle_readers;
-        store->idle_readers = db->next;
-        close_connection(db);
-        free(db);
-    }
+    for (int i = 0; i < N_READERS; i++) close_connection(&store->readers[i]);
     close_connection(&store->writer);
     if (store->lock_fd >= 0) close(store->lock_fd);
     pthread_cond_destroy(&store->queued);

@@ -136,6 +136,7 @@ static void hear_line(worker *w, const char *text, size_t size) {
 /* Cuts what was read into lines, as many as a batch takes. */
 static void cut_lines(worker *w, size_t max_line_bytes) {
     size_t start = 0;
+    if (!w->input.size) return;
     while (w->n_lines < MAX_BATCH && start < w->input.size) {
         const char *from = w->input.data + start;
         const char *newline = memchr(from, '\n', w->input.size - start);

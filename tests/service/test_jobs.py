@@ -414,7 +414,8 @@ def test_archives(fake):
     assert server.post_form("/v1/datasets", {"name": "x"}).status == 422
     assert server.request("POST", "/v1/datasets?name=x", b"", {"Content-Type": "application/zip"}
                           ).status == 422
-    assert not list((server.folder / "data" / "spool").iterdir())
+    spool = server.folder / "data" / "spool"
+    server.wait_for(lambda: not list(spool.iterdir()), "an empty spool")
 
 
 def test_failed_import_frees_the_name(fake):

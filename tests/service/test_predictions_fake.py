@@ -38,7 +38,8 @@ def test_answer(ready):
     large = predict(server, audio=b"a" * (5 << 20), mocap_head=b"h")
     assert large.json()["streams"] == {"audio": {"bytes": 5 << 20}, "mocap_head": {"bytes": 1}}
     assert large.json()["warnings"] == ["mocap_face: missing"]
-    assert not list((server.folder / "data" / "spool").iterdir())
+    spool = server.folder / "data" / "spool"
+    server.wait_for(lambda: not list(spool.iterdir()), "an empty spool")
     assert predict(server, model="m:1", audio=b"a").status == 200
 
 
