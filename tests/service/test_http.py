@@ -1,5 +1,6 @@
 """The HTTP side: malformed requests, limits, slow clients, clients that leave, contract."""
 import json
+import re
 import socket
 import threading
 import time
@@ -36,7 +37,7 @@ MALFORMED = {
 def test_malformed_requests_are_refused_and_cut(steady, name):
     received = steady.raw(MALFORMED[name])
     assert status_of(received) == 400, received
-    assert received.count(b"HTTP/1.1 ") == 1, "a second answer: something was smuggled"
+    assert len(re.findall(rb"HTTP/1\.1 \d\d\d ", received)) == 1, "a second answer: smuggled"
     if b"problem+json" in received:  # a newer libmicrohttpd refuses some of these by itself
         assert problem_of(received)["code"] == "malformed"
 
