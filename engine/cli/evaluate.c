@@ -1,12 +1,7 @@
 /* `affect evaluate`: a model on a part of its split, from a shell or as a worker (--spec). */
 #include "engine/cli/command.h"
-#include "engine/cli/flags.h"
+#include "engine/cli/worker.h"
 #include "engine/train/evaluation.h"
-#include "engine/train/job_event.h"
-
-#include <string.h>
-
-#define MAX_SPEC_BYTES (1u << 20)
 
 static bool keep_going(void *context, size_t done, size_t total) {
     affect_job_events_progress(context, "evaluate", done, total);
@@ -24,53 +19,44 @@ static affect_status run(affect_json **summary, const affect_json *document,
     return AFFECT_STATUS_OK;
 }
 
+/* Without the row of each utterance, which is for programs. */
 static void show(const affect_json *summary) {
     affect_json *copy = affect_json_copy(summary);
     affect_json_free(affect_json_detach(copy, "predictions"));
-    affect_buffer text = {0};
-    affect_json_print_pretty(&text, copy);
-    if (!text.failed) printf("%s\n", text.data);
-    affect_buffer_free(&text);
+    affect_worker_show(copy);
     affect_json_free(copy);
 }
 
+typedef struct {
+    affect_worker_flags worker;
+    const char *model, *dataset, *part, *device;
+    int64_t threads;
+} evaluate_flags;
+
+static affect_status fill(affect_json *specification, const void *flags, affect_error *err) {
+    (void)err;
+    const evaluate_flags *given = flags;
+    affect_worker_set_string(specification, "model", given->model);
+    affect_worker_set_string(specification, "dataset", given->dataset);
+    affect_worker_set_string(specification, "part", given->part);
+    affect_worker_set_string(specification, "device", given->device);
+    affect_worker_set_integer(specification, "threads", given->threads);
+    return AFFECT_STATUS_OK;
+}
+
 int affect_command_evaluate(int argc, char **argv) {
-    const char *spec = NULL, *model = NULL, *dataset = NULL, *part = NULL, *device = NULL;
-    int64_t threads = -1;
-    bool lines = false, supervised = false;
+    evaluate_flags given = {.threads = -1};
     const affect_flag flags[] = {
-        {"spec", 0, AFFECT_FLAG_STRING, &spec, "FILE", "job specification, JSON"},
-        {"model", 'm', AFFECT_FLAG_STRING, &model, "FILE", "a model file"},
-        {"dataset", 'd', AFFECT_FLAG_STRING, &dataset, "DIR", "a dataset's folder"},
-        {"part", 'p', AFFECT_FLAG_STRING, &part, "NAME", "training, validation, test or all"},
-        {"device", 0, AFFECT_FLAG_STRING, &device, "NAME", "cpu, cuda, cuda:N or auto"},
-        {"threads", 't', AFFECT_FLAG_INTEGER, &threads, "N", "0: all cores"},
-        {"events", 0, AFFECT_FLAG_BOOL, &lines, NULL, "print JSON lines to stdout"},
-        {"supervised", 0, AFFECT_FLAG_BOOL, &supervised, NULL,
-         "stop when stdin ends (the server's workers)"},
+        {"model", 'm', AFFECT_FLAG_STRING, &given.model, "FILE", "a model file"},
+        {"dataset", 'd', AFFECT_FLAG_STRING, &given.dataset, "DIR", "a dataset's folder"},
+        {"part", 'p', AFFECT_FLAG_STRING, &given.part, "NAME", "training, validation, test or all"},
+        {"device", 0, AFFECT_FLAG_STRING, &given.device, "NAME", "cpu, cuda, cuda:N or auto"},
+        {"threads", 't', AFFECT_FLAG_INTEGER, &given.threads, "N", "0: all cores"},
+        AFFECT_WORKER_FLAGS(given.worker),
         {0}};
     const affect_usage usage = {"evaluate", "", "Evaluates a model on a dataset.", flags};
     int n = 0, code = affect_flags_read(&usage, argc, argv, NULL, 0, &n);
     if (code >= 0) return code;
-
-    affect_error err = {0};
-    affect_json *document = NULL, *summary = NULL;
-    affect_job_events *events = affect_job_events_create(lines ? stdout : NULL);
-    if (!events) return AFFECT_EXIT_FAILED;
-    affect_job_events_hello(events);
-    affect_status status = affect_job_supervise(supervised, &err);
-    if (status == AFFECT_STATUS_OK && spec)
-        status = affect_json_read(&document, spec, MAX_SPEC_BYTES, &err);
-    if (!document) document = affect_json_new_object();
-    if (model) affect_json_set_string(document, "model", model);
-    if (dataset) affect_json_set_string(document, "dataset", dataset);
-    if (part) affect_json_set_string(document, "part", part);
-    if (device) affect_json_set_string(document, "device", device);
-    if (threads >= 0) affect_json_set_number(document, "threads", (double)threads);
-    if (status == AFFECT_STATUS_OK) status = run(&summary, document, events, &err);
-    if (!lines && summary) show(summary);
-    affect_job_events_end(events, status, &err, summary);
-    affect_job_events_free(events);
-    affect_json_free(document);
-    return status == AFFECT_STATUS_OK ? AFFECT_EXIT_OK : AFFECT_EXIT_FAILED;
+    const affect_worker worker = {.fill = fill, .run = run, .show = show};
+    return affect_worker_main(&worker, &given.worker, &given);
 }

@@ -2,14 +2,10 @@
  *
  * A specification is a JSON file (--spec, as the server writes it) or made of flags; flags win. */
 #include "engine/cli/command.h"
-#include "engine/cli/flags.h"
-#include "engine/train/job_event.h"
+#include "engine/cli/worker.h"
 #include "engine/train/trainer.h"
 
-#include <stdlib.h>
-#include <string.h>
-
-#define MAX_SPEC_BYTES (16u << 20)
+#include <stdio.h>
 
 static void on_running(void *context, size_t n_training, size_t n_validation, size_t n_test) {
     affect_job_events_state(context, "running");
@@ -59,57 +55,37 @@ static affect_status run(affect_json **summary, const affect_json *document,
     return status;
 }
 
-/* The spec file, if any, with what the flags say laid over it. */
+/* What the flags say; NULL and -1: not given. */
 typedef struct {
-    const char *spec, *dataset, *output, *architecture, *variables, *split, *training, *device;
+    affect_worker_flags worker;
+    const char *dataset, *output, *architecture, *variables, *split, *training, *device;
     int64_t threads, epochs, seed;
-} options;
+} train_flags;
 
-/* A JSON text as a member; a word that is no JSON (a preset's name) as a string. A name of a file
- * that exists is read: `--architecture my.json`. */
-static affect_status set_json(affect_json *document, const char *name, const char *text,
-                              affect_error *err) {
-    if (!text) return AFFECT_STATUS_OK;
-    affect_json *value = NULL;
-    size_t length = strlen(text);
-    if (length > 5 && strcmp(text + length - 5, ".json") == 0)
-        AFFECT_TRY(affect_json_read(&value, text, MAX_SPEC_BYTES, err));
-    else if (*text == '{')
-        AFFECT_TRY(affect_json_parse(&value, text, length, err));
-    else
-        value = affect_json_new_string(text);
-    affect_json_set(document, name, value);
-    return AFFECT_STATUS_OK;
-}
-
-static affect_status make_document(affect_json **document, const options *given,
-                                   affect_error *err) {
-    if (given->spec)
-        AFFECT_TRY(affect_json_read(document, given->spec, MAX_SPEC_BYTES, err));
-    else
-        *document = affect_json_new_object();
-    affect_json *made = *document;
-    if (given->dataset) affect_json_set_string(made, "dataset", given->dataset);
-    if (given->output) affect_json_set_string(made, "output", given->output);
-    if (given->device) affect_json_set_string(made, "device", given->device);
-    if (given->threads >= 0) affect_json_set_number(made, "threads", (double)given->threads);
-    AFFECT_TRY(set_json(made, "architecture", given->architecture, err));
-    AFFECT_TRY(set_json(made, "variables", given->variables, err));
-    AFFECT_TRY(set_json(made, "split", given->split, err));
-    AFFECT_TRY(set_json(made, "training", given->training, err));
+static affect_status fill(affect_json *specification, const void *flags, affect_error *err) {
+    const train_flags *given = flags;
+    affect_worker_set_string(specification, "dataset", given->dataset);
+    affect_worker_set_string(specification, "output", given->output);
+    affect_worker_set_string(specification, "device", given->device);
+    affect_worker_set_integer(specification, "threads", given->threads);
+    AFFECT_TRY(affect_worker_set_json(specification, "architecture", given->architecture, err));
+    AFFECT_TRY(affect_worker_set_json(specification, "variables", given->variables, err));
+    AFFECT_TRY(affect_worker_set_json(specification, "split", given->split, err));
+    AFFECT_TRY(affect_worker_set_json(specification, "training", given->training, err));
     if (given->epochs < 0 && given->seed < 0) return AFFECT_STATUS_OK;
-    affect_json *training = affect_json_get(made, "training");
-    if (!training) training = affect_json_set_object(made, "training");
-    if (given->epochs >= 0) affect_json_set_number(training, "epochs", (double)given->epochs);
-    if (given->seed >= 0) affect_json_set_number(training, "seed", (double)given->seed);
+    affect_json *training = affect_json_get(specification, "training");
+    if (!training) training = affect_json_set_object(specification, "training");
+    if (!affect_json_is_object(training))
+        return affect_field_fail(err, "", "training", "is a %s (need an object)",
+                                 affect_json_type_name(training));
+    affect_worker_set_integer(training, "epochs", given->epochs);
+    affect_worker_set_integer(training, "seed", given->seed);
     return AFFECT_STATUS_OK;
 }
 
 int affect_command_train(int argc, char **argv) {
-    options given = {.threads = -1, .epochs = -1, .seed = -1};
-    bool lines = false, supervised = false;
+    train_flags given = {.threads = -1, .epochs = -1, .seed = -1};
     const affect_flag flags[] = {
-        {"spec", 0, AFFECT_FLAG_STRING, &given.spec, "FILE", "job specification, JSON"},
         {"dataset", 'd', AFFECT_FLAG_STRING, &given.dataset, "DIR", "a dataset's folder"},
         {"output", 'o', AFFECT_FLAG_STRING, &given.output, "DIR", "where model files go"},
         {"architecture", 'a', AFFECT_FLAG_STRING, &given.architecture, "NAME|FILE",
@@ -124,24 +100,11 @@ int affect_command_train(int argc, char **argv) {
         {"seed", 's', AFFECT_FLAG_INTEGER, &given.seed, "N", "training.seed"},
         {"device", 0, AFFECT_FLAG_STRING, &given.device, "NAME", "cpu, cuda, cuda:N or auto"},
         {"threads", 't', AFFECT_FLAG_INTEGER, &given.threads, "N", "0: all cores"},
-        {"events", 0, AFFECT_FLAG_BOOL, &lines, NULL, "print JSON lines to stdout"},
-        {"supervised", 0, AFFECT_FLAG_BOOL, &supervised, NULL,
-         "stop when stdin ends (the server's workers)"},
+        AFFECT_WORKER_FLAGS(given.worker),
         {0}};
     const affect_usage usage = {"train", "", "Trains a network on an imported dataset.", flags};
     int n = 0, code = affect_flags_read(&usage, argc, argv, NULL, 0, &n);
     if (code >= 0) return code;
-
-    affect_error err = {0};
-    affect_json *document = NULL, *summary = NULL;
-    affect_job_events *events = affect_job_events_create(lines ? stdout : NULL);
-    if (!events) return AFFECT_EXIT_FAILED;
-    affect_job_events_hello(events);
-    affect_status status = affect_job_supervise(supervised, &err);
-    if (status == AFFECT_STATUS_OK) status = make_document(&document, &given, &err);
-    if (status == AFFECT_STATUS_OK) status = run(&summary, document, events, &err);
-    affect_job_events_end(events, status, &err, summary);
-    affect_job_events_free(events);
-    affect_json_free(document);
-    return status == AFFECT_STATUS_OK ? AFFECT_EXIT_OK : AFFECT_EXIT_FAILED;
+    const affect_worker worker = {.fill = fill, .run = run};
+    return affect_worker_main(&worker, &given.worker, &given);
 }

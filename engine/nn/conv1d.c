@@ -1,9 +1,8 @@
 /* conv1d: a convolution over the second last index, channels last (Keras' Conv1D).
  *
  * (length, channels) to (length_out, filters); kernel (kernel_size, channels, filters). */
+#include "engine/nn/affine.h"
 #include "engine/nn/layer_registry.h"
-
-enum { KERNEL, BIAS };
 
 typedef struct {
     int64_t filters, kernel_size, strides;
@@ -51,12 +50,9 @@ static affect_status build(affect_layer *layer, affect_layer_builder *builder, a
     AFFECT_TRY(affect_window(&length, &pad, layer, "kernel_size", size, (size_t)o->strides,
                              (affect_padding)o->padding, err));
     layer->output = (affect_shape){2, {length, filters}};
-    AFFECT_TRY(affect_layer_add_tensor(layer, builder, KERNEL, "kernel",
-                                       (affect_shape){3, {size, layer->input.size[1], filters}},
-                                       AFFECT_INITIALIZER_GLOROT_UNIFORM, o->l2, err));
-    if (!o->use_bias) return AFFECT_STATUS_OK;
-    return affect_layer_add_tensor(layer, builder, BIAS, "bias", (affect_shape){1, {filters}},
-                                   AFFECT_INITIALIZER_ZEROS, 0, err);
+    return affect_affine_build(layer, builder,
+                               (affect_shape){3, {size, layer->input.size[1], filters}},
+                               o->use_bias, o->l2, err);
 }
 
 static size_t workspace_size(const affect_layer *layer, affect_backend *backend, size_t n) {
@@ -65,18 +61,11 @@ static size_t workspace_size(const affect_layer *layer, affect_backend *backend,
 }
 
 static void forward(const affect_layer *layer, const affect_layer_pass *pass) {
-    affect_conv1d_shape shape = shape_of(layer, pass->n);
-    pass->backend->ops->conv1d_forward(
-        pass->backend, pass->y, pass->x, affect_layer_tensor(layer, pass, KERNEL),
-        affect_layer_tensor(layer, pass, BIAS), pass->workspace, &shape);
+    affect_affine_forward(layer, pass, shape_of(layer, pass->n));
 }
 
 static void backward(const affect_layer *layer, const affect_layer_pass *pass) {
-    affect_conv1d_shape shape = shape_of(layer, pass->n);
-    pass->backend->ops->conv1d_backward(
-        pass->backend, pass->d_x, affect_layer_gradient(layer, pass, KERNEL),
-        affect_layer_gradient(layer, pass, BIAS), pass->d_y, pass->x, pass->y,
-        affect_layer_tensor(layer, pass, KERNEL), pass->workspace, &shape);
+    affect_affine_backward(layer, pass, shape_of(layer, pass->n));
 }
 
 const affect_layer_class affect_layer_conv1d = {

@@ -2,9 +2,8 @@
  *
  * (..., in) to (..., units); kernel (in, units). The one layer with tensors that may end in
  * softmax. */
+#include "engine/nn/affine.h"
 #include "engine/nn/layer_registry.h"
-
-enum { KERNEL, BIAS };
 
 typedef struct {
     int64_t units;
@@ -45,12 +44,8 @@ static affect_status build(affect_layer *layer, affect_layer_builder *builder, a
     layer->output = layer->input;
     layer->output.size[layer->output.rank - 1] = units;
     layer->softmax = o->activation == AFFECT_ACTIVATION_SOFTMAX;
-    AFFECT_TRY(affect_layer_add_tensor(layer, builder, KERNEL, "kernel",
-                                       (affect_shape){2, {inputs, units}},
-                                       AFFECT_INITIALIZER_GLOROT_UNIFORM, o->l2, err));
-    if (!o->use_bias) return AFFECT_STATUS_OK;
-    return affect_layer_add_tensor(layer, builder, BIAS, "bias", (affect_shape){1, {units}},
-                                   AFFECT_INITIALIZER_ZEROS, 0, err);
+    return affect_affine_build(layer, builder, (affect_shape){2, {inputs, units}}, o->use_bias,
+                               o->l2, err);
 }
 
 static size_t workspace_size(const affect_layer *layer, affect_backend *backend, size_t n) {
@@ -59,18 +54,11 @@ static size_t workspace_size(const affect_layer *layer, affect_backend *backend,
 }
 
 static void forward(const affect_layer *layer, const affect_layer_pass *pass) {
-    affect_conv1d_shape shape = shape_of(layer, pass->n);
-    pass->backend->ops->conv1d_forward(
-        pass->backend, pass->y, pass->x, affect_layer_tensor(layer, pass, KERNEL),
-        affect_layer_tensor(layer, pass, BIAS), pass->workspace, &shape);
+    affect_affine_forward(layer, pass, shape_of(layer, pass->n));
 }
 
 static void backward(const affect_layer *layer, const affect_layer_pass *pass) {
-    affect_conv1d_shape shape = shape_of(layer, pass->n);
-    pass->backend->ops->conv1d_backward(
-        pass->backend, pass->d_x, affect_layer_gradient(layer, pass, KERNEL),
-        affect_layer_gradient(layer, pass, BIAS), pass->d_y, pass->x, pass->y,
-        affect_layer_tensor(layer, pass, KERNEL), pass->workspace, &shape);
+    affect_affine_backward(layer, pass, shape_of(layer, pass->n));
 }
 
 const affect_layer_class affect_layer_dense = {

@@ -1,0 +1,18 @@
+/* What conv1d and dense share: a kernel, a bias, and the device's convolution.
+ *
+ * A dense layer is a convolution of length 1 (core/backend.h); only shapes and fields differ. */
+#ifndef AFFECT_NN_AFFINE_H
+#define AFFECT_NN_AFFINE_H
+
+#include "engine/nn/layer.h"
+
+/* Registers "kernel" (Glorot uniform, penalty l2) and, with use_bias, "bias" (zeros), whose size is
+ * the kernel's last. */
+affect_status affect_affine_build(affect_layer *layer, affect_layer_builder *builder,
+                                  affect_shape kernel, bool use_bias, double l2, affect_error *err);
+void affect_affine_forward(const affect_layer *layer, const affect_layer_pass *pass,
+                           affect_conv1d_shape shape);
+void affect_affine_backward(const affect_layer *layer, const affect_layer_pass *pass,
+                            affect_conv1d_shape shape);
+
+#endif
