@@ -66,6 +66,8 @@ typedef struct {
 
 static void release(request *r) {
     if (atomic_fetch_sub(&r->n_holders, 1) != 1) return;
+    pthread_mutex_lock(&r->lock); /* whoever resumed the connection has left the lock behind this */
+    pthread_mutex_unlock(&r->lock);
     if (r->post) MHD_destroy_post_processor(r->post);
     atomic_fetch_sub(&r->server->n_requests, 1);
     pthread_mutex_destroy(&r->lock);
