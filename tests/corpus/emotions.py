@@ -9,7 +9,7 @@ cues overlap, no single one decides.
 """
 import numpy as np
 
-INTENSITY = (0.9, 1.4)  # of an utterance, drawn between; times the strength
+INTENSITY = (1.2, 1.8)  # of an utterance, drawn between; times the strength
 
 CLASSES = ("angry", "happy", "neutral", "sad")
 CLASS_SHARE = {"angry": 0.22, "happy": 0.28, "neutral": 0.28, "sad": 0.22}

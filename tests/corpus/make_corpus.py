@@ -284,7 +284,7 @@ def parse_arguments(argv):
     parser.add_argument("--emotion-strength", type=float, default=1.0)
     parser.add_argument("--speaker-strength", type=float, default=1.0)
     parser.add_argument("--dialog-signature", type=float, default=0.0)
-    parser.add_argument("--overlap", type=float, default=0.2)
+    parser.add_argument("--overlap", type=float, default=0.1)
     parser.add_argument("--mood", type=float, default=0.5,
                         help="share of a dialog's utterances that get the dialog's own label")
     parser.add_argument("--other", type=float, default=0.12, help="more utterances, other labels")
