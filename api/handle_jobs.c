@@ -140,8 +140,11 @@ static affect_status check_architecture(const creation *c, const affect_json *do
         affect_architecture_create(&architecture, document, c->request.variables, sizes, err);
     affect_architecture_free(architecture);
     affect_dataset_close(dataset);
-    if (status != AFFECT_STATUS_OK && err && !err->pointer[0])
-        snprintf(err->pointer, sizeof err->pointer, "/architecture");
+    if (status != AFFECT_STATUS_OK && strncmp(err->pointer, "/variables", 10) != 0) {
+        char pointer[sizeof err->pointer];
+        snprintf(pointer, sizeof pointer, "/architecture%.100s", err->pointer);
+        strcpy(err->pointer, pointer);
+    }
     return status;
 }
 

@@ -433,6 +433,8 @@ static affect_status store_product(job_write *w, api_db *db, ending *e, affect_e
         affect_json_set_string(e->result, "model", w->row.model);
         affect_json_set_number(e->result, "version", (double)version);
     } else if (strcmp(w->row.type, "import") == 0) {
+        affect_json_free(affect_json_detach(e->result, "dataset")); /* a path of this machine */
+        affect_json_set_string(e->result, "dataset", w->row.dataset_id);
         AFFECT_TRY(api_dataset_finish(db, w->row.dataset_id, e->summary, err));
     }
     return AFFECT_STATUS_OK;

@@ -362,6 +362,8 @@ def test_datasets(fake):
     server = fake()
     body = server.get("/v1/datasets/ready").json()
     assert body["state"] == "ready" and body["utterances"] == 5 and body["speakers"] == 1
+    result = server.get(f"/v1/jobs/{body['job']}").json()["result"]
+    assert result["dataset"] == body["id"] and result["utterances"] == 5
     assert body["classes"] == {"angry": 2, "happy": 1, "neutral": 1, "sad": 1}
     assert body["dropped"] == [{"utterance": "Ses01F_impro01_F009", "reason": "label xxx"}]
     assert server.get(f"/v1/datasets/{body['id']}").json() == body
