@@ -2,17 +2,19 @@
 #include "engine/core/buffer.h"
 
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 char *affect_buffer_reserve(affect_buffer *buffer, size_t size) {
     if (buffer->failed) return NULL;
+    bool absurd = size > SIZE_MAX / 4 || buffer->size > SIZE_MAX / 4;
     size_t need = buffer->size + size + 1;
-    if (need > buffer->capacity) {
+    if (absurd || need > buffer->capacity) {
         size_t capacity = buffer->capacity ? buffer->capacity : 64;
-        while (capacity < need) capacity *= 2;
-        char *data = realloc(buffer->data, capacity);
+        while (!absurd && capacity < need) capacity *= 2;
+        char *data = absurd ? NULL : realloc(buffer->data, capacity);
         if (!data) {
             buffer->failed = true;
             return NULL;
