@@ -405,7 +405,8 @@ def test_archives(fake):
     assert answer.status == 202, answer.body
     job_id = answer.json()["id"]
     assert wait_end(server, job_id)["state"] == "succeeded"
-    assert not (server.folder / "data" / "jobs" / job_id / "upload").exists()
+    upload = server.folder / "data" / "jobs" / job_id / "upload"
+    server.wait_for(lambda: not upload.exists(), "removal of the archive")
     raw = server.request("POST", "/v1/datasets?name=raw&layout=iemocap", b"\x1f\x8b" + bytes(3 << 20),
                          {"Content-Type": "application/gzip"})
     assert raw.status == 202, raw.body
