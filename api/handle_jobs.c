@@ -114,6 +114,8 @@ static affect_status begin_spec(creation *c, const char *type, affect_error *err
     affect_json_set_string(c->spec, "output", path);
     affect_json_set_string(c->spec, "device", settings->device);
     affect_json_set_number(c->spec, "threads", (double)settings->job_threads);
+    /* The folder is the job's own: a checkpoint in it is of a worker that was lost. */
+    if (strcmp(type, "train") == 0) affect_json_set_bool(c->spec, "resume", true);
     return AFFECT_STATUS_OK;
 }
 

@@ -5,8 +5,9 @@
  * the oldest queued job whenever a slot is free; the workers' thread stores what workers say and
  * how they end. Found at start-up, rows of another server instance have lost their worker:
  * `cancelling` becomes `cancelled`, other active ones `interrupted` and then `queued` again, until
- * max_restarts is reached (failed, worker_lost). A restarted job begins anew; epochs that were told
- * before carry "replayed": true. */
+ * max_restarts is reached (failed, worker_lost). A restarted train job goes on
+ * from its last checkpoint, other jobs begin anew; epochs that were told before carry "replayed":
+ * true. */
 #ifndef AFFECT_API_JOB_QUEUE_H
 #define AFFECT_API_JOB_QUEUE_H
 

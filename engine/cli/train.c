@@ -18,17 +18,25 @@ static bool on_step(void *context, size_t step, size_t steps) {
     return !affect_job_cancelled();
 }
 
-static bool on_epoch(void *context, const affect_epoch_report *report) {
+static bool on_epoch(void *context, const affect_json *report, bool best) {
     char text[256];
     snprintf(text, sizeof text,
-             "epoch %lld/%lld  loss %.4f  accuracy %.4f  val_loss %.4f  val_accuracy %.4f  "
+             "epoch %.0f/%.0f  loss %.4f  accuracy %.4f  val_loss %.4f  val_accuracy %.4f  "
              "val_f1 %.4f  rate %g  %.1f s%s",
-             (long long)report->epoch, (long long)report->epochs, report->training.loss,
-             report->training.accuracy, report->validation.loss, report->validation.accuracy,
-             report->validation.f1_macro, report->learning_rate, report->seconds,
-             report->best ? "  *" : "");
-    affect_job_events_emit(context, "epoch", affect_epoch_report_json(report), text);
+             affect_json_get_number(report, "epoch", 0),
+             affect_json_get_number(report, "epochs", 0), affect_json_get_number(report, "loss", 0),
+             affect_json_get_number(report, "accuracy", 0),
+             affect_json_get_number(report, "val_loss", 0),
+             affect_json_get_number(report, "val_accuracy", 0),
+             affect_json_get_number(report, "val_f1_macro", 0),
+             affect_json_get_number(report, "learning_rate", 0),
+             affect_json_get_number(report, "seconds", 0), best ? "  *" : "");
+    affect_job_events_emit(context, "epoch", affect_json_copy(report), text);
     return !affect_job_cancelled();
+}
+
+static void on_message(void *context, const char *message) {
+    affect_job_events_message(context, "log", "%s", message);
 }
 
 static void on_checkpoint(void *context, const char *kind, int64_t epoch) {
@@ -47,7 +55,8 @@ static affect_status run(affect_json **summary, const affect_json *document,
                                         .on_running = on_running,
                                         .on_step = on_step,
                                         .on_epoch = on_epoch,
-                                        .on_checkpoint = on_checkpoint};
+                                        .on_checkpoint = on_checkpoint,
+                                        .on_message = on_message};
     affect_train_result result;
     affect_status status = affect_train(&result, &spec, &callbacks, err);
     *summary = result.summary;
@@ -60,6 +69,7 @@ typedef struct {
     affect_worker_flags worker;
     const char *dataset, *output, *architecture, *variables, *split, *training, *device;
     int64_t threads, epochs, seed;
+    bool resume;
 } train_flags;
 
 static affect_status fill(affect_json *specification, const void *flags, affect_error *err) {
@@ -68,6 +78,7 @@ static affect_status fill(affect_json *specification, const void *flags, affect_
     affect_worker_set_string(specification, "output", given->output);
     affect_worker_set_string(specification, "device", given->device);
     affect_worker_set_integer(specification, "threads", given->threads);
+    if (given->resume) affect_json_set_bool(specification, "resume", true);
     AFFECT_TRY(affect_worker_set_json(specification, "architecture", given->architecture, err));
     AFFECT_TRY(affect_worker_set_json(specification, "variables", given->variables, err));
     AFFECT_TRY(affect_worker_set_json(specification, "split", given->split, err));
@@ -100,6 +111,8 @@ int affect_command_train(int argc, char **argv) {
         {"seed", 's', AFFECT_FLAG_INTEGER, &given.seed, "N", "training.seed"},
         {"device", 0, AFFECT_FLAG_STRING, &given.device, "NAME", "cpu, cuda, cuda:N or auto"},
         {"threads", 't', AFFECT_FLAG_INTEGER, &given.threads, "N", "0: all cores"},
+        {"resume", 0, AFFECT_FLAG_BOOL, &given.resume, NULL,
+         "go on from the output folder's checkpoint, if it has one"},
         AFFECT_WORKER_FLAGS(given.worker),
         {0}};
     const affect_usage usage = {"train", "", "Trains a network on an imported dataset.", flags};

@@ -93,6 +93,8 @@ static const affect_field train_fields[] = {
     AFFECT_FIELD_STRING(affect_train_spec, model, "", "name of the model"),
     AFFECT_FIELD_STRING(affect_train_spec, device, "auto", "cpu, cuda, cuda:N or auto"),
     AFFECT_FIELD_INTEGER(affect_train_spec, threads, 0, 0, 1024, "0 = all cores"),
+    AFFECT_FIELD_BOOL(affect_train_spec, resume, false,
+                      "go on from the output folder's checkpoint, if it has one"),
     AFFECT_FIELD_JSON(affect_train_spec, architecture, "a preset's name or a document"),
     AFFECT_FIELD_JSON(affect_train_spec, variables, "values for the architecture's variables"),
     AFFECT_FIELD_JSON(affect_train_spec, split, "which utterances train, validate, test"),

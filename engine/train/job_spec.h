@@ -40,7 +40,8 @@ typedef struct {
     char model[128];               /* name of the model to make; kept in the model file */
     char device[32];
     int64_t threads;
-    affect_json *architecture;                 /* a preset's name or a document; owned */
+    bool resume;               /* go on from the output folder's checkpoint, if it has one */
+    affect_json *architecture; /* a preset's name or a document; owned */
     affect_json *variables, *split, *training; /* as given; owned */
     affect_split_config split_config;
     affect_training_config training_config;

@@ -8,8 +8,11 @@
  * after the last epoch.
  *
  * Files in the output folder: best.safetensors (a model file: the best epoch so far) and
- * last.safetensors (a checkpoint of the last epoch done). The library never prints: all goes
- * through callbacks; a callback that returns false stops with CANCELLED. */
+ * last.safetensors (a checkpoint of the last epoch done). With spec->resume a training goes on from
+ * that checkpoint: weights, moments, moving statistics, schedule, stopping, step and best so far
+ * are all in it, and random numbers depend only on seed, epoch and step, so the rest of the curve
+ * and the final weights are bit for bit those of an undisturbed run. The library never prints: all
+ * goes through callbacks; a callback that returns false stops with CANCELLED. */
 #ifndef AFFECT_TRAIN_TRAINER_H
 #define AFFECT_TRAIN_TRAINER_H
 
@@ -20,31 +23,20 @@
 #define AFFECT_LAST_FILE "last.safetensors"
 
 typedef struct {
-    int64_t epoch, epochs; /* from 1 */
-    affect_metrics training, validation;
-    double learning_rate; /* the epoch was trained with */
-    double seconds;
-    bool best;                  /* the best epoch so far */
-    const char *const *classes; /* borrowed during the call */
-} affect_epoch_report;
-
-typedef struct {
     void *context;
     /* Each may be NULL. bool: false stops. */
     void (*on_running)(void *context, size_t n_training, size_t n_validation, size_t n_test);
     bool (*on_step)(void *context, size_t step, size_t steps); /* of this epoch */
-    bool (*on_epoch)(void *context, const affect_epoch_report *report);
+    /* report: {"epoch", "epochs", "loss", ..., "val_loss", ..., "gap", "learning_rate", "seconds"},
+     * borrowed; gap is training accuracy minus validation accuracy. best: the best epoch so far. */
+    bool (*on_epoch)(void *context, const affect_json *report, bool best);
     void (*on_checkpoint)(void *context, const char *kind, int64_t epoch); /* "best", "last" */
-    void (*on_warning)(void *context, const char *message);
+    void (*on_message)(void *context, const char *message);
 } affect_train_callbacks;
 
 typedef struct {
     int64_t epochs_done, best_epoch;
-    affect_metrics best; /* validation metrics of the best epoch */
-    affect_metrics best_training;
     bool stopped_early;
-    bool has_test;
-    affect_metrics test;  /* by the best epoch's weights */
     affect_json *summary; /* for an end event: model_file, best, metrics, test, selection; owned */
 } affect_train_result;
 
@@ -52,9 +44,5 @@ typedef struct {
  * is not a number, CANCELLED when a callback said so (files of finished epochs stay). */
 affect_status affect_train(affect_train_result *result, const affect_train_spec *spec,
                            const affect_train_callbacks *callbacks, affect_error *err);
-
-/* {"epoch", "epochs", "loss", ..., "val_loss", ..., "gap", "learning_rate", "seconds"}: owned. gap
- * is training accuracy minus validation accuracy. */
-affect_json *affect_epoch_report_json(const affect_epoch_report *report);
 
 #endif

@@ -1,0 +1,165 @@
+/* Making all that a training holds; see training.h. */
+#include "engine/train/training.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static affect_status read_classes(affect_training *t, affect_error *err) {
+    t->n_classes = affect_dataset_n_classes(t->dataset);
+    if (t->n_classes < 2 || t->n_classes > AFFECT_MAX_CLASSES)
+        return affect_fail(err, INVALID, "the dataset has %zu classes (need 2..%d)", t->n_classes,
+                           AFFECT_MAX_CLASSES);
+    for (size_t c = 0; c < t->n_classes; c++) t->classes[c] = affect_dataset_class(t->dataset, c);
+    return AFFECT_STATUS_OK;
+}
+
+static affect_status make_split(affect_training *t, affect_error *err) {
+    size_t n = affect_dataset_n_utterances(t->dataset);
+    uint8_t *parts = malloc(n + 1);
+    int *labels = malloc((n + 1) * sizeof *labels);
+    const char **speakers = malloc((n + 1) * sizeof *speakers);
+    affect_status status = AFFECT_STATUS_OK;
+    bool complete = parts && labels && speakers;
+    for (int p = 0; p < AFFECT_PART_COUNT; p++) {
+        t->indices[p] = malloc((n + 1) * sizeof *t->indices[p]);
+        complete = complete && t->indices[p];
+    }
+    t->order = malloc((n + 1) * sizeof *t->order);
+    t->permutation = malloc((n + 1) * sizeof *t->permutation);
+    if (!complete || !t->order || !t->permutation) {
+        status = affect_fail(err, NO_MEMORY, "no memory for a split of %zu utterances", n);
+        goto cleanup;
+    }
+    for (size_t i = 0; i < n; i++) {
+        labels[i] = affect_dataset_utterance(t->dataset, i)->label;
+        speakers[i] = affect_dataset_utterance(t->dataset, i)->speaker;
+    }
+    status =
+        affect_split_make(parts, &t->spec->split_config, n, labels, t->n_classes, speakers, err);
+    if (status != AFFECT_STATUS_OK) goto cleanup;
+    for (size_t i = 0; i < n; i++) t->indices[parts[i]][t->n[parts[i]]++] = i;
+cleanup:
+    free(parts);
+    free(labels);
+    free(speakers);
+    return status;
+}
+
+static affect_status make_architecture(affect_training *t, affect_error *err) {
+    affect_dataset_sizes data = affect_dataset_sizes_of(t->dataset);
+    affect_sizes sizes = {data.frames, data.mels, data.parts, data.columns, t->n_classes};
+    affect_json *document = NULL;
+    AFFECT_TRY(affect_job_architecture(&document, t->spec->architecture, err));
+    affect_status status =
+        affect_architecture_create(&t->architecture, document, t->spec->variables, sizes, err);
+    affect_json_free(document);
+    return status;
+}
+
+/* Weights of the classes by config; *weighted false when all are 1. */
+static affect_status make_class_weights(float *weights, bool *weighted, const affect_training *t,
+                                        affect_error *err) {
+    const affect_json *config = t->config->class_weights;
+    const char *word = affect_json_string(config, "");
+    size_t counts[AFFECT_MAX_CLASSES] = {0};
+    const size_t *indices = t->indices[AFFECT_PART_TRAINING];
+    for (size_t i = 0; i < t->n[AFFECT_PART_TRAINING]; i++)
+        counts[affect_dataset_utterance(t->dataset, indices[i])->label]++;
+    *weighted = affect_json_is_object(config) || strcmp(word, "balanced") == 0;
+    for (size_t c = 0; c < t->n_classes; c++) {
+        weights[c] = 1;
+        if (strcmp(word, "balanced") == 0 && counts[c])
+            weights[c] = (float)((double)t->n[AFFECT_PART_TRAINING] /
+                                 ((double)t->n_classes * (double)counts[c]));
+    }
+    for (const affect_json *e = affect_json_first(config); e; e = affect_json_next(e)) {
+        size_t c = 0;
+        while (c < t->n_classes && strcmp(t->classes[c], affect_json_name(e)) != 0) c++;
+        if (c == t->n_classes)
+            return affect_field_fail(err, "/training", "class_weights", "no class \"%.40s\"",
+                                     affect_json_name(e));
+        weights[c] = (float)affect_json_number(e, 1);
+    }
+    return AFFECT_STATUS_OK;
+}
+
+static affect_status make_session(affect_training *t, affect_error *err) {
+    size_t largest = t->n[AFFECT_PART_TRAINING];
+    for (int p = 0; p < AFFECT_PART_COUNT; p++)
+        if (t->n[p] > largest) largest = t->n[p];
+    size_t max_batch = (size_t)t->config->batch_size;
+    if (max_batch > largest) max_batch = largest;
+    AFFECT_TRY(affect_backend_open(&t->backend, t->spec->device, (int)t->spec->threads, err));
+    affect_session_options options = {.max_batch = max_batch, .training = true};
+    AFFECT_TRY(affect_session_create(&t->session, t->backend, t->architecture, options, err));
+    AFFECT_TRY(affect_session_initialize(t->session, (uint64_t)t->config->seed, err));
+    float weights[AFFECT_MAX_CLASSES];
+    int class_map[AFFECT_MAX_CLASSES];
+    bool weighted;
+    AFFECT_TRY(make_class_weights(weights, &weighted, t, err));
+    for (int c = 0; c < AFFECT_MAX_CLASSES; c++) class_map[c] = c;
+    return affect_batch_create(&t->batch, t->architecture, t->dataset, &t->normalizer, class_map,
+                               weighted ? weights : NULL, max_batch, err);
+}
+
+static affect_json *split_json(const affect_training *t) {
+    affect_json *json = affect_json_new_object();
+    affect_split_config_print(json, &t->spec->split_config);
+    affect_json *parts = affect_json_set_object(json, "utterances");
+    for (int p = 0; p < AFFECT_PART_COUNT; p++) {
+        affect_json *ids = affect_json_set_array(parts, affect_part_names[p]);
+        for (size_t i = 0; i < t->n[p]; i++)
+            affect_json_append(
+                ids,
+                affect_json_new_string(affect_dataset_utterance(t->dataset, t->indices[p][i])->id));
+    }
+    return json;
+}
+
+static void make_metadata(affect_training *t) {
+    affect_json *metadata = t->metadata = affect_json_new_object();
+    affect_json_set_string(metadata, "model", t->spec->model);
+    affect_json_set(metadata, "feature_config",
+                    affect_json_copy(affect_dataset_features_json(t->dataset)));
+    affect_json_set(metadata, "normalizer", affect_normalizer_to_json(&t->normalizer));
+    affect_json *labels = affect_json_set_array(metadata, "labels");
+    for (size_t c = 0; c < t->n_classes; c++)
+        affect_json_append(labels, affect_json_new_string(t->classes[c]));
+    affect_json_set(metadata, "label_map", affect_json_copy(affect_dataset_label_map(t->dataset)));
+    affect_json *dataset = affect_json_set_object(metadata, "dataset");
+    affect_json_set_string(dataset, "name", affect_dataset_name(t->dataset));
+    affect_json_set_string(dataset, "digest", affect_dataset_digest(t->dataset));
+    affect_json_set(metadata, "split", split_json(t));
+    affect_training_config_print(affect_json_set_object(metadata, "training"), t->config);
+    affect_json_set_string(metadata, "selection", "optimistic");
+}
+
+affect_status affect_training_begin(affect_training *t, affect_error *err) {
+    AFFECT_TRY(affect_directory_make(t->spec->output, err));
+    AFFECT_TRY(affect_dataset_open(&t->dataset, t->spec->dataset, NULL, err));
+    AFFECT_TRY(read_classes(t, err));
+    AFFECT_TRY(make_split(t, err));
+    AFFECT_TRY(make_architecture(t, err));
+    AFFECT_TRY(affect_normalizer_fit(&t->normalizer, t->dataset, t->indices[AFFECT_PART_TRAINING],
+                                     t->n[AFFECT_PART_TRAINING], err));
+    AFFECT_TRY(make_session(t, err));
+    make_metadata(t);
+    affect_schedule_begin(&t->schedule, t->config->learning_rate);
+    affect_stopping_begin(&t->stopping);
+    t->best = INFINITY;
+    return AFFECT_STATUS_OK;
+}
+
+void affect_training_end(affect_training *t) {
+    affect_json_free(t->best_report);
+    affect_json_free(t->metadata);
+    affect_batch_free(t->batch);
+    affect_session_free(t->session);
+    affect_backend_free(t->backend);
+    affect_architecture_free(t->architecture);
+    affect_dataset_close(t->dataset);
+    for (int p = 0; p < AFFECT_PART_COUNT; p++) free(t->indices[p]);
+    free(t->order);
+    free(t->permutation);
+}

@@ -1,0 +1,81 @@
+"""A server killed in the middle of a training: the next one goes on from the checkpoint, to the same bits."""
+import json
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+EPOCHS = 16
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    if not shutil.which("espeak-ng"):
+        pytest.skip("espeak-ng is not installed: no demo corpus")
+    folder = tmp_path_factory.mktemp("corpus")
+    subprocess.run([sys.executable, ROOT / "tests/corpus/make_corpus.py", folder / "demo",
+                    "--utterances", "40", "--speakers", "4", "--seed", "3"], check=True, timeout=120,
+                   stdout=subprocess.DEVNULL)
+    return folder
+
+
+def wait_for_end(server, job):
+    server.wait_for(lambda: server.get(f"/v1/jobs/{job}").json()["terminal"], f"end of {job}", 120)
+    return server.get(f"/v1/jobs/{job}").json()
+
+
+def start_training(server, model):
+    answer = server.post_json("/v1/jobs", {
+        "type": "train", "dataset": "demo", "architecture": "motion-only", "model": model,
+        "training": {"epochs": EPOCHS, "batch_size": 8, "seed": 5,
+                     "schedule": {"kind": "plateau", "patience": 1}}})
+    assert answer.status == 202, answer.body
+    return answer.json()["id"]
+
+
+def epochs_told(server, job):
+    lines = server.get(f"/v1/jobs/{job}/events", Accept="application/x-ndjson").body.splitlines()
+    events = [json.loads(line) for line in lines]
+    assert [e["seq"] for e in events] == list(range(1, len(events) + 1))
+    return [e for e in events if e["event"] == "epoch"]
+
+
+def tensors(server, model):
+    from safetensors.numpy import load
+    found = load(server.get(f"/v1/models/{model}/versions/1/artifact").body)
+    return {name: tensor.tobytes() for name, tensor in found.items()}
+
+
+def test_kill_and_restart_give_the_same_bits(corpus, make_server):
+    pytest.importorskip("safetensors")
+    server = make_server(import_root=corpus, job_threads=2)
+    job = server.post_json("/v1/datasets", {"name": "demo", "layout": "iemocap", "source": {"path": "demo"},
+                                            "features": {"mel": {"clip_seconds": 1}}}).json()["id"]
+    assert wait_for_end(server, job)["state"] == "succeeded"
+    undisturbed = start_training(server, "undisturbed")
+    assert wait_for_end(server, undisturbed)["state"] == "succeeded"
+
+    disturbed = start_training(server, "disturbed")
+    for wanted in (2, 6):
+        server.wait_for(lambda: len(epochs_told(server, disturbed)) >= wanted, "epochs", 60)
+        server.stop(signal.SIGKILL)
+        time.sleep(0.2)
+        server.start()
+    assert wait_for_end(server, disturbed)["state"] == "succeeded"
+
+    told = epochs_told(server, disturbed)
+    first = {}
+    for event in told:
+        assert event.get("replayed", False) == (event["epoch"] in first)
+        first.setdefault(event["epoch"], event)
+    assert sorted(first) == list(range(1, EPOCHS + 1))
+    assert len(told) > EPOCHS, "no epoch was told again: the training was never disturbed"
+    for event in told + epochs_told(server, undisturbed):
+        for number in ("loss", "val_loss", "val_confusion", "learning_rate"):
+            assert event[number] == first[event["epoch"]][number]
+    assert tensors(server, "disturbed") == tensors(server, "undisturbed")
