@@ -52,13 +52,14 @@ c_tests() {
 }
 
 sanitized_tests() {
-    ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1 UBSAN_OPTIONS=print_stacktrace=1 \
+    ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1 \
         c_tests build-sanitize
 }
 
 python_tests() {
     AFFECT_BUILD=$PWD/build AFFECT_BUILD_DIR=$PWD/build AFFECT_BINARY=$PWD/build/bin/affect \
-        PYTHONDONTWRITEBYTECODE=1 build/venv/bin/python -m pytest -c tests/pytest.ini tests
+        PYTHONDONTWRITEBYTECODE=1 build/venv/bin/python -m pytest -c tests/pytest.ini \
+        --basetemp build/pytest tests
 }
 
 # The closing lines of the runners themselves: ctest's from its summary on, pytest's last ones.

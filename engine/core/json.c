@@ -23,28 +23,83 @@ static affect_json *wrap(cJSON *item) {
     return (affect_json *)item;
 }
 
-/* cJSON limits recursion at 1000 levels; ours is tighter and checked before parsing, where it also
- * finds a NUL byte or an escaped one, which would cut C strings short. */
+/* Length of the UTF-8 sequence at text (1..4), or 0 when it is not valid (RFC 3629). */
+static size_t utf8_length(const unsigned char *text) {
+    if (text[0] < 0x80) return 1;
+    size_t n = text[0] >= 0xC2 && text[0] <= 0xDF   ? 2
+               : text[0] >= 0xE0 && text[0] <= 0xEF ? 3
+               : text[0] >= 0xF0 && text[0] <= 0xF4 ? 4
+                                                    : 0;
+    for (size_t i = 1; i < n; i++)
+        if ((text[i] & 0xC0) != 0x80) return 0;
+    if ((text[0] == 0xE0 && text[1] < 0xA0) || (text[0] == 0xED && text[1] > 0x9F) ||
+        (text[0] == 0xF0 && text[1] < 0x90) || (text[0] == 0xF4 && text[1] > 0x8F))
+        return 0;
+    return n;
+}
+
+/* Bytes of the UTF-8 sequence at `text`, of which `size` may be read; 0 when it is not valid. */
+static size_t bounded_utf8_length(const char *text, size_t size) {
+    unsigned char start[5] = {0};
+    memcpy(start, text, size < 4 ? size : 4);
+    return utf8_length(start);
+}
+
+/* Bytes of the number at `text` by RFC 8259's grammar (cJSON's is strtod's), or 0. */
+static size_t number_length(const char *text, size_t size) {
+    size_t i = size && text[0] == '-', begin = i;
+#define DIGITS_FROM(start)                                                                         \
+    for (begin = i = (start); i < size && text[i] >= '0' && text[i] <= '9'; i++) continue
+    DIGITS_FROM(i);
+    if (i == begin || (text[begin] == '0' && i > begin + 1)) return 0;
+    if (i < size && text[i] == '.') {
+        DIGITS_FROM(i + 1);
+        if (i == begin) return 0;
+    }
+    if (i < size && (text[i] == 'e' || text[i] == 'E')) {
+        i++;
+        DIGITS_FROM(i + (i < size && (text[i] == '+' || text[i] == '-')));
+        if (i == begin) return 0;
+    }
+#undef DIGITS_FROM
+    return i;
+}
+
+/* The string that begins after text[*at - 1]: *at goes to its closing quote. */
+static affect_status check_string(size_t *at, const char *text, size_t size, affect_error *err) {
+    size_t i = *at, n;
+    for (; i < size && text[i] != '"'; i += n) {
+        n = bounded_utf8_length(text + i, size - i);
+        if ((unsigned char)text[i] < 0x20)
+            return affect_fail(err, MALFORMED, "JSON: control byte in a string at offset %zu", i);
+        if (n == 0) return affect_fail(err, MALFORMED, "JSON: not UTF-8 at offset %zu", i);
+        if (text[i] != '\\') continue;
+        if (size - i >= 6 && memcmp(text + i, "\\u0000", 6) == 0)
+            return affect_fail(err, MALFORMED, "JSON: \\u0000 at offset %zu", i);
+        n = 2;
+    }
+    *at = i;
+    return AFFECT_STATUS_OK;
+}
+
+/* What cJSON lets pass or does in a way that is not ours: it limits recursion at 1000 levels, cuts
+ * strings at a NUL, takes control bytes and bytes that are not UTF-8 in strings, and "01" or "1."
+ * as numbers. */
 static affect_status check_text(const char *text, size_t size, affect_error *err) {
     int depth = 0;
-    bool quoted = false;
     for (size_t i = 0; i < size; i++) {
         char c = text[i];
         if (c == '\0') return affect_fail(err, MALFORMED, "JSON: NUL byte at offset %zu", i);
-        if (quoted) {
-            if (c == '\\') {
-                if (size - i >= 6 && memcmp(text + i, "\\u0000", 6) == 0)
-                    return affect_fail(err, MALFORMED, "JSON: \\u0000 at offset %zu", i);
-                i++;
-            } else if (c == '"') {
-                quoted = false;
-            }
-        } else if (c == '"') {
-            quoted = true;
-        } else if (c == '{' || c == '[') {
-            if (++depth > MAX_DEPTH)
-                return affect_fail(err, MALFORMED, "JSON: nested deeper than %d at offset %zu",
-                                   MAX_DEPTH, i);
+        if (c == '"') {
+            i++;
+            AFFECT_TRY(check_string(&i, text, size, err));
+        } else if (c == '-' || (c >= '0' && c <= '9')) {
+            size_t n = number_length(text + i, size - i);
+            if (n == 0) return affect_fail(err, MALFORMED, "JSON: no number at offset %zu", i);
+            i += n - 1;
+        } else if ((c == '{' || c == '[') && ++depth > MAX_DEPTH) {
+            return affect_fail(err, MALFORMED, "JSON: nested deeper than %d at offset %zu",
+                               MAX_DEPTH, i);
         } else if (c == '}' || c == ']') {
             depth--;
         }
@@ -234,21 +289,6 @@ affect_json *affect_json_set_array(affect_json *object, const char *name) {
 }
 affect_json *affect_json_detach(affect_json *object, const char *name) {
     return wrap(cJSON_DetachItemFromObjectCaseSensitive(node(object), name));
-}
-
-/* Length of the UTF-8 sequence at text (1..4), or 0 when it is not valid (RFC 3629). */
-static size_t utf8_length(const unsigned char *text) {
-    if (text[0] < 0x80) return 1;
-    size_t n = text[0] >= 0xC2 && text[0] <= 0xDF   ? 2
-               : text[0] >= 0xE0 && text[0] <= 0xEF ? 3
-               : text[0] >= 0xF0 && text[0] <= 0xF4 ? 4
-                                                    : 0;
-    for (size_t i = 1; i < n; i++)
-        if ((text[i] & 0xC0) != 0x80) return 0;
-    if ((text[0] == 0xE0 && text[1] < 0xA0) || (text[0] == 0xED && text[1] > 0x9F) ||
-        (text[0] == 0xF0 && text[1] < 0x90) || (text[0] == 0xF4 && text[1] > 0x8F))
-        return 0;
-    return n;
 }
 
 void affect_json_print_string(affect_buffer *buffer, const char *text) {

@@ -105,7 +105,17 @@ static bool read_row(affect_safetensor *tensor, const affect_json *row, const un
         count *= *size;
     }
     tensor->data = data + begin;
+    if ((uintptr_t)tensor->data % dtypes[index].size) return false; /* could not be read in place */
     return count * dtypes[index].size == end - begin;
+}
+
+static affect_status check_metadata(const affect_json *metadata, const char *path,
+                                    affect_error *err) {
+    bool good = affect_json_is_object(metadata);
+    for (const affect_json *e = affect_json_first(metadata); e; e = affect_json_next(e))
+        good = good && affect_json_is_string(e);
+    return good ? AFFECT_STATUS_OK
+                : affect_fail(err, MALFORMED, "%s: __metadata__ is not an object of strings", path);
 }
 
 static affect_status read_header(affect_safetensors *file, const char *path, affect_error *err) {
@@ -121,13 +131,19 @@ static affect_status read_header(affect_safetensors *file, const char *path, aff
     const char *text = (const char *)file->map.data + sizeof n_header;
     affect_status status = affect_json_parse(&file->header, text, n_header, err);
     if (status != AFFECT_STATUS_OK) return affect_error_prefix(err, status, "%s: header", path);
+    if (!affect_json_is_object(file->header))
+        return affect_fail(err, MALFORMED, "%s: header: is a %s (need an object)", path,
+                           affect_json_type_name(file->header));
     file->tensors = calloc(affect_json_size(file->header) + 1, sizeof *file->tensors);
     if (!file->tensors) return affect_fail(err, NO_MEMORY, "%s: no memory", path);
     const unsigned char *data = (const unsigned char *)text + n_header;
     size_t n_data = file->map.size - sizeof n_header - n_header;
     for (const affect_json *row = affect_json_first(file->header); row;
          row = affect_json_next(row)) {
-        if (strcmp(affect_json_name(row), "__metadata__") == 0) continue;
+        if (strcmp(affect_json_name(row), "__metadata__") == 0) {
+            AFFECT_TRY(check_metadata(row, path, err));
+            continue;
+        }
         if (!read_row(&file->tensors[file->n_tensors], row, data, n_data))
             return affect_fail(err, MALFORMED, "%s: tensor \"%s\": wrong dtype, shape or offsets",
                                path, affect_json_name(row));

@@ -26,7 +26,7 @@ static inline double affect_tanh(double x) {
 static inline float affect_exp(float x) {
     x = x > 88.0f ? 88.0f : x < -87.0f ? -87.0f : x;
     const float magic = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer */
-    float n = (x * 1.44269504088896341f + magic) - magic;
+    float rounded = x * 1.44269504088896341f + magic, n = rounded - magic;
     float r = x - n * 0.693359375f + n * 2.12194440e-4f; /* ln 2 in two parts */
     float p = 1.9875691500e-4f;
     p = p * r + 1.3981999507e-3f;
@@ -35,7 +35,9 @@ static inline float affect_exp(float x) {
     p = p * r + 1.6666665459e-1f;
     p = p * r + 5.0000001201e-1f;
     p = p * r * r + r + 1.0f;
-    int32_t bits = ((int32_t)n + 127) << 23; /* 2^n */
+    uint32_t bits; /* the low bits of `rounded` are n's: 2^n without a conversion, NaN or not */
+    memcpy(&bits, &rounded, sizeof bits);
+    bits = (bits << 23) + (127u << 23);
     float scale;
     memcpy(&scale, &bits, sizeof scale);
     return p * scale;

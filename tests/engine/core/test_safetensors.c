@@ -59,7 +59,7 @@ static affect_status open_with(const char *header, uint64_t n_header, size_t n_d
 }
 
 static void test_good_by_hand(void) {
-    const char *good = "{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}} ";
+    const char *good = "{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}          ";
     affect_error error = {0};
     CHECK(open_with(good, strlen(good), 8, &error) == AFFECT_STATUS_OK);
     CHECK(open_with("{}", 2, 0, &error) == AFFECT_STATUS_OK);
