@@ -56,9 +56,6 @@ typedef struct {
 #define API_ID_SIZE    40
 #define API_JOB_UPLOAD "upload"             /* file in a job's folder: the archive of an import */
 void api_job_id_make(char id[API_ID_SIZE]); /* job_ + ULID */
-/* DATA/jobs/<id>: spec.json, log, lock and what the worker makes. */
-affect_status api_job_folder(char path[AFFECT_PATH_MAX], const api_job_queue *queue, const char *id,
-                             affect_error *err);
 
 /* BUSY: the queue is full. With a known idempotency key and the same digest: no new job, `id`
  * becomes the earlier one's and *existed is true; with another digest CONFLICT. */

@@ -1,0 +1,68 @@
+/* A change of one job; see job_write.h. */
+#include "api/job_write.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static affect_status run(api_db *db, void *context, affect_error *err) {
+    api_job_write *w = context;
+    api_event_list_clear(&w->events);
+    api_job_row_free(&w->row);
+    if (w->id) AFFECT_TRY(api_job_row_load(&w->row, db, w->id, err));
+    return w->work(db, w, err);
+}
+
+static void publish(void *context) {
+    api_job_write *w = context;
+    api_feed_publish(w->base->feed, &w->events);
+}
+
+affect_status api_job_write_run(api_job_write *w, affect_error *err) {
+    affect_status status = api_store_write(w->base->store, run, publish, w, err);
+    api_event_list_free(&w->events);
+    return status;
+}
+
+affect_status api_job_write_requeue(api_job_write *w, api_db *db, affect_error *err) {
+    if (w->row.restarts > w->base->max_restarts) {
+        affect_json *error = affect_json_new_object();
+        affect_json_set_string(error, "code", "worker_lost");
+        affect_json_set_string(error, "message", "its worker was lost too often");
+        const api_job_change change = {.reason = "worker_lost", .error = error};
+        affect_status status =
+            api_job_row_act(&w->row, db, API_JOB_GIVE_UP, &change, &w->events, err);
+        affect_json_free(error);
+        return status;
+    }
+    return api_job_row_act(&w->row, db, API_JOB_REQUEUE, NULL, &w->events, err);
+}
+
+typedef struct {
+    api_job_row *row;
+    const char *id;
+} row_question;
+
+static affect_status read_row(api_db *db, void *context, affect_error *err) {
+    row_question *q = context;
+    return api_job_row_load(q->row, db, q->id, err);
+}
+
+affect_status api_job_read(api_job_row *row, const api_job_base *base, const char *id,
+                           affect_error *err) {
+    row_question q = {row, id};
+    return api_store_read(base->store, read_row, &q, err);
+}
+
+affect_status api_job_base_folder(char path[AFFECT_PATH_MAX], const api_job_base *base,
+                                  const char *id, affect_error *err) {
+    return affect_path_join(path, err, base->data_dir, "jobs/%s", id);
+}
+
+void api_job_remove_upload(const api_job_base *base, const api_job_row *row) {
+    char folder[AFFECT_PATH_MAX], path[AFFECT_PATH_MAX];
+    if (!api_job_state_terminal(row->state) || strcmp(row->type, "import") != 0) return;
+    if (api_job_base_folder(folder, base, row->id, NULL) == AFFECT_STATUS_OK &&
+        affect_path_join(path, NULL, folder, API_JOB_UPLOAD) == AFFECT_STATUS_OK)
+        unlink(path);
+}
