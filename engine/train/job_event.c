@@ -19,6 +19,7 @@ struct affect_job_events {
     bool bar_shown;
     pthread_mutex_t lock; /* guards the streams and all below */
     double started, last_progress;
+    size_t last_done;
     char what[32];
 };
 
@@ -107,11 +108,12 @@ void affect_job_events_progress(affect_job_events *events, const char *what, siz
                                 size_t total) {
     double now = affect_clock_seconds();
     pthread_mutex_lock(&events->lock);
-    if (strncmp(events->what, what, sizeof events->what - 1) != 0 || done == 0) {
+    if (strncmp(events->what, what, sizeof events->what - 1) != 0 || done < events->last_done) {
         snprintf(events->what, sizeof events->what, "%s", what);
         events->started = now;
         events->last_progress = 0;
     }
+    events->last_done = done;
     bool due = done == total || now - events->last_progress >= 0.1;
     if (due) events->last_progress = now;
     double seconds = now - events->started, fraction = total ? (double)done / (double)total : 1;
