@@ -147,7 +147,7 @@ void affect_job_events_message(affect_job_events *events, const char *level, con
     affect_job_events_emit(events, level, members, shown);
 }
 
-/* The `state_reason` of a job that ended so (facts/API.md, Jobs). */
+/* The `state_reason` of a job that ended so (api/openapi.json). */
 static const char *reason_of(affect_status status) {
     switch (status) {
     case AFFECT_STATUS_OK:
@@ -186,6 +186,7 @@ void affect_job_events_end(affect_job_events *events, affect_status status,
         affect_json *problem = affect_json_set_object(members, "error");
         affect_json_set_string(problem, "code", affect_status_name(status));
         affect_json_set_string(problem, "message", error->message);
+        if (error->pointer[0]) affect_json_set_string(problem, "pointer", error->pointer);
         snprintf(text, sizeof text, "%s: %s",
                  status == AFFECT_STATUS_CANCELLED ? "cancelled" : "failed", error->message);
     }
