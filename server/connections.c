@@ -1,13 +1,16 @@
 /* The table of connections; see connections.h. */
 #include "server/connections.h"
 
+#include "api/log.h"
 #include "engine/core/clock.h"
 
 #include <errno.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <time.h>
 
@@ -22,6 +25,7 @@ struct connection_entry {
     uint64_t bytes_when_idle; /* received by the socket when the phase became IDLE */
     uint64_t body_bytes;
     double last_progress; /* of the body */
+    bool answered_late;
     void *request;
 };
 
@@ -70,6 +74,32 @@ static bool abandoned(const connection_entry *entry, double now) {
     return entry->phase != CONNECTION_SENDING && halted && client_left(entry);
 }
 
+/* What a client hears that sends too slowly. libmicrohttpd cannot answer before a request is
+ * complete, so this is written past it: its threads answer only after connections_phase, which
+ * needs the lock that is held here. Plain HTTP only. */
+static void answer_late(connection_entry *entry) {
+    static const char body[] =
+        "{\"type\":\"urn:affectd:problem:request_timeout\","
+        "\"title\":\"The request came too slowly\",\"status\":408,\"detail\":\"%s\","
+        "\"instance\":\"\",\"code\":\"request_timeout\",\"request_id\":\"%s\"}\n";
+    if (entry->answered_late) return;
+    entry->answered_late = true;
+    char id[AFFECT_ULID_SIZE], request_id[AFFECT_ULID_SIZE + 4], text[1024], content[640];
+    affect_ulid_make(id);
+    snprintf(request_id, sizeof request_id, "req_%s", id);
+    snprintf(content, sizeof content, body,
+             entry->phase == CONNECTION_BODY ? "the body came too slowly"
+                                             : "the headers came too slowly",
+             request_id);
+    int n = snprintf(text, sizeof text,
+                     "HTTP/1.1 408 Request Timeout\r\nContent-Type: application/problem+json\r\n"
+                     "X-Request-Id: %s\r\nCache-Control: no-store\r\nConnection: close\r\n"
+                     "Content-Length: %zu\r\n\r\n%s",
+                     request_id, strlen(content), content);
+    (void)!send(entry->fd, text, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL);
+    api_log(API_LOG_INFO, "a slow client was cut", "request_id", request_id, NULL);
+}
+
 static void look(const connections *table, connection_entry *entry, double now) {
     if (entry->phase == CONNECTION_WORKING) {
         table->visit(entry->request, client_left(entry), now);
@@ -77,6 +107,7 @@ static void look(const connections *table, connection_entry *entry, double now) 
     }
     bool late = (entry->phase == CONNECTION_IDLE && headers_late(table, entry, now)) ||
                 (entry->phase == CONNECTION_BODY && body_late(table, entry, now));
+    if (late) answer_late(entry);
     if (late || abandoned(entry, now)) shutdown(entry->fd, SHUT_RDWR);
 }
 

@@ -66,7 +66,7 @@ affect_status affect_spectrogram_create(affect_spectrogram **spectrogram, size_t
     if (made->window && made->frames && made->spectra && made->powers) made->plan = make_plan(made);
     if (!made->plan) {
         affect_spectrogram_free(made);
-        return affect_fail(err, NO_MEMORY, "spectrogram: no memory for %zu bins", made->n_bins);
+        return affect_fail(err, NO_MEMORY, "spectrogram: no memory for %zu bins", n_fft / 2 + 1);
     }
     fill_window(made->window, n_fft, win_length);
     *spectrogram = made;

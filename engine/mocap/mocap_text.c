@@ -163,6 +163,8 @@ struct affect_mocap_reader {
     bool skipping;        /* inside a line that is too long */
     size_t n_other_width; /* rows with another number of values, */
     size_t other_width;   /* and that number, of the first such row */
+    size_t first_line;    /* of the first rejected row */
+    char first_reason[112];
     size_t carry_size;
     double values[AFFECT_MOCAP_MAX_COLUMNS];
     char carry[AFFECT_MOCAP_MAX_LINE + 1];
@@ -189,7 +191,10 @@ affect_mocap_counts affect_mocap_reader_counts(const affect_mocap_reader *reader
 }
 
 static void reject(affect_mocap_reader *reader, const char *reason) {
-    reader->counts.n_rejected++;
+    if (reader->counts.n_rejected++ == 0) {
+        reader->first_line = reader->counts.n_lines;
+        snprintf(reader->first_reason, sizeof reader->first_reason, "%s", reason);
+    }
     if (reader->callbacks.rejected)
         reader->callbacks.rejected(reader->callbacks.context, reader->counts.n_lines, reason);
 }
@@ -358,8 +363,9 @@ affect_status affect_mocap_reader_finish(affect_mocap_reader *reader, affect_err
                            "mocap %s: rows have %zu values (need %zu after frame and time)", name,
                            reader->other_width, n_columns);
     if (n_rejected > 0)
-        return affect_fail(err, MALFORMED, "mocap %s: none of %zu rows could be read", name,
-                           n_rejected);
+        return affect_fail(err, MALFORMED,
+                           "mocap %s: none of %zu rows could be read (line %zu: %s)", name,
+                           n_rejected, reader->first_line, reader->first_reason);
     return affect_fail(err, MALFORMED,
                        "mocap %s: no rows in %zu lines (a row is: frame time and %zu values)", name,
                        reader->counts.n_lines, n_columns);

@@ -163,6 +163,11 @@ static void describe_motion(affect_json *result, affect_json *warnings, affect_m
         warn(warnings, name, "no rows in the window: taken as missing");
     else if (quality->missing >= 1)
         warn(warnings, name, "no finite value: taken as missing");
+    if (quality->n_rejected > 0) {
+        char text[80];
+        snprintf(text, sizeof text, "%zu malformed rows were skipped", quality->n_rejected);
+        warn(warnings, name, text);
+    }
 }
 
 static affect_json *describe(const affect_predictor *predictor, const affect_features *features) {

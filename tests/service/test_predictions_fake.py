@@ -114,12 +114,12 @@ def test_client_that_leaves(ready):
     """A client that leaves while its prediction waits costs nothing: the next is answered."""
     server = ready()
     before = server.metric("process_open_fds")
-    body = (b'--b\r\nContent-Disposition: form-data; name="model"\r\n\r\nm\r\n'
-            b'--b\r\nContent-Disposition: form-data; name="audio"; filename="a"\r\n\r\nSLOW\r\n--b--\r\n')
+    body = (b'--edge\r\nContent-Disposition: form-data; name="model"\r\n\r\nm\r\n'
+            b'--edge\r\nContent-Disposition: form-data; name="audio"; filename="a"\r\n\r\nSLOW\r\n--edge--\r\n')
     for _ in range(5):
         with server.connect() as link:
             link.sendall(b"POST /v1/predictions HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n"
-                         b"Content-Type: multipart/form-data; boundary=b\r\n\r\n" % len(body) + body)
+                         b"Content-Type: multipart/form-data; boundary=edge\r\n\r\n" % len(body) + body)
             time.sleep(0.05)
     assert predict(server, audio=b"good").status == 200
     server.wait_for(lambda: server.metric("process_open_fds") <= before + 1, "descriptors")
