@@ -16,6 +16,9 @@ dialog can be recognised, so that knowing the dialog is worth about 0.7 in a ran
 release: 0.72), and a fifth of the utterances express another class than their label: what is left
 can only be memorised.
 
+One setting differs from the study's: the plateau's patience is 2 epochs instead of 5, because an
+epoch here has 20 steps instead of 92.
+
 What must hold for the means over the seeds; the table gives each seed's verdict too:
   base: reaches a training accuracy > 0.98 in an epoch, and gap >= 0.15
   optimised: at most half of base's gap, validation accuracy no lower
@@ -42,7 +45,7 @@ CORPUS = {"utterances": 400, "speakers": 10, "max-seconds": 4, "emotion-strength
 FEATURES = {"preset": "mel-16k", "mel": {"clip_seconds": 4, "hop_length": 2048}}
 TRAINING = {"epochs": 35, "batch_size": 16, "learning_rate": 0.001}
 NETWORKS = {"paper-base": {"kind": "constant"},
-            "paper-optimized": {"kind": "plateau", "patience": 5}}
+            "paper-optimized": {"kind": "plateau", "patience": 2}}
 LAST_EPOCHS = 5
 NEEDED_TRAINING, NEEDED_GAP = 0.98, 0.15
 
