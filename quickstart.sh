@@ -36,9 +36,14 @@ step() {
 
 # Shows a command as one could type it, then runs it.
 show() {
-    local shown
-    printf -v shown '%q ' "$@"
-    printf '\033[36m$ %s\033[0m\n' "${shown//\\ / }" >&2
+    local argument shown=
+    for argument in "$@"; do
+        case $argument in
+            *[!A-Za-z0-9_./:=@,-]*) shown+=" '$argument'" ;;
+            *) shown+=" $argument" ;;
+        esac
+    done
+    printf '\033[36m$%s\033[0m\n' "$shown" >&2
     "$@"
 }
 
@@ -80,8 +85,9 @@ make_corpus() {
     CORPUS=$DATA/demo-corpus
     if [ ! -d "$CORPUS" ]; then
         rm -rf "$CORPUS.part"
+        # Emotions that are easy to tell: the demo shows the way, not what is hard about it.
         "$PYTHON" tests/corpus/make_corpus.py "$CORPUS.part" --utterances 240 --speakers 10 \
-            --seed 1 --jobs "$(nproc)"
+            --seed 1 --emotion-strength 1.5 --overlap 0.05 --jobs "$(nproc)"
         mv "$CORPUS.part" "$CORPUS"
     fi
     CORPUS=$(cd "$CORPUS" && pwd)
