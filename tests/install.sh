@@ -9,10 +9,10 @@
 # Building and running affect and affectd.
 BUILD_PACKAGES=(build-essential cmake pkg-config libmicrohttpd-dev libcjson-dev libopenblas-dev
     libfftw3-dev libsndfile1-dev libsoxr-dev libarchive-dev libsqlite3-dev)
-# The demo: a voice for its speakers, a client, an interpreter with room for packages.
-DEMO_PACKAGES=(espeak-ng curl ca-certificates python3 python3-venv)
-# The tests: other writers of what we read.
-TEST_PACKAGES=(zstd)
+# The demo: a voice for its speakers, a client, Debian's own interpreter: it needs no package index.
+DEMO_PACKAGES=(espeak-ng curl ca-certificates python3 python3-numpy)
+# The tests: the same voice, other writers of what we read, an interpreter with room for packages.
+TEST_PACKAGES=(espeak-ng curl ca-certificates python3 python3-venv zstd)
 
 is_installed() {
     [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ] ||

@@ -34,7 +34,7 @@ part() {
 }
 
 install() {
-    install_packages BUILD_PACKAGES DEMO_PACKAGES TEST_PACKAGES &&
+    install_packages BUILD_PACKAGES TEST_PACKAGES &&
         python_with build/venv -r tests/requirements.txt
 }
 
