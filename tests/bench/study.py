@@ -4,20 +4,18 @@
     python3 tests/bench/study.py --out DIR [--affect build/bin/affect]           by `affect`
     python3 tests/bench/study.py --out DIR --server URL --import-root FOLDER     by the service
 
-Three generated corpora (10 speakers, seeds 1, 2, 3); on each paper-base at a constant rate and
-paper-optimized with its plateau, same split, batch, rate, epochs and seed. All settings stand below
-and were fixed before the run, on a corpus and a split of seed 100 that is not among the three. Each
-figure is the mean of the last 5 epochs, for both networks alike. Training accuracy is the running
-mean of the epoch, for the optimised network with dropout on, as Keras prints it. Gap: training
-accuracy minus validation accuracy.
+Three generated corpora (10 speakers, seeds 4, 5, 6); on each paper-base at a constant rate and
+paper-optimized with its plateau: same split, batch, first rate, epochs and seed. All settings stand
+below and were fixed before the run, on corpora and a split of seed 100. (Seeds 1 to 3 belong to a
+first attempt with other settings, which did not hold: docs/measurements.) Each figure is the mean
+of the last 5 epochs, for both networks alike. Training accuracy is the running mean of the epoch,
+for the optimised network with dropout on, as Keras prints it. Gap: training accuracy minus
+validation accuracy.
 
 The corpora are made like IEMOCAP where it matters: labels hang together within a dialog and a
-dialog can be recognised, so that knowing the dialog is worth about 0.7 in a random split (the
-release: 0.72), and a fifth of the utterances express another class than their label: what is left
-can only be memorised.
-
-One setting differs from the study's: the plateau's patience is 2 epochs instead of 5, because an
-epoch here has 20 steps instead of 92.
+dialog can be recognised by where its markers sit, so that knowing the dialog is worth about 0.75 in
+a random split (the release: 0.72); a fifth of the utterances express another class than their
+label: what is left can only be memorised.
 
 What must hold for the means over the seeds; the table gives each seed's verdict too:
   base: reaches a training accuracy > 0.98 in an epoch, and gap >= 0.15
@@ -25,7 +23,7 @@ What must hold for the means over the seeds; the table gives each seed's verdict
 
 With --server the corpora are made in FOLDER, which must be the service's --import-root; jobs go
 through POST /v1/jobs and the event stream, and the service draws both curves of each seed in one
-picture: OUT/curves-seed1.svg and so on. Exit code 1: the finding does not hold.
+picture: OUT/curves-seed4.svg and so on. Exit code 1: the finding does not hold.
 """
 import argparse
 import json
@@ -39,13 +37,17 @@ import urllib.request
 import trainings
 
 HERE = pathlib.Path(__file__).resolve().parent
-SEEDS = (1, 2, 3)
+SEEDS = (4, 5, 6)
 CORPUS = {"utterances": 400, "speakers": 10, "max-seconds": 4, "emotion-strength": 0.7,
-          "speaker-strength": 0.5, "overlap": 0.2, "mood": 0.75, "dialog-signature": 0.8}
+          "speaker-strength": 1, "overlap": 0.2, "mood": 0.75, "dialog-signature": 2,
+          "sound-signature": 0}
 FEATURES = {"preset": "mel-16k", "mel": {"clip_seconds": 4, "hop_length": 2048}}
-TRAINING = {"epochs": 35, "batch_size": 16, "learning_rate": 0.001}
-NETWORKS = {"paper-base": {"kind": "constant"},
-            "paper-optimized": {"kind": "plateau", "patience": 2}}
+TRAINING = {"epochs": 70, "batch_size": 16, "learning_rate": 0.001}
+# By 20 epochs without improvement the plateau has cut the rate to 1e-7 and nothing moves any more:
+# stopping there only saves time. The base network runs through.
+NETWORKS = {"paper-base": {"schedule": {"kind": "constant"}},
+            "paper-optimized": {"schedule": {"kind": "plateau", "patience": 5},
+                                "early_stopping": {"patience": 20}}}
 LAST_EPOCHS = 5
 NEEDED_TRAINING, NEEDED_GAP = 0.98, 0.15
 
@@ -61,7 +63,7 @@ def request_of(dataset, network, seed):
     """What a train job is asked, by file or by POST /v1/jobs."""
     return {"type": "train", "dataset": dataset, "architecture": network,
             "split": {"kind": "random", "validation": 0.2, "stratified": True, "seed": seed},
-            "training": TRAINING | {"seed": seed, "schedule": NETWORKS[network]}}
+            "training": TRAINING | NETWORKS[network] | {"seed": seed}}
 
 
 # ---- By `affect` ----

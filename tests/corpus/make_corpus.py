@@ -130,7 +130,7 @@ def speak_turns(dialog, options):
     """Adds the sound of each turn, then start and end in the dialog; some turns overlap."""
     rng = rng_for(options.seed, 3, dialog["number"])
     colour = voice.dialog_colour(rng_for(options.seed, 4, dialog["number"]),
-                                 options.dialog_signature)
+                                 options.sound_signature)
     cursor, last_speaker = 0.5, None
     for turn in dialog["turns"]:
         letter, session = turn["speaker"][-1], dialog["session"]
@@ -284,6 +284,8 @@ def parse_arguments(argv):
     parser.add_argument("--emotion-strength", type=float, default=1.0)
     parser.add_argument("--speaker-strength", type=float, default=1.0)
     parser.add_argument("--dialog-signature", type=float, default=0.0)
+    parser.add_argument("--sound-signature", type=float,
+                        help="the sound's part of it, where it differs")
     parser.add_argument("--overlap", type=float, default=0.1)
     parser.add_argument("--mood", type=float, default=0.5,
                         help="share of a dialog's utterances that get the dialog's own label")
@@ -293,6 +295,8 @@ def parse_arguments(argv):
                         help="where the motion lies")
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args(argv)
+    if options.sound_signature is None:
+        options.sound_signature = options.dialog_signature
     if options.speakers < 2 or options.speakers % 2 or options.speakers > 198:
         parser.error("--speakers must be even, 2 to 198 (two a session)")
     if options.utterances < 1:
