@@ -172,8 +172,8 @@ def print_report(curves):
     for network in NETWORKS:
         ends[network, "mean"] = tuple(sum(ends[network, seed][i] for seed in SEEDS) / len(SEEDS)
                                       for i in range(4))
-    print("| seed | network | training | validation | gap | highest training | best validation (epoch) "
-          "| last rate |")
+    print("| seed | network | training | validation | gap | highest training "
+          "| best validation (epoch) | last rate |")
     print("|---|---|---|---|---|---|---|---|")
     for seed in (*SEEDS, "mean"):
         for network in NETWORKS:
