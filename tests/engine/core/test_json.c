@@ -40,8 +40,7 @@ static void test_refused(void) {
                                  "\"\\ud800\"",
                                  "\"a\nb\"",
                                  "\"a\tb\"",
-                                 "\xEF\xBB\xBF"
-                                 "1",
+                                 "\xEF\xBB\xBF{}",
                                  "NaN",
                                  "Infinity",
                                  "-",
