@@ -140,6 +140,9 @@ static api_body_kind kind_of(const char *content_type) {
     if (!content_type) return API_BODY_UPLOAD;
     if (strncasecmp(content_type, "application/json", 16) == 0) return API_BODY_JSON;
     if (strncasecmp(content_type, "multipart/form-data", 19) == 0) return API_BODY_MULTIPART;
+    /* What `curl -d` says of JSON: better refused than read as an archive. */
+    if (strncasecmp(content_type, "application/x-www-form-urlencoded", 33) == 0)
+        return API_BODY_NONE;
     return API_BODY_UPLOAD;
 }
 
