@@ -338,18 +338,19 @@ void api_answer_file(api_exchange *exchange, const char *path, const char *conte
         api_answer_empty(exchange, 304);
         return;
     }
-    api_set_header(exchange, "Content-Type", "%s", content_type);
     api_set_header(exchange, "Accept-Ranges", "bytes");
-    if (file_name)
-        api_set_header(exchange, "Content-Disposition", "attachment; filename=\"%s\"", file_name);
     exchange->answer.fd = fd;
     exchange->answer.file_size = (uint64_t)info.st_size;
     choose_range(exchange, (uint64_t)info.st_size, &status);
-    if (status == 416)
+    if (status == 416) {
         api_answer_problem(exchange, "range_not_satisfiable", "the file has %lld bytes",
                            (long long)info.st_size);
-    else
-        answered(exchange, API_ANSWER_FILE, status);
+        return;
+    }
+    api_set_header(exchange, "Content-Type", "%s", content_type);
+    if (file_name)
+        api_set_header(exchange, "Content-Disposition", "attachment; filename=\"%s\"", file_name);
+    answered(exchange, API_ANSWER_FILE, status);
 }
 
 void api_defer(api_exchange *exchange) {

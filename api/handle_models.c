@@ -40,7 +40,8 @@ static affect_status find_version(api_model_version *version, api_exchange *exch
     char reference[128];
     const char *name = api_path_value(exchange, "model");
     const char *number = api_path_value(exchange, "version");
-    if (strlen(name) > 64 || strlen(number) > 18 || number[strspn(number, "0123456789")])
+    if (strlen(name) > 64 || strlen(number) > 18 || number[strspn(number, "0123456789")] ||
+        !number[strspn(number, "0")])
         return affect_fail(err, NOT_FOUND, "no version \"%.20s\" of model \"%.64s\"", number, name);
     snprintf(reference, sizeof reference, "%s:%s", name, number);
     return api_model_resolve(api_context_of(exchange)->models, reference, version, err);

@@ -144,8 +144,8 @@ class Running:
         return self.server.post_form("/v1/predictions", {"model": model, **fields})
 
     def predict_reference(self):
-        answer = self.predict(audio=self.wav, mocap_face=self.face, mocap_head=self.head,
-                              mocap_hand=self.hand, start="0.5", end="1.5")
+        answer = self.predict(model="tiny:1", audio=self.wav, mocap_face=self.face,
+                              mocap_head=self.head, mocap_hand=self.hand, start="0.5", end="1.5")
         assert answer.status == 200, answer.body
         return answer.json()["probabilities"]
 
