@@ -83,13 +83,15 @@ static affect_status check_string(size_t *at, const char *text, size_t size, aff
 }
 
 /* What cJSON lets pass or does in a way that is not ours: it limits recursion at 1000 levels, cuts
- * strings at a NUL, takes control bytes and bytes that are not UTF-8 in strings, and "01" or "1."
- * as numbers. */
+ * strings at a NUL, skips a byte order mark, takes control bytes and bytes that are not UTF-8 in
+ * strings, and "01" or "1." as numbers. */
 static affect_status check_text(const char *text, size_t size, affect_error *err) {
     int depth = 0;
     for (size_t i = 0; i < size; i++) {
         char c = text[i];
         if (c == '\0') return affect_fail(err, MALFORMED, "JSON: NUL byte at offset %zu", i);
+        if ((unsigned char)c >= 0x80)
+            return affect_fail(err, MALFORMED, "JSON: no value at offset %zu", i);
         if (c == '"') {
             i++;
             AFFECT_TRY(check_string(&i, text, size, err));
