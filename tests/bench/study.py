@@ -43,7 +43,7 @@ CORPUS = {"utterances": 400, "speakers": 10, "max-seconds": 4, "emotion-strength
           "sound-signature": 0}
 FEATURES = {"preset": "mel-16k", "mel": {"clip_seconds": 4, "hop_length": 2048}}
 TRAINING = {"epochs": 70, "batch_size": 16, "learning_rate": 0.001}
-# By 20 epochs without improvement the plateau has cut the rate to 1e-7 and nothing moves any more:
+# By 20 epochs without improvement the plateau has cut the rate to 1e-6 and nothing moves any more:
 # stopping there only saves time. The base network runs through.
 NETWORKS = {"paper-base": {"schedule": {"kind": "constant"}},
             "paper-optimized": {"schedule": {"kind": "plateau", "patience": 5},
