@@ -76,6 +76,10 @@ void api_answer_empty(api_exchange *exchange, int status); /* 204, 304 */
 void api_answer_file(api_exchange *exchange, const char *path, const char *content_type,
                      const char *etag, const char *file_name);
 
+/* 200 with the JSON (owned) when status is OK, else the problem of the error. */
+void api_answer_result(api_exchange *exchange, affect_status status, affect_json *json,
+                       const affect_error *error);
+
 /* problem+json (RFC 9457). `code` is a word of the table in problem.c, which gives title and
  * status. */
 void api_answer_problem(api_exchange *exchange, const char *code, const char *format, ...)

@@ -268,6 +268,14 @@ void api_answer_json(api_exchange *exchange, int status, affect_json *json) {
     api_answer_buffer(exchange, status, "application/json", &text);
 }
 
+void api_answer_result(api_exchange *exchange, affect_status status, affect_json *json,
+                       const affect_error *error) {
+    if (status == AFFECT_STATUS_OK)
+        api_answer_json(exchange, 200, json);
+    else
+        api_answer_error(exchange, error);
+}
+
 void api_answer_buffer(api_exchange *exchange, int status, const char *content_type,
                        affect_buffer *buffer) {
     api_set_header(exchange, "Content-Type", "%s", content_type);

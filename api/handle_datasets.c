@@ -266,14 +266,6 @@ void api_handle_dataset_create(api_exchange *exchange) {
 
 /* ---- Reading ---- */
 
-static void answer_json(api_exchange *exchange, affect_status status, affect_json *json,
-                        const affect_error *error) {
-    if (status == AFFECT_STATUS_OK)
-        api_answer_json(exchange, 200, json);
-    else
-        api_answer_error(exchange, error);
-}
-
 void api_handle_dataset_list(api_exchange *exchange) {
     int64_t limit;
     if (!api_query_integer(exchange, "limit", 1, 1000, 100, &limit)) return;
@@ -282,7 +274,7 @@ void api_handle_dataset_list(api_exchange *exchange) {
     affect_json *json = NULL;
     affect_status status =
         api_dataset_list(&json, api_context_of(exchange)->store, after ? after : "", limit, &error);
-    answer_json(exchange, status, json, &error);
+    api_answer_result(exchange, status, json, &error);
 }
 
 void api_handle_dataset(api_exchange *exchange) {
@@ -290,7 +282,7 @@ void api_handle_dataset(api_exchange *exchange) {
     affect_json *json = NULL;
     affect_status status = api_dataset_get(&json, api_context_of(exchange)->store,
                                            api_path_value(exchange, "dataset"), &error);
-    answer_json(exchange, status, json, &error);
+    api_answer_result(exchange, status, json, &error);
 }
 
 /* The manifest of a dataset that is ready; owned. */
@@ -315,7 +307,7 @@ void api_handle_dataset_report(api_exchange *exchange) {
     affect_status status = read_manifest(&manifest, exchange, &error);
     if (status == AFFECT_STATUS_OK) report = affect_json_detach(manifest, "report");
     affect_json_free(manifest);
-    answer_json(exchange, status, report, &error);
+    api_answer_result(exchange, status, report, &error);
 }
 
 static const char *id_of(const affect_json *utterance) {
@@ -343,7 +335,7 @@ void api_handle_dataset_samples(api_exchange *exchange) {
         page =
             page_of(affect_json_get(manifest, "utterances"), api_query(exchange, "after"), limit);
     affect_json_free(manifest);
-    answer_json(exchange, status, page, &error);
+    api_answer_result(exchange, status, page, &error);
 }
 
 void api_handle_dataset_delete(api_exchange *exchange) {

@@ -7,14 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void answer(api_exchange *exchange, affect_status status, affect_json *json,
-                   const affect_error *error) {
-    if (status == AFFECT_STATUS_OK)
-        api_answer_json(exchange, 200, json);
-    else
-        api_answer_error(exchange, error);
-}
-
 void api_handle_model_list(api_exchange *exchange) {
     int64_t limit;
     if (!api_query_integer(exchange, "limit", 1, 1000, 100, &limit)) return;
@@ -23,7 +15,7 @@ void api_handle_model_list(api_exchange *exchange) {
     affect_json *json = NULL;
     affect_status status =
         api_model_list(api_context_of(exchange)->models, &json, limit, after ? after : "", &error);
-    answer(exchange, status, json, &error);
+    api_answer_result(exchange, status, json, &error);
 }
 
 void api_handle_model(api_exchange *exchange) {
@@ -31,7 +23,7 @@ void api_handle_model(api_exchange *exchange) {
     affect_json *json = NULL;
     affect_status status = api_model_get(api_context_of(exchange)->models, &json,
                                          api_path_value(exchange, "model"), &error);
-    answer(exchange, status, json, &error);
+    api_answer_result(exchange, status, json, &error);
 }
 
 /* "name:version" from the path. NOT_FOUND when the version is no number. */
@@ -55,7 +47,7 @@ void api_handle_model_version(api_exchange *exchange) {
     if (status == AFFECT_STATUS_OK)
         status = api_model_version_get(api_context_of(exchange)->models, &json, version.name,
                                        version.version, &error);
-    answer(exchange, status, json, &error);
+    api_answer_result(exchange, status, json, &error);
 }
 
 void api_handle_model_artifact(api_exchange *exchange) {
