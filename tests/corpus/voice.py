@@ -41,6 +41,8 @@ def have_espeak():
 
 
 def espeak_version():
+    """"eSpeak NG text-to-speech: 1.51". 1.52 (Debian 13) gives now and then other samples for the
+    same sentence, so corpora made with it differ a little from run to run."""
     text = subprocess.run(["espeak-ng", "--version"], capture_output=True, text=True, check=True)
     return text.stdout.split("Data at")[0].strip()
 
