@@ -1,5 +1,6 @@
 """Jobs from queue to end, with a worker that computes nothing (fake_affect.py): states, events of
 states, cancel, wait, crashes, restarts, a full queue, a full disk."""
+import fcntl
 import json
 import os
 import pathlib
@@ -282,6 +283,18 @@ def test_idempotency_key(fake):
     assert len(server.get("/v1/jobs?type=train").json()["data"]) == 1
 
 
+def wait_for_lock(path, seconds=10):
+    """Until the worker that held it is gone: it may outlive its killed server for a moment."""
+    with open(path) as file:
+        for _ in range(int(seconds / 0.02)):
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                time.sleep(0.02)
+    raise AssertionError(f"{path} is held")
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_server_restart(fake, number):
     """A running job starts again, its events go on where they were, its epochs say `replayed`."""
@@ -290,6 +303,7 @@ def test_server_restart(fake, number):
     server.wait_for(lambda: any(e["event"] == "epoch" for e in events(server, running)), "an epoch")
     before = events(server, running)
     server.stop(number)
+    wait_for_lock(server.folder / "data/jobs" / running / "lock")
     server.start()
     body = wait_end(server, running, 60)
     assert body["state"] == "succeeded" and wait_end(server, waiting)["state"] == "succeeded"
