@@ -31,7 +31,7 @@ extern "C" {
 #endif
 
 /* Bumped with every change of the table; a plug-in of another version is refused. */
-#define AFFECT_BACKEND_VERSION 1
+#define AFFECT_BACKEND_VERSION 2
 
 typedef enum {
     AFFECT_ACTIVATION_LINEAR,
@@ -68,6 +68,10 @@ typedef struct {
 
 /* One or two recurrences over the same x (batch, steps, inputs); Keras' LSTM: gates i f c o,
  * sigmoid and tanh, zero initial state.
+ *   n_rows > 0: x holds only the distinct rows of each sequence, rows first[b]..first[b + 1] - 1 of
+ *      x (n_rows, inputs), first[0] = 0; every step after a sequence's last row reads that last row
+ *      again. d_x has the same rows: the last one's gradient is the sum over the steps that read
+ *      it. The mathematics are those of the full x.
  *   y: (batch, steps, directions u) with return_sequences, else the last states (batch, directions
  * u); direction 1 (backward) walks the steps in reverse, and its output at step t is what it had
  *      after reading steps T-1..t; its last state is the one at t = 0.
@@ -77,6 +81,8 @@ typedef struct {
     size_t batch, steps, inputs, units;
     int directions; /* 1 or 2 */
     bool reverse, return_sequences;
+    size_t n_rows;       /* 0: x is full; else rows of x, or the most there may be (for sizes) */
+    const size_t *first; /* (batch + 1), where n_rows > 0 */
 } affect_lstm_shape;
 
 /* Parameters (or their gradients) of each direction. */
@@ -89,7 +95,8 @@ typedef struct {
 typedef struct {
     size_t n;
     double rate;           /* share set to zero; the rest is divided by 1 - rate */
-    affect_random_key key; /* element i is dropped when uniform(key, i) < rate */
+    affect_random_key key; /* element i is dropped when uniform(key, first + i) < rate */
+    uint64_t first;
 } affect_dropout_shape;
 
 /* One step of Adam in Keras' form on n parameters:
@@ -116,6 +123,7 @@ typedef struct affect_backend_ops {
     uint32_t version;   /* AFFECT_BACKEND_VERSION */
     uint32_t real_size; /* sizeof(affect_real) it was compiled for */
     const char *name;   /* "cpu", "cuda" */
+    const char *level;  /* cpu: the vector instructions used, "avx512" (core/cpu_level.h); or "" */
 
     void (*free)(affect_backend *backend);
     affect_status (*synchronize)(affect_backend *backend, affect_error *err);
@@ -141,6 +149,23 @@ typedef struct affect_backend_ops {
                             affect_real *d_bias, affect_real *d_y, const affect_real *x,
                             const affect_real *y, const affect_real *kernel, void *workspace,
                             const affect_conv1d_shape *shape);
+
+    /* conv1d with relu, then the maximum of each pair of positions (size and stride 2, an odd last
+     * position left out): y (n, length_out / 2, filters) in one pass, without the convolution's own
+     * output in memory. switches: conv1d_pool_switches bytes that say which of each pair was the
+     * maximum (the first when equal), for backward; NULL in inference. Backward: d_y is read only;
+     * positions that lost their pair or whose maximum is 0 send no gradient. */
+    size_t (*conv1d_pool_switches)(affect_backend *backend, const affect_conv1d_shape *shape);
+    size_t (*conv1d_pool_workspace)(affect_backend *backend, const affect_conv1d_shape *shape);
+    void (*conv1d_pool_forward)(affect_backend *backend, affect_real *y, uint32_t *switches,
+                                const affect_real *x, const affect_real *kernel,
+                                const affect_real *bias, void *workspace,
+                                const affect_conv1d_shape *shape);
+    void (*conv1d_pool_backward)(affect_backend *backend, affect_real *d_x, affect_real *d_kernel,
+                                 affect_real *d_bias, const affect_real *d_y, const affect_real *x,
+                                 const affect_real *y, const uint32_t *switches,
+                                 const affect_real *kernel, void *workspace,
+                                 const affect_conv1d_shape *shape);
 
     void (*pool1d_forward)(affect_backend *backend, affect_real *y, const affect_real *x,
                            const affect_pool1d_shape *shape);
@@ -219,7 +244,7 @@ static inline affect_status affect_backend_synchronize(affect_backend *backend, 
     return backend->ops->synchronize(backend, err);
 }
 
-/* The opener of the CPU backend (engine/cpu/cpu_backend.c). */
+/* The opener of the CPU backend (engine/cpu/cpu_open.c); at the level of core/cpu_level.h. */
 affect_status affect_cpu_backend_open(affect_backend **backend, int n_threads, affect_error *err);
 
 #ifdef __cplusplus

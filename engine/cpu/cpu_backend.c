@@ -2,6 +2,7 @@
 #include "engine/cpu/cpu_backend.h"
 
 #include "engine/cpu/cpu_gemm.h"
+#include "engine/cpu/cpu_open.h"
 
 #include <string.h>
 
@@ -39,6 +40,7 @@ static const affect_backend_ops cpu_ops = {
     .version = AFFECT_BACKEND_VERSION,
     .real_size = sizeof(affect_real),
     .name = "cpu",
+    .level = AFFECT_CPU_LEVEL_NAME,
     .free = cpu_free,
     .synchronize = cpu_synchronize,
     .allocate = cpu_allocate,
@@ -51,6 +53,10 @@ static const affect_backend_ops cpu_ops = {
     .conv1d_workspace = affect_cpu_conv1d_workspace,
     .conv1d_forward = affect_cpu_conv1d_forward,
     .conv1d_backward = affect_cpu_conv1d_backward,
+    .conv1d_pool_switches = affect_cpu_conv1d_pool_switches,
+    .conv1d_pool_workspace = affect_cpu_conv1d_pool_workspace,
+    .conv1d_pool_forward = affect_cpu_conv1d_pool_forward,
+    .conv1d_pool_backward = affect_cpu_conv1d_pool_backward,
     .pool1d_forward = affect_cpu_pool1d_forward,
     .pool1d_backward = affect_cpu_pool1d_backward,
     .batch_norm_forward = affect_cpu_batch_norm_forward,
@@ -68,7 +74,7 @@ static const affect_backend_ops cpu_ops = {
     .adam_step = affect_cpu_adam_step,
 };
 
-affect_status affect_cpu_backend_open(affect_backend **backend, int n_threads, affect_error *err) {
+affect_status affect_cpu_open_level(affect_backend **backend, int n_threads, affect_error *err) {
     affect_cpu *cpu = calloc(1, sizeof *cpu);
     if (!cpu) return affect_fail(err, NO_MEMORY, "cpu: no memory");
     affect_status status = affect_parallel_create(&cpu->pool, n_threads, err);

@@ -1,15 +1,17 @@
 /* The CPU engine's inside: what its files share. Nobody outside engine/cpu/ includes this.
  *
  * Every operation splits its rows, items, channels or directions into the pool's fixed ranges and
- * calls OpenBLAS single-threaded inside each (its own threading loses half at our sizes), on tiles
- * that fit the L2 cache. Sums that cross ranges go to one buffer a range, added in the order of the
- * ranges, so results depend on the number of threads and never on timing. The files are named after
- * the operations; each defines functions of the table in cpu_backend.c. */
+ * computes each on tiles that fit the L2 cache: products with weights by cpu_product, the rest by
+ * OpenBLAS, single-threaded (its own threading loses half at our sizes). Sums that cross ranges go
+ * to one buffer a range, added in the order of the ranges, so results depend on the number of
+ * threads and never on timing. The files are named after the operations; each defines functions of
+ * the table in cpu_backend.c. */
 #ifndef AFFECT_CPU_CPU_BACKEND_H
 #define AFFECT_CPU_CPU_BACKEND_H
 
 #include "engine/core/backend.h"
 #include "engine/core/parallel.h"
+#include "engine/cpu/cpu_names.h"
 
 #include <stdlib.h>
 
@@ -27,16 +29,6 @@ static inline affect_cpu *affect_cpu_of(affect_backend *backend) {
 static inline bool affect_cpu_ready(const affect_backend *backend) {
     return backend->error.status == AFFECT_STATUS_OK;
 }
-
-/* Compiles a hot loop for AVX-512, AVX2 and plain x86-64, chosen when the program starts. Not under
- * sanitizers, whose runtime is not up yet when the choice is made. */
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__SANITIZE_ADDRESS__) &&                  \
-    !defined(__SANITIZE_THREAD__) && !defined(__clang__)
-#define AFFECT_CPU_CLONES                                                                          \
-    __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define AFFECT_CPU_CLONES
-#endif
 
 /* Bytes rounded up to whole cache lines: how workspaces are cut into parts. */
 static inline size_t affect_cpu_lines(size_t n_bytes) {
@@ -64,6 +56,15 @@ void affect_cpu_conv1d_forward(affect_backend *, affect_real *, const affect_rea
 void affect_cpu_conv1d_backward(affect_backend *, affect_real *, affect_real *, affect_real *,
                                 affect_real *, const affect_real *, const affect_real *,
                                 const affect_real *, void *, const affect_conv1d_shape *);
+size_t affect_cpu_conv1d_pool_switches(affect_backend *, const affect_conv1d_shape *);
+size_t affect_cpu_conv1d_pool_workspace(affect_backend *, const affect_conv1d_shape *);
+void affect_cpu_conv1d_pool_forward(affect_backend *, affect_real *, uint32_t *,
+                                    const affect_real *, const affect_real *, const affect_real *,
+                                    void *, const affect_conv1d_shape *);
+void affect_cpu_conv1d_pool_backward(affect_backend *, affect_real *, affect_real *, affect_real *,
+                                     const affect_real *, const affect_real *, const affect_real *,
+                                     const uint32_t *, const affect_real *, void *,
+                                     const affect_conv1d_shape *);
 void affect_cpu_pool1d_forward(affect_backend *, affect_real *, const affect_real *,
                                const affect_pool1d_shape *);
 void affect_cpu_pool1d_backward(affect_backend *, affect_real *, const affect_real *,

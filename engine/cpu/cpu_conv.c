@@ -80,7 +80,6 @@ static void gather_columns(affect_real *columns, const affect_real *x, size_t it
     }
 }
 
-AFFECT_CPU_CLONES
 static void add_to(affect_real *to, const affect_real *from, size_t n) {
     for (size_t i = 0; i < n; i++) to[i] += from[i];
 }
@@ -106,13 +105,11 @@ static void scatter_columns(affect_real *d_x, const affect_real *columns, size_t
     }
 }
 
-AFFECT_CPU_CLONES
 static void add_bias(affect_real *y, const affect_real *bias, size_t rows, size_t n) {
     for (size_t r = 0; r < rows; r++)
         for (size_t f = 0; f < n; f++) y[r * n + f] += bias[f];
 }
 
-AFFECT_CPU_CLONES
 static void add_bias_relu(affect_real *y, const affect_real *bias, size_t rows, size_t n) {
     for (size_t r = 0; r < rows; r++)
         for (size_t f = 0; f < n; f++) {
@@ -122,7 +119,6 @@ static void add_bias_relu(affect_real *y, const affect_real *bias, size_t rows, 
 }
 
 /* y = columns kernel for a depth of a few numbers. */
-AFFECT_CPU_CLONES
 static void multiply_thin(affect_real *restrict y, const affect_real *restrict columns,
                           const affect_real *restrict kernel, size_t rows, size_t depth, size_t n) {
     for (size_t r = 0; r < rows; r++) {
@@ -135,7 +131,6 @@ static void multiply_thin(affect_real *restrict y, const affect_real *restrict c
 }
 
 /* d_kernel += columns' d_y for a depth of a few numbers. */
-AFFECT_CPU_CLONES
 static void accumulate_thin(affect_real *restrict d_kernel, const affect_real *restrict columns,
                             const affect_real *restrict d_y, size_t rows, size_t depth, size_t n) {
     for (size_t r = 0; r < rows; r++) {
@@ -200,7 +195,6 @@ void affect_cpu_conv1d_forward(affect_backend *backend, affect_real *y, const af
     affect_parallel_for(affect_cpu_of(backend)->pool, shape->n, forward_items, &call);
 }
 
-AFFECT_CPU_CLONES
 static void add_rows(affect_real *restrict sums, const affect_real *restrict rows, size_t n_rows,
                      size_t n) {
     for (size_t r = 0; r < n_rows; r++)

@@ -4,15 +4,12 @@
 
 #include <string.h>
 
-AFFECT_CPU_CLONES
 static void relu(affect_real *y, size_t n) {
     for (size_t i = 0; i < n; i++) y[i] = y[i] > 0 ? y[i] : 0;
 }
-AFFECT_CPU_CLONES
 static void tanh_all(affect_real *y, size_t n) {
     for (size_t i = 0; i < n; i++) y[i] = affect_tanh(y[i]);
 }
-AFFECT_CPU_CLONES
 static void sigmoid_all(affect_real *y, size_t n) {
     for (size_t i = 0; i < n; i++) y[i] = affect_sigmoid(y[i]);
 }
@@ -43,7 +40,6 @@ void affect_cpu_activate(affect_real *y, size_t rows, size_t n, affect_activatio
     }
 }
 
-AFFECT_CPU_CLONES
 static void relu_gradient(affect_real *d, const affect_real *y, size_t n) {
     for (size_t i = 0; i < n; i++) d[i] = y[i] > 0 ? d[i] : 0;
 }
@@ -111,19 +107,21 @@ typedef struct {
     const affect_dropout_shape *shape;
 } dropout_call;
 
-/* Two elements a block of random words: the pair (2 b, 2 b + 1). */
+/* Two elements a block of random words: the pair (2 b, 2 b + 1), counted from element 0 of all. */
 static void dropout_pairs(void *context, size_t begin, size_t end, int thread) {
     (void)thread;
     const dropout_call *call = context;
     affect_real scale = (affect_real)(1 / (1 - call->shape->rate));
-    for (size_t pair = begin; pair < end; pair++) {
+    uint64_t first = call->shape->first, last = first + call->shape->n;
+    for (uint64_t pair = first / 2 + begin; pair < first / 2 + end; pair++) {
         uint32_t words[4];
         affect_random_block(words, call->shape->key, pair);
-        for (size_t half = 0; half < 2; half++) {
-            size_t i = 2 * pair + half;
-            if (i >= call->shape->n) break;
+        for (uint64_t half = 0; half < 2; half++) {
+            uint64_t element = 2 * pair + half;
+            if (element < first || element >= last) continue;
             uint64_t bits = (uint64_t)words[2 * half] << 32 | words[2 * half + 1];
             double uniform = (double)(bits >> 11) * 0x1p-53;
+            size_t i = (size_t)(element - first);
             call->y[i] = uniform < call->shape->rate ? 0 : call->x[i] * scale;
         }
     }
@@ -133,7 +131,8 @@ void affect_cpu_dropout(affect_backend *backend, affect_real *y, const affect_re
                         const affect_dropout_shape *shape) {
     if (!affect_cpu_ready(backend)) return;
     dropout_call call = {y, x, shape};
-    affect_parallel_for(affect_cpu_of(backend)->pool, (shape->n + 1) / 2, dropout_pairs, &call);
+    uint64_t pairs = (shape->first + shape->n + 1) / 2 - shape->first / 2;
+    affect_parallel_for(affect_cpu_of(backend)->pool, (size_t)pairs, dropout_pairs, &call);
 }
 
 void affect_cpu_copy_rows(affect_backend *backend, affect_real *to, size_t to_stride,

@@ -26,7 +26,6 @@ void affect_cpu_cross_entropy(affect_backend *backend, affect_real *d_logits, do
     }
 }
 
-AFFECT_CPU_CLONES
 static void add_scaled(affect_real *restrict d_w, const affect_real *restrict w, size_t n,
                        affect_real scale) {
     for (size_t i = 0; i < n; i++) d_w[i] += scale * w[i];

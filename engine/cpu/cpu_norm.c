@@ -33,7 +33,6 @@ static void variance_of(double *variance, const double *mean, const affect_real 
     for (size_t c = 0; c < n; c++) variance[c] /= (double)rows;
 }
 
-AFFECT_CPU_CLONES
 static void scale_rows(affect_real *restrict y, const affect_real *restrict x, size_t rows,
                        size_t stride, size_t n, const affect_real *restrict factor,
                        const affect_real *restrict shift) {

@@ -15,7 +15,6 @@ typedef struct {
 #define square_root sqrtf
 #endif
 
-AFFECT_CPU_CLONES
 static void step_range(affect_real *restrict p, affect_real *restrict m, affect_real *restrict v,
                        const affect_real *restrict g, size_t n, const adam_call *call) {
     affect_real rate = call->rate, a = call->one_minus_beta_1, b = call->one_minus_beta_2;

@@ -17,7 +17,6 @@ static void window(size_t *begin, size_t *end, size_t l, const affect_pool1d_sha
     if (*end > s->length) *end = s->length;
 }
 
-AFFECT_CPU_CLONES
 static void max_into(affect_real *restrict y, const affect_real *restrict x, size_t n) {
     for (size_t c = 0; c < n; c++) y[c] = x[c] > y[c] ? x[c] : y[c];
 }
@@ -46,7 +45,6 @@ void affect_cpu_pool1d_forward(affect_backend *backend, affect_real *y, const af
 }
 
 /* The usual case, pairs: each input belongs to one window. */
-AFFECT_CPU_CLONES
 static void backward_pair(affect_real *restrict d_x, const affect_real *restrict d_y,
                           const affect_real *restrict x, const affect_real *restrict y, size_t n) {
     for (size_t c = 0; c < n; c++) {

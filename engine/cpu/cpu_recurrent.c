@@ -1,19 +1,28 @@
 /* LSTM on the CPU: one or two directions over the same input.
  *
- * The work is cut into units: a unit is one direction of a contiguous part of the batch, so two
- * threads take a direction each, and a single direction is split by sequences. A unit copies its
- * sequences step-major (its own order of steps: reversed for the backward direction), so that
- *  - the input product of all steps is one large product,
- *  - a step is one product with the recurrent kernel and one pass over the gates,
- *  - the gradients of both kernels are one large product each.
- * Reserve of a unit: gates after their functions (steps, b, 4u), cells (steps, b, u), outputs
- * (steps, b, u). Gate order i f c o; formulas: Hochreiter and Schmidhuber 1997 with forget gates
- * (Gers 2000), as Keras' LSTM with sigmoid and tanh. */
+ * Forward is cut into units: a unit is one direction of a contiguous part of the batch, so two
+ * threads take a direction each, and a single direction is split by sequences. A unit multiplies
+ * its rows of x with the input kernel once for all steps ("sums"), then walks the steps: one
+ * product with the recurrent kernel, one pass over the gates. Rows that several steps read
+ * (affect_lstm_shape.n_rows) are multiplied once.
+ *
+ * Backward walks the same units the other way and leaves each step's gradients of the sums in the
+ * place of the gates; where steps share a row of x their gradients are added up on the way. Then
+ * the kernels' gradients are made column range by column range and d_x row range by row range, so
+ * that no sum crosses threads.
+ *
+ * A unit's memory is step-major, in its own order of steps (reversed for the backward direction).
+ * Reserve: gates after their functions (steps, b, 4u), cells (steps, b, u), outputs (steps, b, u).
+ * Gate order i f c o; formulas: Hochreiter and Schmidhuber 1997 with forget gates (Gers 2000), as
+ * Keras' LSTM with sigmoid and tanh. */
 #include "engine/cpu/cpu_backend.h"
-#include "engine/cpu/cpu_gemm.h"
 #include "engine/cpu/cpu_math.h"
+#include "engine/cpu/cpu_product.h"
+#include "engine/cpu/cpu_vector.h"
 
 #include <string.h>
+
+enum { CHUNK = 96 }; /* rows of one call of a product: with the weights they fit the L2 cache */
 
 typedef struct {
     const affect_lstm_shape *shape;
@@ -22,17 +31,19 @@ typedef struct {
     affect_real *y, *d_x;
     char *reserve, *workspace;
     size_t n_splits, n_units; /* parts of the batch; parts times directions */
+    /* The workspace's common part, for each direction. */
+    affect_cpu_packed input[2], recurrent[2]; /* backward: both transposed */
+    affect_real *sums[2];                     /* (n_rows, 4u) where rows are shared */
+    affect_real *shared[2];                   /* backward: (batch, 4u) of each last row */
 } lstm_call;
 
 /* One unit's place: which sequences, which direction, where its memory is. */
 typedef struct {
     int direction;
     bool reverse;
-    size_t first, rows;                           /* sequences */
-    affect_real *gates, *cells, *outputs;         /* reserve */
-    affect_real *x, *d_x;                         /* (steps, rows, inputs) */
-    affect_real *d_kernel, *d_recurrent, *d_bias; /* this unit's */
-    affect_real *d_output, *d_cell;               /* (rows, units) carried between steps */
+    size_t first, rows;                   /* sequences */
+    affect_real *gates, *cells, *outputs; /* reserve */
+    affect_real *d_output, *d_cell;       /* (rows, units) carried between steps */
 } lstm_unit;
 
 static size_t count_splits(const affect_cpu *cpu, const affect_lstm_shape *s) {
@@ -55,10 +66,24 @@ static size_t reserve_size(const affect_lstm_shape *s, size_t splits) {
     return lines(cells * 4 * s->units) + 2 * lines(cells * s->units);
 }
 
-static size_t work_size(const affect_lstm_shape *s, size_t splits) {
-    size_t rows = unit_rows(s, splits);
-    return 2 * lines(s->steps * rows * s->inputs) + lines(s->inputs * 4 * s->units) +
-           lines(s->units * 4 * s->units) + lines(4 * s->units) + 2 * lines(rows * s->units);
+static size_t carry_size(const affect_lstm_shape *s, size_t splits) {
+    return 2 * lines(unit_rows(s, splits) * s->units);
+}
+
+static size_t larger(size_t a, size_t b) {
+    return a > b ? a : b;
+}
+
+/* Numbers of a packed kernel (k, 4u), or of its transpose. */
+static size_t packed_size(const affect_lstm_shape *s, size_t k) {
+    return larger(affect_cpu_packed_size(k, 4 * s->units), affect_cpu_packed_size(4 * s->units, k));
+}
+
+static size_t common_size(const affect_lstm_shape *s) {
+    size_t gates = 4 * s->units;
+    size_t size = lines(packed_size(s, s->inputs)) + lines(packed_size(s, s->units));
+    if (s->n_rows) size += lines(s->n_rows * gates) + lines(s->batch * gates);
+    return size * (size_t)s->directions;
 }
 
 size_t affect_cpu_lstm_reserve(affect_backend *backend, const affect_lstm_shape *shape) {
@@ -66,22 +91,27 @@ size_t affect_cpu_lstm_reserve(affect_backend *backend, const affect_lstm_shape 
     return reserve_size(shape, splits) * splits * (size_t)shape->directions;
 }
 
-/* Inference keeps what training reserves in the workspace's second half. */
+/* Inference keeps what training reserves at the workspace's end. */
 size_t affect_cpu_lstm_workspace(affect_backend *backend, const affect_lstm_shape *shape) {
     size_t splits = count_splits(affect_cpu_of(backend), shape);
-    return (work_size(shape, splits) + reserve_size(shape, splits)) * splits *
-           (size_t)shape->directions;
+    return common_size(shape) + (carry_size(shape, splits) + reserve_size(shape, splits)) * splits *
+                                    (size_t)shape->directions;
 }
 
 static lstm_call make_call(affect_backend *backend, const affect_lstm_shape *s, void *reserve,
                            void *workspace) {
-    size_t splits = count_splits(affect_cpu_of(backend), s);
-    lstm_call call = {.shape = s,
-                      .n_splits = splits,
-                      .n_units = splits * (size_t)s->directions,
-                      .workspace = workspace,
-                      .reserve = reserve};
-    if (!reserve) call.reserve = call.workspace + work_size(s, splits) * call.n_units;
+    size_t splits = count_splits(affect_cpu_of(backend), s), gates = 4 * s->units;
+    lstm_call call = {.shape = s, .n_splits = splits, .n_units = splits * (size_t)s->directions};
+    call.workspace = workspace;
+    for (int d = 0; d < s->directions; d++) {
+        call.input[d].numbers = affect_cpu_take(&call.workspace, packed_size(s, s->inputs));
+        call.recurrent[d].numbers = affect_cpu_take(&call.workspace, packed_size(s, s->units));
+        if (!s->n_rows) continue;
+        call.sums[d] = affect_cpu_take(&call.workspace, s->n_rows * gates);
+        call.shared[d] = affect_cpu_take(&call.workspace, s->batch * gates);
+    }
+    call.reserve = reserve;
+    if (!reserve) call.reserve = call.workspace + carry_size(s, splits) * call.n_units;
     return call;
 }
 
@@ -96,33 +126,104 @@ static lstm_unit unit_of(const lstm_call *call, size_t index) {
     unit.gates = affect_cpu_take(&reserve, s->steps * room * 4 * s->units);
     unit.cells = affect_cpu_take(&reserve, s->steps * room * s->units);
     unit.outputs = affect_cpu_take(&reserve, s->steps * room * s->units);
-    char *work = call->workspace + index * work_size(s, call->n_splits);
-    unit.x = affect_cpu_take(&work, s->steps * room * s->inputs);
-    unit.d_x = affect_cpu_take(&work, s->steps * room * s->inputs);
-    unit.d_kernel = affect_cpu_take(&work, s->inputs * 4 * s->units);
-    unit.d_recurrent = affect_cpu_take(&work, s->units * 4 * s->units);
-    unit.d_bias = affect_cpu_take(&work, 4 * s->units);
-    unit.d_output = affect_cpu_take(&work, room * s->units);
-    unit.d_cell = affect_cpu_take(&work, room * s->units);
+    char *carry = call->workspace + index * carry_size(s, call->n_splits);
+    unit.d_output = affect_cpu_take(&carry, room * s->units);
+    unit.d_cell = affect_cpu_take(&carry, room * s->units);
     return unit;
 }
 
-/* Step-major order of a unit's own walk: its step k is time k, or steps - 1 - k when reversed. */
+/* A unit's step k is time k, or steps - 1 - k when reversed; and the other way round. */
 static size_t time_of(const lstm_unit *unit, const affect_lstm_shape *s, size_t k) {
     return unit->reverse ? s->steps - 1 - k : k;
 }
 
-static void gather_inputs(const lstm_unit *unit, const lstm_call *call) {
+/* The row of x that a sequence reads at a time. */
+static size_t row_of(const affect_lstm_shape *s, size_t sequence, size_t time) {
+    if (!s->n_rows) return sequence * s->steps + time;
+    size_t last = s->first[sequence + 1] - 1, row = s->first[sequence] + time;
+    return row < last ? row : last;
+}
+
+/* The first time at which a sequence's last row is read: from there on it is read at every step. */
+static size_t shared_from(const affect_lstm_shape *s, size_t sequence) {
+    return s->first[sequence + 1] - s->first[sequence] - 1;
+}
+
+static affect_real *gates_of(const lstm_unit *unit, const affect_lstm_shape *s, size_t k,
+                             size_t sequence) {
+    return unit->gates + (k * unit->rows + sequence - unit->first) * 4 * s->units;
+}
+
+/* The row of d_y or y of a sequence at the unit's step k. */
+static size_t output_row(const lstm_unit *unit, const affect_lstm_shape *s, size_t k,
+                         size_t sequence) {
+    return s->return_sequences ? sequence * s->steps + time_of(unit, s, k) : sequence;
+}
+
+/* ---- Packing ---- */
+
+static void pack(lstm_call *call, bool transposed) {
     const affect_lstm_shape *s = call->shape;
-    for (size_t k = 0; k < s->steps; k++)
-        for (size_t r = 0; r < unit->rows; r++)
-            memcpy(unit->x + (k * unit->rows + r) * s->inputs,
-                   call->x + ((unit->first + r) * s->steps + time_of(unit, s, k)) * s->inputs,
-                   s->inputs * sizeof *unit->x);
+    size_t gates = 4 * s->units;
+    for (int d = 0; d < s->directions; d++) {
+        affect_cpu_packed *both[] = {&call->input[d], &call->recurrent[d]};
+        const affect_real *kernels[] = {call->parameters->kernel[d],
+                                        call->parameters->recurrent_kernel[d]};
+        size_t depths[] = {s->inputs, s->units};
+        for (int i = 0; i < 2; i++) {
+            both[i]->k = transposed ? gates : depths[i];
+            both[i]->n = transposed ? depths[i] : gates;
+            affect_cpu_pack(both[i], kernels[i], gates, transposed);
+        }
+    }
+}
+
+/* ---- Forward ---- */
+
+/* Input sums of the unit's sequences: into `sums` where rows are shared, else into the gates. */
+static void multiply_inputs(const lstm_unit *unit, const lstm_call *call) {
+    const affect_lstm_shape *s = call->shape;
+    const affect_real *a[CHUNK], *init[CHUNK], *bias = call->parameters->bias[unit->direction];
+    affect_real *c[CHUNK];
+    size_t n = 0, gates = 4 * s->units, end = unit->first + unit->rows;
+    for (size_t sequence = unit->first; sequence < end; sequence++) {
+        size_t times = s->n_rows ? shared_from(s, sequence) + 1 : s->steps;
+        for (size_t t = 0; t < times; t++) {
+            size_t row = row_of(s, sequence, t), k = unit->reverse ? s->steps - 1 - t : t;
+            a[n] = call->x + row * s->inputs;
+            c[n] = s->n_rows ? call->sums[unit->direction] + row * gates
+                             : gates_of(unit, s, k, sequence);
+            init[n++] = bias;
+            if (n < CHUNK && (t + 1 < times || sequence + 1 < end)) continue;
+            affect_cpu_multiply_rows(c, bias ? init : NULL, a, n, &call->input[unit->direction]);
+            n = 0;
+        }
+    }
+}
+
+/* gates (row) of a step: input sums plus h of the step before times the recurrent kernel. */
+static void multiply_recurrent(const lstm_unit *unit, const lstm_call *call, size_t k) {
+    const affect_lstm_shape *s = call->shape;
+    const affect_real *a[CHUNK], *init[CHUNK];
+    affect_real *c[CHUNK];
+    size_t gates = 4 * s->units, n = 0, time = time_of(unit, s, k);
+    for (size_t r = 0; r < unit->rows; r++) {
+        size_t sequence = unit->first + r;
+        c[n] = gates_of(unit, s, k, sequence);
+        init[n] =
+            s->n_rows ? call->sums[unit->direction] + row_of(s, sequence, time) * gates : c[n];
+        if (k == 0) {
+            if (s->n_rows) memcpy(c[n], init[n], gates * sizeof *c[n]);
+            continue;
+        }
+        a[n] = unit->outputs + ((k - 1) * unit->rows + r) * s->units;
+        if (++n < CHUNK && r + 1 < unit->rows) continue;
+        affect_cpu_multiply_rows(c, init, a, n, &call->recurrent[unit->direction]);
+        n = 0;
+    }
 }
 
 /* gates: sums in, values out; cell and output of this step from the cell before. */
-AFFECT_CPU_CLONES
 static void step_forward(affect_real *restrict gates, affect_real *restrict cell,
                          affect_real *restrict output, const affect_real *restrict before,
                          size_t rows, size_t u) {
@@ -141,48 +242,14 @@ static void step_forward(affect_real *restrict gates, affect_real *restrict cell
     }
 }
 
-static void fill_rows(affect_real *rows, const affect_real *bias, size_t n_rows, size_t n) {
-    for (size_t r = 0; r < n_rows; r++) {
-        if (bias)
-            memcpy(rows + r * n, bias, n * sizeof *rows);
-        else
-            memset(rows + r * n, 0, n * sizeof *rows);
-    }
-}
-
-static void walk_forward(const lstm_unit *unit, const lstm_call *call) {
+static void write_outputs(const lstm_unit *unit, const lstm_call *call, size_t k) {
     const affect_lstm_shape *s = call->shape;
-    size_t u = s->units, rows = unit->rows, step = rows * u;
-    const affect_real *recurrent = call->parameters->recurrent_kernel[unit->direction];
-    for (size_t k = 0; k < s->steps; k++) {
-        affect_real *gates = unit->gates + k * 4 * step, *cell = unit->cells + k * step;
-        affect_real *output = unit->outputs + k * step;
-        if (k)
-            affect_cpu_gemm(&(affect_gemm){.m = rows,
-                                           .n = 4 * u,
-                                           .k = u,
-                                           .a = output - step,
-                                           .a_row = u,
-                                           .b = recurrent,
-                                           .b_row = 4 * u,
-                                           .c = gates,
-                                           .c_row = 4 * u,
-                                           .add = true});
-        step_forward(gates, cell, output, k ? cell - step : NULL, rows, u);
-    }
-}
-
-static void scatter_outputs(const lstm_unit *unit, const lstm_call *call) {
-    const affect_lstm_shape *s = call->shape;
+    if (!s->return_sequences && k + 1 < s->steps) return;
     size_t u = s->units, width = (size_t)s->directions * u;
-    size_t column = (size_t)unit->direction * u;
-    for (size_t k = s->return_sequences ? 0 : s->steps - 1; k < s->steps; k++)
-        for (size_t r = 0; r < unit->rows; r++) {
-            size_t sequence = unit->first + r;
-            size_t row = s->return_sequences ? sequence * s->steps + time_of(unit, s, k) : sequence;
-            memcpy(call->y + row * width + column, unit->outputs + (k * unit->rows + r) * u,
-                   u * sizeof *call->y);
-        }
+    for (size_t r = 0; r < unit->rows; r++)
+        memcpy(call->y + output_row(unit, s, k, unit->first + r) * width +
+                   (size_t)unit->direction * u,
+               unit->outputs + (k * unit->rows + r) * u, u * sizeof *call->y);
 }
 
 static void forward_units(void *context, size_t begin, size_t end, int thread) {
@@ -191,21 +258,15 @@ static void forward_units(void *context, size_t begin, size_t end, int thread) {
     const affect_lstm_shape *s = call->shape;
     for (size_t i = begin; i < end; i++) {
         lstm_unit unit = unit_of(call, i);
-        size_t rows = s->steps * unit.rows;
-        gather_inputs(&unit, call);
-        fill_rows(unit.gates, call->parameters->bias[unit.direction], rows, 4 * s->units);
-        affect_cpu_gemm(&(affect_gemm){.m = rows,
-                                       .n = 4 * s->units,
-                                       .k = s->inputs,
-                                       .a = unit.x,
-                                       .a_row = s->inputs,
-                                       .b = call->parameters->kernel[unit.direction],
-                                       .b_row = 4 * s->units,
-                                       .c = unit.gates,
-                                       .c_row = 4 * s->units,
-                                       .add = true});
-        walk_forward(&unit, call);
-        scatter_outputs(&unit, call);
+        size_t step = unit.rows * s->units;
+        multiply_inputs(&unit, call);
+        for (size_t k = 0; k < s->steps; k++) {
+            affect_real *cell = unit.cells + k * step;
+            multiply_recurrent(&unit, call, k);
+            step_forward(unit.gates + k * 4 * step, cell, unit.outputs + k * step,
+                         k ? cell - step : NULL, unit.rows, s->units);
+            write_outputs(&unit, call, k);
+        }
     }
 }
 
@@ -217,25 +278,39 @@ void affect_cpu_lstm_forward(affect_backend *backend, affect_real *y, void *rese
     call.parameters = parameters;
     call.x = x;
     call.y = y;
+    pack(&call, false);
     affect_parallel_for(affect_cpu_of(backend)->pool, call.n_units, forward_units, &call);
 }
 
-/* The gradient that arrives from above at the unit's step k is added to what later steps sent. */
-static void add_d_y(const lstm_unit *unit, const lstm_call *call, size_t k) {
+/* ---- Backward: the walk ---- */
+
+/* d_output of step k: what arrives from above, plus what step k + 1 sends through the recurrent
+ * kernel. */
+static void multiply_back(const lstm_unit *unit, const lstm_call *call, size_t k) {
     const affect_lstm_shape *s = call->shape;
-    if (!s->return_sequences && k + 1 < s->steps) return;
-    size_t u = s->units, width = (size_t)s->directions * u;
+    const affect_real *a[CHUNK], *init[CHUNK];
+    affect_real *c[CHUNK];
+    size_t u = s->units, width = (size_t)s->directions * u, n = 0;
+    bool last = k + 1 == s->steps, above = s->return_sequences || last;
     for (size_t r = 0; r < unit->rows; r++) {
         size_t sequence = unit->first + r;
-        size_t row = s->return_sequences ? sequence * s->steps + time_of(unit, s, k) : sequence;
-        const affect_real *d = call->d_y + row * width + (size_t)unit->direction * u;
-        for (size_t j = 0; j < u; j++) unit->d_output[r * u + j] += d[j];
+        c[n] = unit->d_output + r * u;
+        if (above)
+            init[n] =
+                call->d_y + output_row(unit, s, k, sequence) * width + (size_t)unit->direction * u;
+        if (last) {
+            memcpy(c[n], init[n], u * sizeof *c[n]);
+            continue;
+        }
+        a[n] = gates_of(unit, s, k + 1, sequence);
+        if (++n < CHUNK && r + 1 < unit->rows) continue;
+        affect_cpu_multiply_rows(c, above ? init : NULL, a, n, &call->recurrent[unit->direction]);
+        n = 0;
     }
 }
 
 /* gates: values in, gradients of their sums out; d_cell: of this step in, of the step before out.
  */
-AFFECT_CPU_CLONES
 static void step_backward(affect_real *restrict gates, affect_real *restrict d_cell,
                           const affect_real *restrict d_output, const affect_real *restrict cell,
                           const affect_real *restrict before, size_t rows, size_t u) {
@@ -256,99 +331,137 @@ static void step_backward(affect_real *restrict gates, affect_real *restrict d_c
     }
 }
 
-static void walk_backward(const lstm_unit *unit, const lstm_call *call) {
-    const affect_lstm_shape *s = call->shape;
-    size_t u = s->units, rows = unit->rows, step = rows * u;
-    const affect_real *recurrent = call->parameters->recurrent_kernel[unit->direction];
-    memset(unit->d_output, 0, step * sizeof *unit->d_output);
-    memset(unit->d_cell, 0, step * sizeof *unit->d_cell);
-    for (size_t k = s->steps; k-- > 0;) {
-        affect_real *gates = unit->gates + k * 4 * step, *cell = unit->cells + k * step;
-        add_d_y(unit, call, k);
-        step_backward(gates, unit->d_cell, unit->d_output, cell, k ? cell - step : NULL, rows, u);
-        affect_cpu_gemm(&(affect_gemm){.m = rows,
-                                       .n = u,
-                                       .k = 4 * u,
-                                       .a = gates,
-                                       .a_row = 4 * u,
-                                       .b = recurrent,
-                                       .b_row = 4 * u,
-                                       .b_transposed = true,
-                                       .c = unit->d_output,
-                                       .c_row = u});
-    }
+static void add_to(affect_real *restrict to, const affect_real *restrict from, size_t n) {
+    for (size_t i = 0; i < n; i++) to[i] += from[i];
 }
 
-/* The kernels' gradients from all steps at once; the gates now hold the sums' gradients. */
-static void multiply_gradients(const lstm_unit *unit, const lstm_call *call) {
+/* Adds this step's gradients to those of each sequence's last row, where the step reads it. */
+static void add_shared(const lstm_unit *unit, const lstm_call *call, size_t k) {
     const affect_lstm_shape *s = call->shape;
-    size_t u = s->units, rows = s->steps * unit->rows, step = unit->rows;
-    affect_cpu_gemm(&(affect_gemm){.m = s->inputs,
-                                   .n = 4 * u,
-                                   .k = rows,
-                                   .a = unit->x,
-                                   .a_row = s->inputs,
-                                   .a_transposed = true,
-                                   .b = unit->gates,
-                                   .b_row = 4 * u,
-                                   .c = unit->d_kernel,
-                                   .c_row = 4 * u});
-    affect_cpu_gemm(&(affect_gemm){.m = u,
-                                   .n = 4 * u,
-                                   .k = rows - step,
-                                   .a = unit->outputs,
-                                   .a_row = u,
-                                   .a_transposed = true,
-                                   .b = unit->gates + step * 4 * u,
-                                   .b_row = 4 * u,
-                                   .c = unit->d_recurrent,
-                                   .c_row = 4 * u});
-    memset(unit->d_bias, 0, 4 * u * sizeof *unit->d_bias);
-    for (size_t r = 0; r < rows; r++)
-        for (size_t j = 0; j < 4 * u; j++) unit->d_bias[j] += unit->gates[r * 4 * u + j];
-    if (call->d_x)
-        affect_cpu_gemm(&(affect_gemm){.m = rows,
-                                       .n = s->inputs,
-                                       .k = 4 * u,
-                                       .a = unit->gates,
-                                       .a_row = 4 * u,
-                                       .b = call->parameters->kernel[unit->direction],
-                                       .b_row = 4 * u,
-                                       .b_transposed = true,
-                                       .c = unit->d_x,
-                                       .c_row = s->inputs});
+    size_t time = time_of(unit, s, k), gates = 4 * s->units;
+    for (size_t sequence = unit->first; sequence < unit->first + unit->rows; sequence++)
+        if (time >= shared_from(s, sequence))
+            add_to(call->shared[unit->direction] + sequence * gates, gates_of(unit, s, k, sequence),
+                   gates);
 }
 
-static void backward_units(void *context, size_t begin, size_t end, int thread) {
+static void walk_units(void *context, size_t begin, size_t end, int thread) {
     (void)thread;
     const lstm_call *call = context;
+    const affect_lstm_shape *s = call->shape;
     for (size_t i = begin; i < end; i++) {
         lstm_unit unit = unit_of(call, i);
-        gather_inputs(&unit, call);
-        walk_backward(&unit, call);
-        multiply_gradients(&unit, call);
+        size_t step = unit.rows * s->units, gates = 4 * s->units;
+        memset(unit.d_cell, 0, step * sizeof *unit.d_cell);
+        if (s->n_rows)
+            memset(call->shared[unit.direction] + unit.first * gates, 0,
+                   unit.rows * gates * sizeof(affect_real));
+        for (size_t k = s->steps; k-- > 0;) {
+            const affect_real *cell = unit.cells + k * step;
+            multiply_back(&unit, call, k);
+            step_backward(unit.gates + k * 4 * step, unit.d_cell, unit.d_output, cell,
+                          k ? cell - step : NULL, unit.rows, s->units);
+            if (s->n_rows) add_shared(&unit, call, k);
+        }
     }
 }
 
-static void add_all(affect_real *to, const affect_real *from, size_t n) {
-    for (size_t i = 0; to && i < n; i++) to[i] += from[i];
+/* ---- Backward: kernels and inputs ---- */
+
+/* Gradients of the sums made from row `time` of a sequence. */
+static const affect_real *d_sums(const lstm_call *call, int direction, size_t sequence,
+                                 size_t time) {
+    const affect_lstm_shape *s = call->shape;
+    if (s->n_rows && time == shared_from(s, sequence))
+        return call->shared[direction] + sequence * 4 * s->units;
+    size_t split = ((sequence + 1) * call->n_splits - 1) / s->batch;
+    lstm_unit unit = unit_of(call, (size_t)direction * call->n_splits + split);
+    return gates_of(&unit, s, unit.reverse ? s->steps - 1 - time : time, sequence);
 }
 
-/* Sums the units' input gradients of sequences begin..end-1, direction 0 first. */
-static void collect_d_x(void *context, size_t begin, size_t end, int thread) {
+static void sum_rows(affect_real *to, const affect_real *const *rows, size_t n_rows, size_t n) {
+    for (size_t r = 0; r < n_rows; r++) add_to(to, rows[r], n);
+}
+
+/* Columns first..first + n - 1 of one direction's input kernel and bias. */
+static void input_gradient(const lstm_call *call, int direction, size_t first, size_t n) {
+    const affect_lstm_shape *s = call->shape;
+    const affect_real *a[CHUNK], *b[CHUNK];
+    affect_real *bias = call->gradients->bias[direction];
+    size_t rows = 0;
+    for (size_t sequence = 0; sequence < s->batch; sequence++) {
+        size_t times = s->n_rows ? shared_from(s, sequence) + 1 : s->steps;
+        for (size_t t = 0; t < times; t++) {
+            a[rows] = call->x + row_of(s, sequence, t) * s->inputs;
+            b[rows++] = d_sums(call, direction, sequence, t) + first;
+            if (rows < CHUNK && (t + 1 < times || sequence + 1 < s->batch)) continue;
+            affect_cpu_add_outer(call->gradients->kernel[direction] + first, 4 * s->units, a, b,
+                                 rows, s->inputs, n);
+            if (bias) sum_rows(bias + first, b, rows, n);
+            rows = 0;
+        }
+    }
+}
+
+/* The same columns of the recurrent kernel. */
+static void recurrent_gradient(const lstm_call *call, int direction, size_t first, size_t n) {
+    const affect_lstm_shape *s = call->shape;
+    const affect_real *a[CHUNK], *b[CHUNK];
+    for (size_t split = 0; split < call->n_splits; split++) {
+        lstm_unit unit = unit_of(call, (size_t)direction * call->n_splits + split);
+        size_t rows = (s->steps - 1) * unit.rows;
+        for (size_t r = 0; r < rows; r += CHUNK) {
+            size_t count = rows - r < CHUNK ? rows - r : CHUNK;
+            for (size_t i = 0; i < count; i++) {
+                a[i] = unit.outputs + (r + i) * s->units;
+                b[i] = unit.gates + (r + i + unit.rows) * 4 * s->units + first;
+            }
+            affect_cpu_add_outer(call->gradients->recurrent_kernel[direction] + first, 4 * s->units,
+                                 a, b, count, s->units, n);
+        }
+    }
+}
+
+/* Blocks of columns of all directions' kernels. */
+enum { BLOCK = 2 * AFFECT_LANES };
+
+static size_t column_blocks(const affect_lstm_shape *s) {
+    return (4 * s->units + BLOCK - 1) / BLOCK;
+}
+
+static void kernel_columns(void *context, size_t begin, size_t end, int thread) {
+    (void)thread;
+    const lstm_call *call = context;
+    size_t blocks = column_blocks(call->shape), gates = 4 * call->shape->units;
+    for (int d = 0; d < call->shape->directions; d++) {
+        size_t low = (size_t)d * blocks, high = low + blocks;
+        size_t from = begin > low ? begin : low, to = end < high ? end : high;
+        if (from >= to) continue;
+        size_t first = (from - low) * BLOCK, last = (to - low) * BLOCK;
+        if (last > gates) last = gates;
+        input_gradient(call, d, first, last - first);
+        recurrent_gradient(call, d, first, last - first);
+    }
+}
+
+/* d_x of whole sequences: the sum over the directions. */
+static void input_rows(void *context, size_t begin, size_t end, int thread) {
     (void)thread;
     const lstm_call *call = context;
     const affect_lstm_shape *s = call->shape;
-    size_t count = s->steps * s->inputs;
-    memset(call->d_x + begin * count, 0, (end - begin) * count * sizeof *call->d_x);
-    for (size_t i = 0; i < call->n_units; i++) {
-        lstm_unit unit = unit_of(call, i);
-        for (size_t r = 0; r < unit.rows; r++) {
-            size_t sequence = unit.first + r;
-            if (sequence < begin || sequence >= end) continue;
-            for (size_t k = 0; k < s->steps; k++)
-                add_all(call->d_x + sequence * count + time_of(&unit, s, k) * s->inputs,
-                        unit.d_x + (k * unit.rows + r) * s->inputs, s->inputs);
+    const affect_real *a[2][CHUNK];
+    affect_real *c[CHUNK];
+    size_t n = 0;
+    for (size_t sequence = begin; sequence < end; sequence++) {
+        size_t times = s->n_rows ? shared_from(s, sequence) + 1 : s->steps;
+        for (size_t t = 0; t < times; t++) {
+            c[n] = call->d_x + row_of(s, sequence, t) * s->inputs;
+            for (int d = 0; d < s->directions; d++) a[d][n] = d_sums(call, d, sequence, t);
+            if (++n < CHUNK && (t + 1 < times || sequence + 1 < end)) continue;
+            for (int d = 0; d < s->directions; d++)
+                affect_cpu_multiply_rows(c, d ? (const affect_real *const *)c : NULL, a[d], n,
+                                         &call->input[d]);
+            n = 0;
         }
     }
 }
@@ -363,17 +476,13 @@ void affect_cpu_lstm_backward(affect_backend *backend, affect_real *d_x,
     affect_parallel *pool = affect_cpu_of(backend)->pool;
     lstm_call call = make_call(backend, shape, reserve, workspace);
     call.parameters = parameters;
+    call.gradients = gradients;
     call.x = x;
     call.d_y = d_y;
     call.d_x = d_x;
-    affect_parallel_for(pool, call.n_units, backward_units, &call);
-    size_t gates = 4 * shape->units;
-    for (size_t i = 0; i < call.n_units; i++) {
-        lstm_unit unit = unit_of(&call, i);
-        add_all(gradients->kernel[unit.direction], unit.d_kernel, shape->inputs * gates);
-        add_all(gradients->recurrent_kernel[unit.direction], unit.d_recurrent,
-                shape->units * gates);
-        add_all(gradients->bias[unit.direction], unit.d_bias, gates);
-    }
-    if (d_x) affect_parallel_for(pool, shape->batch, collect_d_x, &call);
+    pack(&call, true);
+    affect_parallel_for(pool, call.n_units, walk_units, &call);
+    affect_parallel_for(pool, column_blocks(shape) * (size_t)shape->directions, kernel_columns,
+                        &call);
+    if (d_x) affect_parallel_for(pool, shape->batch, input_rows, &call);
 }

@@ -2,6 +2,7 @@
  * nothing outside an output is touched, every number of threads gives the same up to rounding, the
  * same number gives the same bits, and after a failure nothing happens. */
 #include "engine/core/backend.h"
+#include "engine/core/cpu_level.h"
 #include "tests/test.h"
 
 #define GUARD 12345.0f
@@ -65,6 +66,39 @@ static void test_conv(affect_backend *backend) {
     }
 }
 
+/* The one pass against convolution and pooling apart, and against the definition. */
+static void test_conv_pool(affect_backend *backend) {
+    static const affect_conv1d_shape shapes[] = {
+        {3, 9, 4, 5, 3, 1, 0, 7, AFFECT_ACTIVATION_RELU},
+        {5, 16, 1, 8, 3, 1, 0, 14, AFFECT_ACTIVATION_RELU},
+        {2, 9, 3, 4, 3, 1, 1, 9, AFFECT_ACTIVATION_RELU},
+        {2, 11, 3, 4, 4, 2, 1, 5, AFFECT_ACTIVATION_RELU},
+        {1, 3, 2, 3, 3, 1, 0, 1, AFFECT_ACTIVATION_RELU},
+        {3, 30, 64, 40, 3, 1, 0, 28, AFFECT_ACTIVATION_RELU},
+        {40, 6, 32, 16, 3, 1, 0, 4, AFFECT_ACTIVATION_RELU},
+    };
+    static uint32_t switches[ROOM];
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        const affect_conv1d_shape *s = &shapes[i];
+        size_t pairs = s->length_out / 2, n = s->filters;
+        randomize(x, s->n * s->length * s->channels, 1);
+        randomize(w, s->kernel_size * s->channels * s->filters, 2);
+        randomize(bias, s->filters, 3);
+        guard();
+        naive_conv(s);
+        for (size_t item = 0; item < s->n; item++)
+            for (size_t p = 0; p < pairs; p++)
+                for (size_t f = 0; f < n; f++) {
+                    const float *pair = want + (item * s->length_out + 2 * p) * n + f;
+                    want[(item * pairs + p) * n + f] = fmaxf(pair[0], pair[n]);
+                }
+        CHECK(backend->ops->conv1d_pool_workspace(backend, s) <= sizeof workspace);
+        CHECK(backend->ops->conv1d_pool_switches(backend, s) <= sizeof switches);
+        backend->ops->conv1d_pool_forward(backend, got, switches, x, w, bias, workspace, s);
+        check_output(s->n * pairs * n, 1e-4);
+    }
+}
+
 static void test_pool(affect_backend *backend) {
     static const affect_pool1d_shape shapes[] = {
         {3, 9, 5, 2, 2, 0, 4}, {2, 9, 5, 3, 2, 0, 4}, {2, 9, 5, 3, 1, 1, 9}, {2, 7, 5, 2, 2, 0, 4}};
@@ -90,7 +124,7 @@ static void test_pool(affect_backend *backend) {
 }
 
 static void test_dropout(affect_backend *backend) {
-    affect_dropout_shape s = {1001, 0.3, {11, affect_random_stream("test", 1, 2)}};
+    affect_dropout_shape s = {1001, 0.3, {11, affect_random_stream("test", 1, 2)}, 0};
     size_t n_dropped = 0;
     randomize(x, s.n, 6);
     guard();
@@ -118,7 +152,7 @@ static void test_loss(affect_backend *backend) {
 }
 
 static void test_lstm_threads(void) {
-    affect_lstm_shape s = {4, 7, 5, 8, 2, false, true};
+    affect_lstm_shape s = {4, 7, 5, 8, 2, false, true, 0, NULL};
     size_t n_y = 4 * 7 * 16;
     static float first[ROOM];
     randomize(x, 4 * 7 * 5, 8);
@@ -143,7 +177,7 @@ static void test_failure_sticks(void) {
     CHECK_OK(affect_backend_open(&backend, "cpu", 1, err));
     CHECK(backend->ops->allocate(backend, (size_t)1 << 60) == NULL);
     CHECK(affect_backend_synchronize(backend, &error) == AFFECT_STATUS_NO_MEMORY);
-    affect_dropout_shape s = {10, 0.5, {1, 2}};
+    affect_dropout_shape s = {10, 0.5, {1, 2}, 0};
     guard();
     backend->ops->dropout(backend, got, x, &s);
     CHECK(got[0] == GUARD);
@@ -158,17 +192,35 @@ static void test_devices(void) {
     CHECK(strstr(error.message, "cpu") != NULL);
 }
 
+static void test_level_names(void) {
+    affect_backend *backend = NULL;
+    affect_error error = {0};
+    setenv("AFFECT_CPU", "avx9", 1);
+    CHECK(affect_backend_open(&backend, "cpu", 1, &error) == AFFECT_STATUS_INVALID);
+    CHECK(strstr(error.message, "generic, avx2, avx512") != NULL);
+    setenv("AFFECT_CPU", "generic", 1);
+    CHECK_OK(affect_backend_open(&backend, "cpu", 1, err));
+    CHECK(strcmp(backend->ops->level, "generic") == 0);
+    affect_backend_free(backend);
+    unsetenv("AFFECT_CPU");
+}
+
 int main(void) {
-    for (int n_threads = 1; n_threads <= 3; n_threads++) {
-        affect_backend *backend = NULL;
-        CHECK_OK(affect_backend_open(&backend, "cpu", n_threads, err));
-        test_conv(backend);
-        test_pool(backend);
-        test_dropout(backend);
-        test_loss(backend);
-        affect_backend_free(backend);
+    for (int level = 0; level <= (int)affect_cpu_level_best(); level++) {
+        setenv("AFFECT_CPU", affect_cpu_level_names[level], 1);
+        for (int n_threads = 1; n_threads <= 3; n_threads++) {
+            affect_backend *backend = NULL;
+            CHECK_OK(affect_backend_open(&backend, "cpu", n_threads, err));
+            test_conv(backend);
+            test_conv_pool(backend);
+            test_pool(backend);
+            test_dropout(backend);
+            test_loss(backend);
+            affect_backend_free(backend);
+        }
+        TEST_RUN(test_lstm_threads);
     }
-    TEST_RUN(test_lstm_threads);
+    TEST_RUN(test_level_names);
     TEST_RUN(test_failure_sticks);
     TEST_RUN(test_devices);
     return TEST_END();

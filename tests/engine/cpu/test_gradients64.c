@@ -5,6 +5,7 @@
  * with central differences by the norm of the difference over the norm: at most 1e-6. Inputs are
  * random, so ties and kinks of ReLU and maxima are further away than the step. */
 #include "engine/core/backend.h"
+#include "engine/core/cpu_level.h"
 #include "tests/test.h"
 
 #define MAX_NUMBERS 8192
@@ -52,6 +53,26 @@ static void conv_backward(const gradient_case *c, affect_backend *b, double *d, 
     double *d_kernel = d + conv_x(s);
     b->ops->conv1d_backward(b, d, d_kernel, d_kernel + conv_kernel(s), d_y, v, y, v + conv_x(s),
                             workspace, s);
+}
+
+/* ---- Convolution, relu and pooling in one: x, kernel, bias ---- */
+
+static uint32_t switches[4096];
+
+static void conv_pool_forward(const gradient_case *c, affect_backend *b, double *y, double *v) {
+    const affect_conv1d_shape *s = &c->conv;
+    CHECK(b->ops->conv1d_pool_workspace(b, s) <= sizeof workspace);
+    CHECK(b->ops->conv1d_pool_switches(b, s) <= sizeof switches);
+    b->ops->conv1d_pool_forward(b, y, switches, v, v + conv_x(s), v + conv_x(s) + conv_kernel(s),
+                                workspace, s);
+}
+
+static void conv_pool_backward(const gradient_case *c, affect_backend *b, double *d, double *d_y,
+                               double *y, double *v) {
+    const affect_conv1d_shape *s = &c->conv;
+    double *d_kernel = d + conv_x(s);
+    b->ops->conv1d_pool_backward(b, d, d_kernel, d_kernel + conv_kernel(s), d_y, v, y, switches,
+                                 v + conv_x(s), workspace, s);
 }
 
 /* ---- Pooling: x ---- */
@@ -102,7 +123,7 @@ static void activation_backward(const gradient_case *c, affect_backend *b, doubl
 
 static affect_lstm_parameters lstm_parameters(const affect_lstm_shape *s, double *v) {
     affect_lstm_parameters p = {0};
-    v += s->batch * s->steps * s->inputs;
+    v += (s->n_rows ? s->n_rows : s->batch * s->steps) * s->inputs;
     for (int i = 0; i < s->directions; i++) {
         p.kernel[i] = v;
         p.recurrent_kernel[i] = p.kernel[i] + s->inputs * 4 * s->units;
@@ -172,6 +193,24 @@ static void l2_backward(const gradient_case *c, affect_backend *b, double *d, do
             AFFECT_ACTIVATION_##act_                                                               \
         }                                                                                          \
     }
+#define CONV_POOL(n_, length_, channels_, filters_, k_, stride_, pad_, out_)                       \
+    {                                                                                              \
+        .name =                                                                                    \
+            "conv1d_pool " #n_ "x" #length_ "x" #channels_ " " #filters_ " k" #k_ " s" #stride_,   \
+        .n_values = n_ * length_ * channels_ + k_ * channels_ * filters_ + filters_,               \
+        .n_outputs = n_ * (out_ / 2) * filters_, .forward = conv_pool_forward,                     \
+        .backward = conv_pool_backward, .conv = {                                                  \
+            n_,                                                                                    \
+            length_,                                                                               \
+            channels_,                                                                             \
+            filters_,                                                                              \
+            k_,                                                                                    \
+            stride_,                                                                               \
+            pad_,                                                                                  \
+            out_,                                                                                  \
+            AFFECT_ACTIVATION_RELU                                                                 \
+        }                                                                                          \
+    }
 #define POOL(n_, length_, channels_, size_, stride_, pad_, out_)                                   \
     {                                                                                              \
         .name = "pool1d " #length_ " size " #size_ " stride " #stride_ " pad " #pad_,              \
@@ -199,7 +238,28 @@ static void l2_backward(const gradient_case *c, affect_backend *b, double *d, do
             u_,                                                                                    \
             dirs_,                                                                                 \
             reverse_,                                                                              \
-            seq_                                                                                   \
+            seq_,                                                                                  \
+            0,                                                                                     \
+            NULL                                                                                   \
+        }                                                                                          \
+    }
+/* Sequences of 1, 3 and 4 distinct rows. */
+static const size_t first_rows[] = {0, 1, 4, 8};
+#define LSTM_SHARED(steps_, in_, u_, dirs_, reverse_, seq_)                                        \
+    {                                                                                              \
+        .name = "lstm shared rows, " #steps_ " steps, directions " #dirs_ " reverse " #reverse_,   \
+        .n_values = 8 * in_ + dirs_ * (in_ + u_ + 1) * 4 * u_,                                     \
+        .n_outputs = (seq_ ? 3 * steps_ : 3) * dirs_ * u_, .forward = lstm_forward,                \
+        .backward = lstm_backward, .lstm = {                                                       \
+            3,                                                                                     \
+            steps_,                                                                                \
+            in_,                                                                                   \
+            u_,                                                                                    \
+            dirs_,                                                                                 \
+            reverse_,                                                                              \
+            seq_,                                                                                  \
+            8,                                                                                     \
+            first_rows                                                                             \
         }                                                                                          \
     }
 #define ACTIVATION(act_)                                                                           \
@@ -217,6 +277,13 @@ static const gradient_case cases[] = {
     CONV(1, 5, 2, 3, 5, 1, 0, 1, TANH),
     CONV(6, 1, 7, 5, 1, 1, 0, 1, RELU),
     CONV(2, 6, 7, 5, 1, 2, 0, 3, LINEAR),
+    CONV_POOL(3, 9, 4, 5, 3, 1, 0, 7),
+    CONV_POOL(2, 9, 16, 40, 3, 1, 0, 7),
+    CONV_POOL(5, 6, 32, 7, 2, 1, 0, 5),
+    CONV_POOL(2, 10, 1, 6, 3, 1, 0, 8),
+    CONV_POOL(2, 12, 1, 35, 5, 1, 0, 8),
+    CONV_POOL(2, 9, 3, 4, 3, 1, 1, 9),
+    CONV_POOL(2, 11, 3, 4, 4, 2, 1, 5),
     POOL(3, 8, 4, 2, 2, 0, 4),
     POOL(2, 9, 3, 2, 2, 0, 4),
     POOL(2, 9, 3, 3, 2, 0, 4),
@@ -233,7 +300,7 @@ static const gradient_case cases[] = {
      .n_outputs = 101,
      .forward = dropout_forward,
      .backward = dropout_backward,
-     .dropout = {101, 0.3, {7, 9}}},
+     .dropout = {101, 0.3, {7, 9}, 13}},
     ACTIVATION(RELU),
     ACTIVATION(TANH),
     ACTIVATION(SIGMOID),
@@ -243,6 +310,11 @@ static const gradient_case cases[] = {
     LSTM(1, 1, 4, 3, 1, false, false),
     LSTM(3, 4, 5, 6, 2, false, true),
     LSTM(5, 6, 3, 4, 2, false, false),
+    LSTM(2, 3, 9, 16, 2, false, true),
+    LSTM_SHARED(6, 3, 4, 2, false, true),
+    LSTM_SHARED(4, 3, 8, 2, false, false),
+    LSTM_SHARED(4, 5, 3, 1, false, true),
+    LSTM_SHARED(6, 3, 4, 1, true, true),
     {.name = "softmax and cross-entropy",
      .n_values = 20,
      .n_outputs = 1,
@@ -288,17 +360,23 @@ static double relative_error(const gradient_case *c, affect_backend *backend, ui
     return sqrt(difference / norm);
 }
 
+static void check_all(int n_threads) {
+    affect_backend *backend = NULL;
+    CHECK_OK(affect_backend_open(&backend, "cpu", n_threads, err));
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        CHECK(cases[i].n_values <= MAX_NUMBERS && cases[i].n_outputs <= MAX_NUMBERS);
+        double error = relative_error(&cases[i], backend, 3);
+        fprintf(stderr, "%s %d threads  %-45s %.1e\n", backend->ops->level, n_threads,
+                cases[i].name, error);
+        CHECK(error <= 1e-6);
+    }
+    affect_backend_free(backend);
+}
+
 int main(void) {
-    for (int n_threads = 1; n_threads <= 3; n_threads++) {
-        affect_backend *backend = NULL;
-        CHECK_OK(affect_backend_open(&backend, "cpu", n_threads, err));
-        for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-            CHECK(cases[i].n_values <= MAX_NUMBERS && cases[i].n_outputs <= MAX_NUMBERS);
-            double error = relative_error(&cases[i], backend, 3);
-            fprintf(stderr, "%d threads  %-45s %.1e\n", n_threads, cases[i].name, error);
-            CHECK(error <= 1e-6);
-        }
-        affect_backend_free(backend);
+    for (int level = 0; level <= (int)affect_cpu_level_best(); level++) {
+        setenv("AFFECT_CPU", affect_cpu_level_names[level], 1);
+        for (int n_threads = 1; n_threads <= 3; n_threads++) check_all(n_threads);
     }
     return TEST_END();
 }
