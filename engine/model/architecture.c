@@ -202,6 +202,7 @@ static affect_status read_layers(affect_architecture *a, const char *branch,
         else
             AFFECT_TRY(affect_layer_create(&layer, &a->builder, e, shape, at, err));
         AFFECT_TRY(add_layer(a, layer, first, at, err));
+        if (a->n_layers > first + 1) affect_layer_merge(a->layers[a->n_layers - 2], layer);
         shape = layer->outside;
     }
     return AFFECT_STATUS_OK;

@@ -1,7 +1,5 @@
-/* A session: memory and the two passes through the graph; see session.h.
- *
- * A pass walks the nodes in their order (or backwards) and hands each layer its pointers; a layer
- * whose function is NULL costs nothing, its output is its input. */
+/* A session: its memory, what goes in and out of it, and what callers run; see session.h. The
+ * passes through the graph are session_pass.c's. */
 #include "engine/model/session_state.h"
 
 #include <stdlib.h>
@@ -43,13 +41,16 @@ static affect_status allocate(affect_session *s, affect_error *err) {
     size_t trainable = s->architecture->builder.n_trainable * sizeof(affect_real);
     size_t statistics = s->architecture->builder.n_statistics * sizeof(affect_real);
     size_t classes = s->architecture->sizes.classes;
+    bool ok = true;
+    for (size_t i = 0; i < s->architecture->n_inputs; i++)
+        ok = ok && (s->first[i] = calloc(s->options.max_batch + 1, sizeof *s->first[i]));
     s->host_stats = calloc(2 + classes * classes, sizeof *s->host_stats);
     if (s->layout.staging) s->staging = malloc(s->layout.staging);
-    bool ok = s->host_stats && (!s->layout.staging || s->staging) &&
-              (s->blocks.parameters = zeroed_block(b, trainable)) &&
-              (s->blocks.statistics = zeroed_block(b, statistics)) &&
-              (s->activations = block(b, plan->activations)) &&
-              (s->inputs = block(b, plan->inputs)) && (s->workspace = block(b, plan->workspace));
+    ok = ok && s->host_stats && (!s->layout.staging || s->staging) &&
+         (s->blocks.parameters = zeroed_block(b, trainable)) &&
+         (s->blocks.statistics = zeroed_block(b, statistics)) &&
+         (s->activations = block(b, plan->activations)) && (s->inputs = block(b, plan->inputs)) &&
+         (s->workspace = block(b, plan->workspace));
     if (ok && s->options.training)
         ok = (s->blocks.gradients = zeroed_block(b, trainable)) &&
              (s->blocks.adam_m = zeroed_block(b, trainable)) &&
@@ -87,6 +88,7 @@ void affect_session_free(affect_session *s) {
                       s->blocks.statistics, s->activations,      s->inputs,        s->workspace};
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++)
         if (blocks[i]) s->backend->ops->deallocate(s->backend, blocks[i]);
+    for (size_t i = 0; i < AFFECT_MAX_INPUTS; i++) free(s->first[i]);
     free(s->staging);
     free(s->host_stats);
     free(s);
@@ -150,12 +152,46 @@ affect_status affect_session_get_tensor(float *values, affect_session *s, size_t
     return download(s, values, tensor_memory(s, p), affect_shape_count(p->shape), err);
 }
 
+size_t affect_session_count_rows(const float *frames, size_t n_frames, size_t frame_size) {
+    const float *last = frames + (n_frames - 1) * frame_size;
+    size_t n = n_frames;
+    while (n > 1 && memcmp(last, frames + (n - 2) * frame_size, frame_size * sizeof *last) == 0)
+        n--;
+    return n;
+}
+
+/* Uploads the distinct rows of each utterance, one after another. */
+static affect_status upload_rows(affect_session *s, size_t input, const float *values, size_t batch,
+                                 affect_error *err) {
+    affect_shape shape = s->architecture->inputs[input].shape;
+    size_t n_frames = shape.size[0], frame = affect_shape_count(shape) / n_frames;
+    size_t *first = s->first[input];
+    affect_real *to = (affect_real *)(s->inputs + s->layout.inputs[input]);
+    for (size_t b = 0; b < batch; b++)
+        first[b + 1] =
+            first[b] + affect_session_count_rows(values + b * n_frames * frame, n_frames, frame);
+    if (first[batch] > s->layout.max_rows[input])
+        return affect_fail(err, INVALID, "session: %zu distinct rows of input %s (room for %zu)",
+                           first[batch], s->architecture->inputs[input].name,
+                           s->layout.max_rows[input]);
+    for (size_t b = 0; b < batch; b++) {
+        upload(s, to + first[b] * frame, values + b * n_frames * frame,
+               (first[b + 1] - first[b]) * frame);
+        if (s->staging) AFFECT_TRY(affect_backend_synchronize(s->backend, err));
+    }
+    return AFFECT_STATUS_OK;
+}
+
 static affect_status upload_inputs(affect_session *s, const float *const *inputs, size_t batch,
                                    affect_error *err) {
     if (batch < 1 || batch > s->options.max_batch)
         return affect_fail(err, INVALID, "session: a batch of %zu (need 1..%zu)", batch,
                            s->options.max_batch);
     for (size_t i = 0; i < s->architecture->n_inputs; i++) {
+        if (s->layout.shared[i]) {
+            AFFECT_TRY(upload_rows(s, i, inputs[i], batch, err));
+            continue;
+        }
         size_t n = batch * affect_shape_count(s->architecture->inputs[i].shape);
         upload(s, (affect_real *)(s->inputs + s->layout.inputs[i]), inputs[i], n);
         if (s->staging) AFFECT_TRY(affect_backend_synchronize(s->backend, err));
@@ -177,106 +213,12 @@ static affect_status upload_labels(affect_session *s, const affect_session_batch
     return affect_backend_synchronize(s->backend, err);
 }
 
-/* ---- passes ---- */
-
-static affect_layer_pass pass_of(affect_session *s, size_t node, size_t batch) {
-    const affect_session_node *at = &s->layout.nodes[node];
-    return (affect_layer_pass){
-        .backend = s->backend,
-        .n = batch * s->architecture->layers[node]->fold,
-        .y = at->y == SIZE_MAX ? NULL : (affect_real *)(s->activations + at->y),
-        .d_y = at->d_y == SIZE_MAX ? NULL : (affect_real *)(s->activations + at->d_y),
-        .saved = at->saved == SIZE_MAX ? NULL : s->activations + at->saved,
-        .parameters = s->blocks.parameters,
-        .gradients = s->blocks.gradients,
-        .statistics = s->blocks.statistics,
-        .workspace = s->workspace,
-    };
-}
-
-/* Runs nodes first..end-1 on x (or, a concatenate, on many_x) and keeps their outputs' places. */
-static void forward_chain(affect_session *s, size_t first, size_t end, const affect_real *x,
-                          const affect_real *const *many_x, size_t batch,
-                          const affect_random_key *dropout) {
-    for (size_t i = first; i < end; i++) {
-        const affect_layer *layer = s->architecture->layers[i];
-        affect_layer_function *run = dropout ? layer->class->forward : layer->class->infer;
-        if (run) {
-            affect_layer_pass pass = pass_of(s, i, batch);
-            pass.x = x;
-            pass.many_x = many_x;
-            if (dropout) pass.dropout = *dropout;
-            run(layer, &pass);
-            x = pass.y;
-        }
-        s->values[i] = x;
-    }
-}
-
-static const affect_real *input_value(const affect_session *s, size_t branch) {
-    size_t input = s->architecture->branches[branch].input;
-    return (const affect_real *)(s->inputs + s->layout.inputs[input]);
-}
-
-/* The whole graph; with a dropout key in training mode. Returns the probabilities (device). */
-static const affect_real *forward(affect_session *s, size_t batch,
-                                  const affect_random_key *dropout) {
-    const affect_architecture *a = s->architecture;
-    const affect_real *outputs[AFFECT_MAX_BRANCHES];
-    for (size_t b = 0; b < a->n_branches; b++) {
-        const affect_branch *branch = &a->branches[b];
-        forward_chain(s, branch->first, branch->end, input_value(s, b), NULL, batch, dropout);
-        outputs[b] = s->values[branch->end - 1];
-    }
-    forward_chain(s, a->fusion, a->n_layers, outputs[0], outputs, batch, dropout);
-    return s->values[a->n_layers - 1];
-}
-
-/* The nearest node before `node` in first.. that computes; SIZE_MAX when there is none. */
-static size_t computing_before(const affect_architecture *a, size_t node, size_t first) {
-    while (node-- > first)
-        if (a->layers[node]->class->forward) return node;
-    return SIZE_MAX;
-}
-
-/* Backwards through first..end-1, whose input was x; the gradient of x goes to d_x (or many_d_x)
- * unless that is NULL. */
-static void backward_chain(affect_session *s, size_t first, size_t end, const affect_real *x,
-                           affect_real *d_x, affect_real *const *many_d_x, size_t batch,
-                           const affect_random_key *dropout) {
-    const affect_architecture *a = s->architecture;
-    for (size_t i = end; i-- > first;) {
-        const affect_layer *layer = a->layers[i];
-        if (!layer->class->backward) continue;
-        if (!s->layout.nodes[i].wants_gradient) return;
-        affect_layer_pass pass = pass_of(s, i, batch);
-        size_t before = computing_before(a, i, first);
-        pass.x = i > first ? s->values[i - 1] : x;
-        if (before == SIZE_MAX)
-            pass.d_x = d_x;
-        else if (s->layout.nodes[before].wants_gradient)
-            pass.d_x = (affect_real *)(s->activations + s->layout.nodes[before].d_y);
-        pass.many_d_x = many_d_x;
-        pass.dropout = *dropout;
-        layer->class->backward(layer, &pass);
-    }
-}
-
-static void backward(affect_session *s, size_t batch, const affect_random_key *dropout) {
-    const affect_architecture *a = s->architecture;
-    affect_real *d[AFFECT_MAX_BRANCHES];
-    for (size_t b = 0; b < a->n_branches; b++)
-        d[b] = (affect_real *)(s->activations + s->layout.branch_d[b]);
-    backward_chain(s, a->fusion, a->n_layers, s->values[a->fusion - 1], d[0], d, batch, dropout);
-    for (size_t b = a->n_branches; b-- > 0;)
-        backward_chain(s, a->branches[b].first, a->branches[b].end, input_value(s, b), NULL, NULL,
-                       batch, dropout);
-}
+/* ---- what callers run ---- */
 
 affect_status affect_session_predict(affect_session *s, float *probabilities,
                                      const float *const *inputs, size_t batch, affect_error *err) {
     AFFECT_TRY(upload_inputs(s, inputs, batch, err));
-    const affect_real *output = forward(s, batch, NULL);
+    const affect_real *output = affect_session_forward(s, &(affect_session_run){.batch = batch});
     return download(s, probabilities, output, batch * s->architecture->sizes.classes, err);
 }
 
@@ -308,11 +250,12 @@ affect_status affect_session_accumulate(affect_session *s, double *stats,
     AFFECT_TRY(need_training(s, err));
     AFFECT_TRY(upload_inputs(s, batch->inputs, batch->batch, err));
     AFFECT_TRY(upload_labels(s, batch, err));
-    const affect_real *output = forward(s, batch->batch, &batch->dropout);
+    affect_session_run run = {batch->batch, batch->first, &batch->dropout};
+    const affect_real *output = affect_session_forward(s, &run);
     const affect_session_node *last = &s->layout.nodes[s->architecture->n_layers - 1];
     AFFECT_TRY(
         measure_loss(s, stats, (affect_real *)(s->activations + last->d_y), output, batch, err));
-    backward(s, batch->batch, &batch->dropout);
+    affect_session_backward(s, &run);
     return affect_backend_synchronize(s->backend, err);
 }
 
@@ -320,7 +263,8 @@ affect_status affect_session_evaluate(affect_session *s, double *stats, float *p
                                       const affect_session_batch *batch, affect_error *err) {
     AFFECT_TRY(upload_inputs(s, batch->inputs, batch->batch, err));
     AFFECT_TRY(upload_labels(s, batch, err));
-    const affect_real *output = forward(s, batch->batch, NULL);
+    const affect_real *output =
+        affect_session_forward(s, &(affect_session_run){.batch = batch->batch});
     AFFECT_TRY(measure_loss(s, stats, NULL, output, batch, err));
     if (!probabilities) return AFFECT_STATUS_OK;
     return download(s, probabilities, output, batch->batch * s->architecture->sizes.classes, err);

@@ -3,7 +3,14 @@
  * Memory is planned when the session is made: parameters, and for training gradients and the two
  * moments of Adam, are parallel blocks in the order of affect_architecture_parameter; moving
  * statistics are a block apart; activations and workspace are sized for max_batch. Nothing is
- * allocated afterwards. A session belongs to one thread, as its backend does. */
+ * allocated afterwards. A session belongs to one thread, as its backend does.
+ *
+ * Padding is computed once. Where an utterance ends in frames that are equal bit for bit (padding),
+ * the time-distributed layers see only its distinct frames, the last of which stands for all equal
+ * ones, and the LSTM that follows reads that one at every such step: the mathematics of the full
+ * input in a fraction of the work. It is done for an input whose branches are time-distributed
+ * layers (without dropout) up to an LSTM; affect_session_count_rows counts what such an input
+ * has. */
 #ifndef AFFECT_MODEL_SESSION_H
 #define AFFECT_MODEL_SESSION_H
 
@@ -12,13 +19,19 @@
 
 typedef struct {
     size_t max_batch;
-    bool training; /* keep activations, gradients and moments */
+    bool training;   /* keep activations, gradients and moments */
+    size_t max_rows; /* the most distinct rows (below) that a batch has of any input; 0: frames
+                        times max_batch */
 } affect_session_options;
 
 /* Bytes of device memory by use: what a dry run answers. */
 typedef struct {
     size_t parameters, optimizer, activations, workspace, inputs;
 } affect_session_plan;
+
+/* Distinct leading frames of an utterance, the last standing for all equal ones after it: 1 ..
+ * frames. frames: (n_frames, frame_size). */
+size_t affect_session_count_rows(const float *frames, size_t n_frames, size_t frame_size);
 
 /* The five blocks, device memory; gradients and moments NULL without training. Borrowed. */
 typedef struct {
@@ -69,8 +82,9 @@ typedef struct {
     size_t batch;
     size_t divisor;            /* rows that the loss is averaged over (the whole batch's when it is
                                   accumulated in pieces); 0 = batch */
-    affect_random_key dropout; /* of this step; each dropout layer mixes in its index. Pieces of
-                                  one batch need streams of their own */
+    size_t first;              /* of the whole batch, where it is accumulated in pieces: the number
+                                  of rows before this piece; dropout masks are the whole batch's */
+    affect_random_key dropout; /* of this step; each dropout layer mixes in its index */
 } affect_session_batch;
 
 /* Forward in training mode and backward: adds gradients of the averaged cross-entropy (without L2)

@@ -15,12 +15,16 @@ typedef struct {
     size_t d_y;          /* gradient of the output (training) */
     size_t saved;        /* from forward to backward (training) */
     bool wants_gradient; /* it, or a layer before it in its branch, has trainable tensors */
+    bool shared;         /* its rows are the distinct ones of its branch's input */
+    bool reads_shared;   /* its x has such rows, its y has all */
 } affect_session_node;
 
 typedef struct {
     affect_session_node nodes[AFFECT_MAX_LAYERS];
     size_t branch_d[AFFECT_MAX_BRANCHES]; /* gradient of each branch's output */
     size_t inputs[AFFECT_MAX_INPUTS];     /* offsets within the block of inputs */
+    bool shared[AFFECT_MAX_INPUTS];       /* only distinct rows are kept of it */
+    size_t max_rows[AFFECT_MAX_INPUTS];   /* room for them */
     size_t labels, weights, stats, total; /* likewise */
     size_t staging;                       /* bytes on the host: numbers to convert */
     affect_session_plan bytes;
@@ -36,8 +40,19 @@ struct affect_session {
     void *workspace;                              /* device */
     void *staging;                                /* host; NULL where affect_real is float */
     double *host_stats;                           /* 2 + classes^2 */
+    size_t *first[AFFECT_MAX_INPUTS];             /* (max_batch + 1) rows of each utterance */
     const affect_real *values[AFFECT_MAX_LAYERS]; /* of the pass that runs: each node's output */
 };
+
+/* One pass. */
+typedef struct {
+    size_t batch, first;              /* utterances, and how many of the whole batch were before */
+    const affect_random_key *dropout; /* NULL: inference */
+} affect_session_run;
+
+/* The whole graph; returns the probabilities (device). Backward starts at the last node's d_y. */
+const affect_real *affect_session_forward(affect_session *session, const affect_session_run *run);
+void affect_session_backward(affect_session *session, const affect_session_run *run);
 
 /* Fills the layout. */
 void affect_session_plan_memory(affect_session_layout *layout, affect_backend *backend,

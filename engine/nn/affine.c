@@ -1,30 +1,28 @@
 /* What conv1d and dense share; see affine.h. */
 #include "engine/nn/affine.h"
 
-enum { KERNEL, BIAS };
-
 affect_status affect_affine_build(affect_layer *layer, affect_layer_builder *builder,
                                   affect_shape kernel, bool use_bias, double l2,
                                   affect_error *err) {
-    AFFECT_TRY(affect_layer_add_tensor(layer, builder, KERNEL, "kernel", kernel,
+    AFFECT_TRY(affect_layer_add_tensor(layer, builder, AFFECT_KERNEL, "kernel", kernel,
                                        AFFECT_INITIALIZER_GLOROT_UNIFORM, l2, err));
     if (!use_bias) return AFFECT_STATUS_OK;
     affect_shape bias = {1, {kernel.size[kernel.rank - 1]}};
-    return affect_layer_add_tensor(layer, builder, BIAS, "bias", bias, AFFECT_INITIALIZER_ZEROS, 0,
-                                   err);
+    return affect_layer_add_tensor(layer, builder, AFFECT_BIAS, "bias", bias,
+                                   AFFECT_INITIALIZER_ZEROS, 0, err);
 }
 
 void affect_affine_forward(const affect_layer *layer, const affect_layer_pass *pass,
                            affect_conv1d_shape shape) {
     pass->backend->ops->conv1d_forward(
-        pass->backend, pass->y, pass->x, affect_layer_tensor(layer, pass, KERNEL),
-        affect_layer_tensor(layer, pass, BIAS), pass->workspace, &shape);
+        pass->backend, pass->y, pass->x, affect_layer_tensor(layer, pass, AFFECT_KERNEL),
+        affect_layer_tensor(layer, pass, AFFECT_BIAS), pass->workspace, &shape);
 }
 
 void affect_affine_backward(const affect_layer *layer, const affect_layer_pass *pass,
                             affect_conv1d_shape shape) {
     pass->backend->ops->conv1d_backward(
-        pass->backend, pass->d_x, affect_layer_gradient(layer, pass, KERNEL),
-        affect_layer_gradient(layer, pass, BIAS), pass->d_y, pass->x, pass->y,
-        affect_layer_tensor(layer, pass, KERNEL), pass->workspace, &shape);
+        pass->backend, pass->d_x, affect_layer_gradient(layer, pass, AFFECT_KERNEL),
+        affect_layer_gradient(layer, pass, AFFECT_BIAS), pass->d_y, pass->x, pass->y,
+        affect_layer_tensor(layer, pass, AFFECT_KERNEL), pass->workspace, &shape);
 }

@@ -6,6 +6,8 @@
 
 #include "engine/nn/layer.h"
 
+enum { AFFECT_KERNEL, AFFECT_BIAS }; /* tensor slots */
+
 /* Registers "kernel" (Glorot uniform, penalty l2) and, with use_bias, "bias" (zeros), whose size is
  * the kernel's last. */
 affect_status affect_affine_build(affect_layer *layer, affect_layer_builder *builder,

@@ -43,13 +43,17 @@ static affect_status build(affect_layer *layer, affect_layer_builder *builder, a
                                       AFFECT_INITIALIZER_ONES, err);
 }
 
-static size_t saved_size(const affect_layer *layer, affect_backend *backend, size_t n) {
+static size_t saved_size(const affect_layer *layer, affect_backend *backend, size_t n,
+                         size_t n_rows) {
+    (void)n_rows;
     (void)backend;
     return 2 * shape_of(layer, n).channels * sizeof(affect_real);
 }
 
 /* Room for a d_x that nobody reads: the operation always writes one. */
-static size_t workspace_size(const affect_layer *layer, affect_backend *backend, size_t n) {
+static size_t workspace_size(const affect_layer *layer, affect_backend *backend, size_t n,
+                             size_t n_rows) {
+    (void)n_rows;
     (void)backend;
     return n * affect_shape_count(layer->input) * sizeof(affect_real);
 }

@@ -2,6 +2,7 @@
  *
  * (length, channels) to (length_out, filters); kernel (kernel_size, channels, filters). */
 #include "engine/nn/affine.h"
+#include "engine/nn/conv1d_pool.h"
 #include "engine/nn/layer_registry.h"
 
 typedef struct {
@@ -24,7 +25,7 @@ static const affect_field fields[] = {
     AFFECT_FIELD_END,
 };
 
-static affect_conv1d_shape shape_of(const affect_layer *layer, size_t n) {
+affect_conv1d_shape affect_conv1d_shape_of(const affect_layer *layer, size_t n) {
     const conv1d *o = layer->options;
     affect_conv1d_shape shape = {
         .n = n,
@@ -55,17 +56,19 @@ static affect_status build(affect_layer *layer, affect_layer_builder *builder, a
                                o->use_bias, o->l2, err);
 }
 
-static size_t workspace_size(const affect_layer *layer, affect_backend *backend, size_t n) {
-    affect_conv1d_shape shape = shape_of(layer, n);
+static size_t workspace_size(const affect_layer *layer, affect_backend *backend, size_t n,
+                             size_t n_rows) {
+    (void)n_rows;
+    affect_conv1d_shape shape = affect_conv1d_shape_of(layer, n);
     return backend->ops->conv1d_workspace(backend, &shape);
 }
 
 static void forward(const affect_layer *layer, const affect_layer_pass *pass) {
-    affect_affine_forward(layer, pass, shape_of(layer, pass->n));
+    affect_affine_forward(layer, pass, affect_conv1d_shape_of(layer, pass->n));
 }
 
 static void backward(const affect_layer *layer, const affect_layer_pass *pass) {
-    affect_affine_backward(layer, pass, shape_of(layer, pass->n));
+    affect_affine_backward(layer, pass, affect_conv1d_shape_of(layer, pass->n));
 }
 
 const affect_layer_class affect_layer_conv1d = {
@@ -73,6 +76,7 @@ const affect_layer_class affect_layer_conv1d = {
     .fields = fields,
     .options_size = sizeof(conv1d),
     .can_fold = true,
+    .equal_rows = true,
     .build = build,
     .workspace_size = workspace_size,
     .forward = forward,

@@ -48,7 +48,9 @@ static affect_status build(affect_layer *layer, affect_layer_builder *builder, a
                                o->l2, err);
 }
 
-static size_t workspace_size(const affect_layer *layer, affect_backend *backend, size_t n) {
+static size_t workspace_size(const affect_layer *layer, affect_backend *backend, size_t n,
+                             size_t n_rows) {
+    (void)n_rows;
     affect_conv1d_shape shape = shape_of(layer, n);
     return backend->ops->conv1d_workspace(backend, &shape);
 }
@@ -66,6 +68,7 @@ const affect_layer_class affect_layer_dense = {
     .fields = fields,
     .options_size = sizeof(dense),
     .can_fold = true,
+    .equal_rows = true,
     .build = build,
     .workspace_size = workspace_size,
     .forward = forward,

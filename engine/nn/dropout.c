@@ -29,6 +29,7 @@ static affect_dropout_shape shape_of(const affect_layer *layer, const affect_lay
         .rate = o->rate,
         .key = {pass->dropout.seed,
                 affect_random_stream("dropout", pass->dropout.stream, layer->index)},
+        .first = pass->first_utterance * layer->fold * affect_shape_count(layer->input),
     };
 }
 

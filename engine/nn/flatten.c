@@ -13,5 +13,6 @@ const affect_layer_class affect_layer_flatten = {
     .type = "flatten",
     .fields = fields,
     .can_fold = true,
+    .equal_rows = true,
     .build = build,
 };

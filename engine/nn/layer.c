@@ -105,6 +105,7 @@ static affect_status create(affect_layer **layer, affect_layer_builder *builder,
     affect_layer *made = calloc(1, sizeof *made);
     if (!made) return affect_fail(err, NO_MEMORY, "no memory for a layer");
     made->class = class;
+    made->runs = class;
     made->input = inputs[0];
     made->fold = 1;
     made->index = builder->n_layers;

@@ -41,19 +41,21 @@ typedef struct {
 
 struct affect_layer {
     const affect_layer_class *class;
+    const affect_layer_class *runs; /* whose passes run: class, or another after a merge */
     char name[AFFECT_LAYER_NAME_MAX + 1];
     char branch[AFFECT_BRANCH_NAME_MAX + 1];
     void *options; /* the class' struct of parsed fields; owned */
     size_t index;  /* in the whole graph: distinguishes dropout masks */
     size_t fold;   /* rows per utterance: frames under time_distributed, else 1 */
     bool bidirectional;
-    bool softmax;         /* ends in softmax: backward starts at its logits */
-    affect_shape input;   /* of one row */
-    affect_shape output;  /* of one row */
-    affect_shape outside; /* output of one utterance: with the frames when folded */
-    size_t sources[8];    /* concatenate: last size of each of its inputs */
-    size_t n_sources;     /* 0 except for concatenate */
-    size_t n_numbers;     /* of all its tensors, statistics too */
+    bool softmax;               /* ends in softmax: backward starts at its logits */
+    affect_shape input;         /* of one row */
+    affect_shape output;        /* of one row */
+    affect_shape outside;       /* output of one utterance: with the frames when folded */
+    const affect_layer *merged; /* the layer before it that it computes too, or NULL; borrowed */
+    size_t sources[8];          /* concatenate: last size of each of its inputs */
+    size_t n_sources;           /* 0 except for concatenate */
+    size_t n_numbers;           /* of all its tensors, statistics too */
     struct {
         bool present, trainable;
         size_t offset; /* in its block */
@@ -63,7 +65,9 @@ struct affect_layer {
 /* One call of a layer: all pointers are device memory, borrowed. */
 typedef struct {
     affect_backend *backend;
-    size_t n; /* rows: batch * layer->fold */
+    size_t n;            /* rows: batch * layer->fold, or fewer where equal rows are shared */
+    size_t n_rows;       /* of x when it holds each utterance's distinct rows only, else 0 */
+    const size_t *first; /* (n + 1) where n_rows > 0, host; see affect_lstm_shape */
     const affect_real *x;
     affect_real *y;
     affect_real *d_y;                 /* backward; may be overwritten */
@@ -74,6 +78,7 @@ typedef struct {
     void *saved;                                      /* from forward to backward */
     void *workspace;                                  /* scratch within one call */
     affect_random_key dropout;
+    size_t first_utterance; /* of this pass within its whole batch: continues the dropout mask */
 } affect_layer_pass;
 
 typedef void affect_layer_function(const affect_layer *layer, const affect_layer_pass *pass);
@@ -82,7 +87,9 @@ struct affect_layer_class {
     const char *type;
     const affect_field *fields; /* of options; "type", "name" and "layer" are not among them */
     size_t options_size;
-    bool can_fold; /* means the same when frames are folded into the rows */
+    bool can_fold;    /* means the same when frames are folded into the rows */
+    bool equal_rows;  /* equal rows of x give equal rows of y: they may be computed once */
+    bool shares_rows; /* can read an x whose equal last rows were computed once */
 
     /* Wrappers only: makes the layer they hold. */
     affect_status (*wrap)(affect_layer **layer, affect_layer_builder *builder,
@@ -93,11 +100,13 @@ struct affect_layer_class {
      * layer's name before the message. */
     affect_status (*build)(affect_layer *layer, affect_layer_builder *builder, affect_error *err);
 
-    /* Bytes for n rows; NULL = none. */
-    size_t (*saved_size)(const affect_layer *layer, affect_backend *backend, size_t n);
-    size_t (*workspace_size)(const affect_layer *layer, affect_backend *backend, size_t n);
+    /* Bytes for n rows (n_rows as in affect_layer_pass, or the most there may be); NULL = none. */
+    size_t (*saved_size)(const affect_layer *layer, affect_backend *backend, size_t n,
+                         size_t n_rows);
+    size_t (*workspace_size)(const affect_layer *layer, affect_backend *backend, size_t n,
+                             size_t n_rows);
 
-    /* NULL: the output is the input. */
+    /* The two passes; NULL: the output is the input. */
     affect_layer_function *forward; /* training */
     affect_layer_function *infer;
     affect_layer_function *backward;
@@ -118,6 +127,11 @@ affect_status affect_layer_create_concatenate(affect_layer **layer, affect_layer
                                               size_t n_inputs, const char *pointer,
                                               affect_error *err);
 void affect_layer_free(affect_layer *layer);
+
+/* Where a backend has one operation for a layer and the one after it (conv1d with relu, then
+ * maxpool1d of pairs), lets `second` compute both and makes `first` the identity. Called for
+ * neighbours of a chain, in order. */
+void affect_layer_merge(affect_layer *first, affect_layer *second);
 
 /* For build: registers tensor `slot` as "<branch>.<layer>.<name>". TOO_LARGE over the limits. */
 affect_status affect_layer_add_tensor(affect_layer *layer, affect_layer_builder *builder, int slot,

@@ -77,7 +77,8 @@ static affect_status build(affect_layer *layer, affect_layer_builder *builder, a
     return AFFECT_STATUS_OK;
 }
 
-static affect_lstm_shape shape_of(const affect_layer *layer, size_t n) {
+static affect_lstm_shape shape_of(const affect_layer *layer, size_t n, size_t n_rows,
+                                  const size_t *first) {
     const lstm *o = layer->options;
     return (affect_lstm_shape){
         .batch = n,
@@ -87,6 +88,8 @@ static affect_lstm_shape shape_of(const affect_layer *layer, size_t n) {
         .directions = layer->bidirectional ? 2 : 1,
         .reverse = o->go_backwards,
         .return_sequences = o->return_sequences,
+        .n_rows = n_rows,
+        .first = first,
     };
 }
 
@@ -104,18 +107,20 @@ static affect_lstm_parameters parameters_of(const affect_layer *layer,
     return parameters;
 }
 
-static size_t saved_size(const affect_layer *layer, affect_backend *backend, size_t n) {
-    affect_lstm_shape shape = shape_of(layer, n);
+static size_t saved_size(const affect_layer *layer, affect_backend *backend, size_t n,
+                         size_t n_rows) {
+    affect_lstm_shape shape = shape_of(layer, n, n_rows, NULL);
     return backend->ops->lstm_reserve(backend, &shape);
 }
 
-static size_t workspace_size(const affect_layer *layer, affect_backend *backend, size_t n) {
-    affect_lstm_shape shape = shape_of(layer, n);
+static size_t workspace_size(const affect_layer *layer, affect_backend *backend, size_t n,
+                             size_t n_rows) {
+    affect_lstm_shape shape = shape_of(layer, n, n_rows, NULL);
     return backend->ops->lstm_workspace(backend, &shape);
 }
 
 static void run(const affect_layer *layer, const affect_layer_pass *pass, void *reserve) {
-    affect_lstm_shape shape = shape_of(layer, pass->n);
+    affect_lstm_shape shape = shape_of(layer, pass->n, pass->n_rows, pass->first);
     affect_lstm_parameters parameters = parameters_of(layer, pass, affect_layer_tensor);
     pass->backend->ops->lstm_forward(pass->backend, pass->y, reserve, pass->x, &parameters,
                                      pass->workspace, &shape);
@@ -130,7 +135,7 @@ static void infer(const affect_layer *layer, const affect_layer_pass *pass) {
 }
 
 static void backward(const affect_layer *layer, const affect_layer_pass *pass) {
-    affect_lstm_shape shape = shape_of(layer, pass->n);
+    affect_lstm_shape shape = shape_of(layer, pass->n, pass->n_rows, pass->first);
     affect_lstm_parameters parameters = parameters_of(layer, pass, affect_layer_tensor);
     affect_lstm_parameters gradients = parameters_of(layer, pass, affect_layer_gradient);
     pass->backend->ops->lstm_backward(pass->backend, pass->d_x, &gradients, pass->d_y, pass->x,
@@ -142,6 +147,8 @@ const affect_layer_class affect_layer_lstm = {
     .fields = fields,
     .options_size = sizeof(lstm),
     .can_fold = true,
+    .equal_rows = true,
+    .shares_rows = true,
     .build = build,
     .saved_size = saved_size,
     .workspace_size = workspace_size,

@@ -1,6 +1,7 @@
 /* maxpool1d: the maximum of each window over the second last index (Keras' MaxPooling1D).
  *
  * (length, channels) to (length_out, channels); strides default to pool_size. */
+#include "engine/nn/conv1d_pool.h"
 #include "engine/nn/layer_registry.h"
 
 typedef struct {
@@ -17,7 +18,7 @@ static const affect_field fields[] = {
     AFFECT_FIELD_END,
 };
 
-static affect_pool1d_shape shape_of(const affect_layer *layer, size_t n) {
+affect_pool1d_shape affect_maxpool1d_shape_of(const affect_layer *layer, size_t n) {
     const maxpool1d *o = layer->options;
     affect_pool1d_shape shape = {
         .n = n,
@@ -44,12 +45,12 @@ static affect_status build(affect_layer *layer, affect_layer_builder *builder, a
 }
 
 static void forward(const affect_layer *layer, const affect_layer_pass *pass) {
-    affect_pool1d_shape shape = shape_of(layer, pass->n);
+    affect_pool1d_shape shape = affect_maxpool1d_shape_of(layer, pass->n);
     pass->backend->ops->pool1d_forward(pass->backend, pass->y, pass->x, &shape);
 }
 
 static void backward(const affect_layer *layer, const affect_layer_pass *pass) {
-    affect_pool1d_shape shape = shape_of(layer, pass->n);
+    affect_pool1d_shape shape = affect_maxpool1d_shape_of(layer, pass->n);
     if (pass->d_x)
         pass->backend->ops->pool1d_backward(pass->backend, pass->d_x, pass->d_y, pass->x, pass->y,
                                             &shape);
@@ -60,6 +61,7 @@ const affect_layer_class affect_layer_maxpool1d = {
     .fields = fields,
     .options_size = sizeof(maxpool1d),
     .can_fold = true,
+    .equal_rows = true,
     .build = build,
     .forward = forward,
     .infer = forward,

@@ -116,7 +116,9 @@ static void test_accumulation(void) {
                                       .labels = data.labels + at,
                                       .weights = data.weights + at,
                                       .batch = 6,
-                                      .divisor = 12};
+                                      .divisor = 12,
+                                      .first = at,
+                                      .dropout = data.batch.dropout};
         CHECK_OK(affect_session_accumulate(net.session, pieces, &piece, err));
     }
     for (size_t i = 0; i < n; i++) largest = fmax(largest, fabs((double)whole[i]));
@@ -239,7 +241,8 @@ static void test_initial_weights(void) {
             }
     }
     /* In another network the layer of the same name starts from the same numbers. */
-    network other = make_network(plain, NULL, small_sizes, (affect_session_options){1, false});
+    network other = make_network(plain, NULL, small_sizes,
+                                 (affect_session_options){.max_batch = 1, .training = false});
     size_t here = find_tensor(net.architecture, "motion.conv_1.kernel");
     size_t there = find_tensor(other.architecture, "motion.conv_1.kernel");
     float a[3 * 3 * 4], b[3 * 3 * 4];
@@ -272,7 +275,8 @@ static void test_plan(void) {
 
 static void test_refusals(void) {
     affect_error err = {0};
-    network net = make_network(every_layer, NULL, small_sizes, (affect_session_options){4, false});
+    network net = make_network(every_layer, NULL, small_sizes,
+                               (affect_session_options){.max_batch = 4, .training = false});
     network_data data;
     make_data(&data, net.architecture, 6);
     double stats[2 + 9] = {0};
@@ -294,7 +298,8 @@ static void test_refusals(void) {
           AFFECT_STATUS_OK); /* a refusal leaves it usable */
     affect_session *other = NULL;
     CHECK(affect_session_create(&other, net.backend, net.architecture,
-                                (affect_session_options){0, true}, &err) == AFFECT_STATUS_INVALID);
+                                (affect_session_options){.max_batch = 0, .training = true},
+                                &err) == AFFECT_STATUS_INVALID);
     CHECK(other == NULL);
     free_data(&data);
     free_network(&net);

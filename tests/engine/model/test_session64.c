@@ -52,13 +52,14 @@ static void check_tensor(affect_session *session, const affect_session_batch *ba
 }
 
 static void check_network(const char *text, const char *variables, affect_sizes sizes,
-                          bool weighted) {
+                          bool weighted, bool with_padding) {
     affect_architecture *architecture = make_architecture(text, variables, sizes);
     affect_backend *backend = NULL;
     affect_session *session = NULL;
     network_data data;
     make_data(&data, architecture, 5);
     if (weighted) data.batch.weights = data.weights;
+    if (with_padding) pad_data(&data, architecture, 0.5f, 0.5f); /* 0 would be at relu's kink */
     affect_session_options options = {.max_batch = 6, .training = true};
     CHECK_OK(affect_backend_open(&backend, "cpu", 2, err));
     CHECK_OK(affect_session_create(&session, backend, architecture, options, err));
@@ -76,11 +77,11 @@ static void check_network(const char *text, const char *variables, affect_sizes 
 }
 
 static void test_every_layer(void) {
-    check_network(every_layer, NULL, small_sizes, false);
+    check_network(every_layer, NULL, small_sizes, false, false);
 }
 
 static void test_weighted_without_dropout(void) {
-    check_network(every_layer, "{\"rate\": 0, \"l2\": 0}", small_sizes, true);
+    check_network(every_layer, "{\"rate\": 0, \"l2\": 0}", small_sizes, true, false);
 }
 
 /* The study's own graph at a reduced width of the data. */
@@ -94,14 +95,87 @@ static void test_motion_only(void) {
     for (char *c = text; (c = strstr(c, "\"filters\":32")); c++) memcpy(c, "\"filters\":2 ", 12);
     for (char *c = text; (c = strstr(c, "\"units\":256")); c++) memcpy(c, "\"units\":4  ", 11);
     affect_sizes sizes = {.parts = 36, .columns = 5, .classes = 4};
-    check_network(text, NULL, sizes, false);
+    check_network(text, NULL, sizes, false, false);
     free(text);
     affect_json_free(document);
+}
+
+static const affect_sizes padded_sizes = {.frames = 6, .mels = 20, .classes = 3};
+
+static void test_padded(void) {
+    check_network(padded, NULL, padded_sizes, true, true);
+}
+
+/* Padding computed once gives what all frames computed give: probabilities, loss and gradients. */
+static void test_padding_is_exact(void) {
+    affect_architecture *architecture = make_architecture(padded, NULL, padded_sizes);
+    affect_backend *backend = NULL;
+    affect_session *sessions[2] = {NULL, NULL};
+    size_t n = affect_architecture_n_trainable(architecture);
+    double stats[2][2 + 9] = {{0}};
+    float probabilities[2][9 * 3];
+    affect_real *gradients[2];
+    CHECK_OK(affect_backend_open(&backend, "cpu", 2, err));
+    for (int k = 0; k < 2; k++) {
+        network_data data;
+        make_data(&data, architecture, 9);
+        pad_data(&data, architecture, 0.0f, k ? -0.0f : 0.0f);
+        size_t rows = 0; /* 1 .. 6 frames and one of padding; 6 where nothing is padded */
+        for (size_t b = 0; b < 9; b++)
+            rows += affect_session_count_rows(data.inputs[0] + b * 120, 6, 20);
+        CHECK(rows == (k ? 54 : 2 + 3 + 4 + 5 + 6 + 6 + 2 + 3 + 4));
+        affect_session_options options = {.max_batch = 9, .training = true, .max_rows = rows};
+        CHECK_OK(affect_session_create(&sessions[k], backend, architecture, options, err));
+        CHECK_OK(affect_session_initialize(sessions[k], 4, err));
+        CHECK_OK(affect_session_predict(sessions[k], probabilities[k], data.batch.inputs, 9, err));
+        CHECK_OK(affect_session_accumulate(sessions[k], stats[k], &data.batch, err));
+        gradients[k] = affect_session_blocks_of(sessions[k]).gradients;
+        free_data(&data);
+    }
+    for (size_t i = 0; i < 27; i++)
+        CHECK_NEAR(probabilities[0][i], probabilities[1][i], 1e-7); /* floats */
+    for (size_t i = 0; i < 11; i++) CHECK_NEAR(stats[0][i], stats[1][i], 1e-12);
+    double difference = 0, size = 0;
+    for (size_t i = 0; i < n; i++) {
+        difference += pow(gradients[0][i] - gradients[1][i], 2);
+        size += pow(gradients[1][i], 2);
+    }
+    fprintf(stderr, "    gradients differ by %.1e\n", sqrt(difference / size));
+    CHECK(size > 0 && sqrt(difference / size) < 1e-12);
+    for (int k = 0; k < 2; k++) affect_session_free(sessions[k]);
+    affect_backend_free(backend);
+    affect_architecture_free(architecture);
+}
+
+/* More distinct rows than were planned for: a clear refusal. */
+static void test_too_many_rows(void) {
+    affect_architecture *architecture = make_architecture(padded, NULL, padded_sizes);
+    affect_backend *backend = NULL;
+    affect_session *session = NULL;
+    affect_session_options options = {.max_batch = 4, .max_rows = 20};
+    network_data data;
+    affect_error error = {0};
+    float probabilities[4 * 3];
+    make_data(&data, architecture, 4);
+    CHECK_OK(affect_backend_open(&backend, "cpu", 1, err));
+    CHECK_OK(affect_session_create(&session, backend, architecture, options, err));
+    CHECK(affect_session_predict(session, probabilities, data.batch.inputs, 4, &error) ==
+          AFFECT_STATUS_INVALID);
+    CHECK(strstr(error.message, "24 distinct rows of input audio (room for 20)") != NULL);
+    pad_data(&data, architecture, 0, 0);
+    CHECK_OK(affect_session_predict(session, probabilities, data.batch.inputs, 4, err));
+    free_data(&data);
+    affect_session_free(session);
+    affect_backend_free(backend);
+    affect_architecture_free(architecture);
 }
 
 int main(void) {
     TEST_RUN(test_every_layer);
     TEST_RUN(test_weighted_without_dropout);
     TEST_RUN(test_motion_only);
+    TEST_RUN(test_padded);
+    TEST_RUN(test_padding_is_exact);
+    TEST_RUN(test_too_many_rows);
     return TEST_END();
 }

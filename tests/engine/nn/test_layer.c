@@ -155,7 +155,7 @@ static void test_fold(void) {
     affect_real x[24], y[12], want[12], d_y[12], parameters[10], d[10] = {0}, want_d[10] = {0};
     for (size_t i = 0; i < 24; i++) x[i] = (affect_real)sin(1.0 + (double)i);
     for (size_t i = 0; i < 10; i++) parameters[i] = (affect_real)cos(2.0 + (double)i);
-    void *workspace = malloc(plain->class->workspace_size(plain, backend, 6) + 1);
+    void *workspace = malloc(plain->class->workspace_size(plain, backend, 6, 0) + 1);
     affect_layer_pass pass = {.backend = backend,
                               .n = 2 * folded->fold,
                               .x = x,
