@@ -30,6 +30,10 @@ static inline bool affect_cpu_ready(const affect_backend *backend) {
     return backend->error.status == AFFECT_STATUS_OK;
 }
 
+/* Runs the task on the pool's ranges of n items (core/parallel.h) with denormal numbers flushed to
+ * zero: gradients that fade over hundreds of steps would be a hundred times slower otherwise. */
+void affect_cpu_run(affect_backend *backend, size_t n, affect_parallel_task *task, void *context);
+
 /* Bytes rounded up to whole cache lines: how workspaces are cut into parts. */
 static inline size_t affect_cpu_lines(size_t n_bytes) {
     return (n_bytes + 63) / 64 * 64;

@@ -192,7 +192,7 @@ void affect_cpu_conv1d_forward(affect_backend *backend, affect_real *y, const af
     conv_call call = {.y = y, .x = x, .kernel = kernel, .bias = bias};
     plan(&call, shape);
     cut_workspace(&call, workspace, affect_cpu_of(backend)->n_threads);
-    affect_parallel_for(affect_cpu_of(backend)->pool, shape->n, forward_items, &call);
+    affect_cpu_run(backend, shape->n, forward_items, &call);
 }
 
 static void add_rows(affect_real *restrict sums, const affect_real *restrict rows, size_t n_rows,
@@ -269,7 +269,7 @@ void affect_cpu_conv1d_backward(affect_backend *backend, affect_real *d_x, affec
                       .want_bias = d_bias != NULL};
     plan(&call, shape);
     cut_workspace(&call, workspace, n_threads);
-    affect_parallel_for(affect_cpu_of(backend)->pool, shape->n, backward_items, &call);
+    affect_cpu_run(backend, shape->n, backward_items, &call);
     for (size_t t = 0; t < n_threads; t++) {
         if (d_kernel)
             add_to(d_kernel, call.d_kernel + t * call.depth * shape->filters,

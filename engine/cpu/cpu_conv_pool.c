@@ -206,7 +206,7 @@ static void forward_plain(affect_backend *backend, const pool_call *whole) {
         if (call.switches) call.switches += first * call.pairs * call.words;
         affect_cpu_conv1d_forward(backend, call.plain, call.x + first * s->length * s->channels,
                                   call.kernel, call.bias, call.conv_workspace, &tile);
-        affect_parallel_for(affect_cpu_of(backend)->pool, items, pool_items, &call);
+        affect_cpu_run(backend, items, pool_items, &call);
     }
 }
 
@@ -215,7 +215,6 @@ void affect_cpu_conv1d_pool_forward(affect_backend *backend, affect_real *y, uin
                                     const affect_real *bias, void *workspace,
                                     const affect_conv1d_shape *shape) {
     if (!affect_cpu_ready(backend)) return;
-    affect_parallel *pool = affect_cpu_of(backend)->pool;
     pool_call call = {.y = y, .switches = switches, .x = x, .kernel = kernel, .bias = bias};
     cut(&call, backend, shape, workspace);
     switch (method_of(shape)) {
@@ -223,11 +222,11 @@ void affect_cpu_conv1d_pool_forward(affect_backend *backend, affect_real *y, uin
         forward_plain(backend, &call);
         break;
     case THIN:
-        affect_parallel_for(pool, shape->n, forward_thin, &call);
+        affect_cpu_run(backend, shape->n, forward_thin, &call);
         break;
     case SPARSE:
         affect_cpu_pack(&call.packed, kernel, shape->filters, false);
-        affect_parallel_for(pool, shape->n, forward_items, &call);
+        affect_cpu_run(backend, shape->n, forward_items, &call);
         break;
     }
 }
@@ -391,7 +390,7 @@ static void backward_plain(affect_backend *backend, const pool_call *whole, affe
         call.d_y += pair * s->filters;
         call.y_saved += pair * s->filters;
         call.saved_switches += pair * call.words;
-        affect_parallel_for(affect_cpu_of(backend)->pool, items, unpool_items, &call);
+        affect_cpu_run(backend, items, unpool_items, &call);
         affect_cpu_conv1d_backward(backend, call.d_x ? call.d_x + input : NULL, d_kernel, d_bias,
                                    call.plain, call.x + input, NULL, call.kernel,
                                    call.conv_workspace, &tile);
@@ -426,7 +425,6 @@ void affect_cpu_conv1d_pool_backward(affect_backend *backend, affect_real *d_x,
                                      const affect_real *kernel, void *workspace,
                                      const affect_conv1d_shape *shape) {
     if (!affect_cpu_ready(backend)) return;
-    affect_parallel *pool = affect_cpu_of(backend)->pool;
     size_t threads = affect_cpu_of(backend)->n_threads, weights;
     pool_call call = {
         .d_x = d_x, .x = x, .y_saved = y, .d_y = d_y, .kernel = kernel, .saved_switches = switches};
@@ -437,12 +435,12 @@ void affect_cpu_conv1d_pool_backward(affect_backend *backend, affect_real *d_x,
         backward_plain(backend, &call, d_kernel, d_bias);
         return;
     case THIN:
-        affect_parallel_for(pool, shape->n, backward_thin, &call);
+        affect_cpu_run(backend, shape->n, backward_thin, &call);
         add_threads(d_kernel, call.d_kernel, threads, weights);
         break;
     case SPARSE:
         list_by_filter(&call);
-        affect_parallel_for(pool, shape->n, backward_sparse, &call);
+        affect_cpu_run(backend, shape->n, backward_sparse, &call);
         add_by_filter(d_kernel, &call, threads);
         break;
     }

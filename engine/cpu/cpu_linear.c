@@ -81,7 +81,7 @@ void affect_cpu_activation_forward(affect_backend *backend, affect_real *y, cons
                                    size_t rows, size_t n, affect_activation activation) {
     if (!affect_cpu_ready(backend)) return;
     activation_call call = {.y = y, .x = x, .n = n, .activation = activation};
-    affect_parallel_for(affect_cpu_of(backend)->pool, rows, forward_rows, &call);
+    affect_cpu_run(backend, rows, forward_rows, &call);
 }
 
 static void backward_rows(void *context, size_t begin, size_t end, int thread) {
@@ -98,7 +98,7 @@ void affect_cpu_activation_backward(affect_backend *backend, affect_real *d_x,
                                     size_t n, affect_activation activation) {
     if (!affect_cpu_ready(backend)) return;
     activation_call call = {.y = d_x, .x = y, .from = d_y, .n = n, .activation = activation};
-    affect_parallel_for(affect_cpu_of(backend)->pool, rows, backward_rows, &call);
+    affect_cpu_run(backend, rows, backward_rows, &call);
 }
 
 typedef struct {
@@ -132,7 +132,7 @@ void affect_cpu_dropout(affect_backend *backend, affect_real *y, const affect_re
     if (!affect_cpu_ready(backend)) return;
     dropout_call call = {y, x, shape};
     uint64_t pairs = (shape->first + shape->n + 1) / 2 - shape->first / 2;
-    affect_parallel_for(affect_cpu_of(backend)->pool, (size_t)pairs, dropout_pairs, &call);
+    affect_cpu_run(backend, (size_t)pairs, dropout_pairs, &call);
 }
 
 void affect_cpu_copy_rows(affect_backend *backend, affect_real *to, size_t to_stride,

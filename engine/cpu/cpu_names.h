@@ -12,6 +12,7 @@
 #define AFFECT_CPU_LEVEL_NAME         AFFECT_CPU_TEXT(AFFECT_CPU_LEVEL) /* "avx2" */
 
 #define affect_cpu_open_level          AFFECT_CPU_AT_LEVEL(affect_cpu_open)
+#define affect_cpu_run                 AFFECT_CPU_AT_LEVEL(affect_cpu_run)
 #define affect_cpu_activation_gradient AFFECT_CPU_AT_LEVEL(affect_cpu_activation_gradient)
 #define affect_cpu_activate            AFFECT_CPU_AT_LEVEL(affect_cpu_activate)
 #define affect_cpu_pack                AFFECT_CPU_AT_LEVEL(affect_cpu_pack)

@@ -136,7 +136,7 @@ void affect_cpu_batch_norm_forward(affect_backend *backend, affect_real *y, affe
                       .gamma = gamma,
                       .beta = beta,
                       .shape = shape};
-    affect_parallel_for(affect_cpu_of(backend)->pool, shape->channels, channels, &call);
+    affect_cpu_run(backend, shape->channels, channels, &call);
 }
 
 void affect_cpu_batch_norm_infer(affect_backend *backend, affect_real *y, const affect_real *x,
@@ -151,7 +151,7 @@ void affect_cpu_batch_norm_infer(affect_backend *backend, affect_real *y, const 
                       .moving_mean = (affect_real *)moving_mean,
                       .moving_variance = (affect_real *)moving_variance,
                       .shape = shape};
-    affect_parallel_for(affect_cpu_of(backend)->pool, shape->channels, channels, &call);
+    affect_cpu_run(backend, shape->channels, channels, &call);
 }
 
 void affect_cpu_batch_norm_backward(affect_backend *backend, affect_real *d_x, affect_real *d_gamma,
@@ -168,5 +168,5 @@ void affect_cpu_batch_norm_backward(affect_backend *backend, affect_real *d_x, a
                       .gamma = gamma,
                       .saved_in = saved,
                       .shape = shape};
-    affect_parallel_for(affect_cpu_of(backend)->pool, shape->channels, channels, &call);
+    affect_cpu_run(backend, shape->channels, channels, &call);
 }

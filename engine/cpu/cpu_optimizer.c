@@ -48,5 +48,5 @@ void affect_cpu_adam_step(affect_backend *backend, affect_real *parameters, affe
                       (affect_real)(1 - shape->beta_1),
                       (affect_real)(1 - shape->beta_2),
                       (affect_real)shape->epsilon};
-    affect_parallel_for(affect_cpu_of(backend)->pool, shape->n, step_task, &call);
+    affect_cpu_run(backend, shape->n, step_task, &call);
 }

@@ -41,7 +41,7 @@ void affect_cpu_pool1d_forward(affect_backend *backend, affect_real *y, const af
                                const affect_pool1d_shape *shape) {
     if (!affect_cpu_ready(backend)) return;
     pool_call call = {.y = y, .x = x, .shape = shape};
-    affect_parallel_for(affect_cpu_of(backend)->pool, shape->n, forward_items, &call);
+    affect_cpu_run(backend, shape->n, forward_items, &call);
 }
 
 /* The usual case, pairs: each input belongs to one window. */
@@ -92,5 +92,5 @@ void affect_cpu_pool1d_backward(affect_backend *backend, affect_real *d_x, const
                                 const affect_pool1d_shape *shape) {
     if (!affect_cpu_ready(backend)) return;
     pool_call call = {.d_x = d_x, .x = x, .y_saved = y, .d_y = d_y, .shape = shape};
-    affect_parallel_for(affect_cpu_of(backend)->pool, shape->n, backward_items, &call);
+    affect_cpu_run(backend, shape->n, backward_items, &call);
 }

@@ -73,7 +73,8 @@ static void multiply_any(size_t rows, affect_real *const *c, const affect_real *
         CASE(1)
         CASE(2)
         CASE(3)
-        CASE(4) CASE(5) CASE(6)
+        CASE(4)
+        CASE(5) CASE(6)
 #if defined(__AVX512F__)
             CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12)
 #endif

@@ -279,7 +279,7 @@ void affect_cpu_lstm_forward(affect_backend *backend, affect_real *y, void *rese
     call.x = x;
     call.y = y;
     pack(&call, false);
-    affect_parallel_for(affect_cpu_of(backend)->pool, call.n_units, forward_units, &call);
+    affect_cpu_run(backend, call.n_units, forward_units, &call);
 }
 
 /* ---- Backward: the walk ---- */
@@ -473,7 +473,6 @@ void affect_cpu_lstm_backward(affect_backend *backend, affect_real *d_x,
                               const affect_lstm_shape *shape) {
     (void)y; /* the reserve has the outputs in step-major order */
     if (!affect_cpu_ready(backend)) return;
-    affect_parallel *pool = affect_cpu_of(backend)->pool;
     lstm_call call = make_call(backend, shape, reserve, workspace);
     call.parameters = parameters;
     call.gradients = gradients;
@@ -481,8 +480,8 @@ void affect_cpu_lstm_backward(affect_backend *backend, affect_real *d_x,
     call.d_y = d_y;
     call.d_x = d_x;
     pack(&call, true);
-    affect_parallel_for(pool, call.n_units, walk_units, &call);
-    affect_parallel_for(pool, column_blocks(shape) * (size_t)shape->directions, kernel_columns,
-                        &call);
-    if (d_x) affect_parallel_for(pool, shape->batch, input_rows, &call);
+    affect_cpu_run(backend, call.n_units, walk_units, &call);
+    affect_cpu_run(backend, column_blocks(shape) * (size_t)shape->directions, kernel_columns,
+                   &call);
+    if (d_x) affect_cpu_run(backend, shape->batch, input_rows, &call);
 }
