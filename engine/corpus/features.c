@@ -113,9 +113,11 @@ struct affect_feature_extractor {
     float *resampled; /* (resampled_capacity) */
     size_t resampled_capacity;
     affect_segments **segments; /* (n_segments), made as needed */
+    bool *overfull;             /* (n_segments) windows of a pass that were given up */
     size_t n_segments;
-    float *motion;    /* (n_parts, n_columns), of affect_features_extract */
-    uint8_t *missing; /* the same */
+    affect_mocap_reader *reader; /* made as needed */
+    float *motion;               /* (n_parts, n_columns), of affect_features_extract */
+    uint8_t *missing;            /* the same */
 };
 
 affect_status affect_feature_extractor_create(affect_feature_extractor **extractor,
@@ -144,6 +146,8 @@ void affect_feature_extractor_free(affect_feature_extractor *extractor) {
     if (!extractor) return;
     for (size_t i = 0; i < extractor->n_segments; i++) affect_segments_free(extractor->segments[i]);
     free(extractor->segments);
+    free(extractor->overfull);
+    affect_mocap_reader_free(extractor->reader);
     affect_mel_free(extractor->mel);
     affect_sound_free(&extractor->sound);
     free(extractor->resampled);
@@ -238,7 +242,6 @@ typedef struct {
     size_t n;
     affect_mocap_kind kind;
     const affect_features_listener *listener;
-    bool *overfull; /* (n) windows given up: more rows than segments hold */
 } motion_pass;
 
 static void on_rejected(void *context, size_t line, const char *reason) {
@@ -260,7 +263,7 @@ static affect_status on_overfull(motion_pass *pass, size_t index, affect_status 
     char reason[96];
     snprintf(reason, sizeof reason, "window %g..%g s has more than %d rows",
              pass->windows[index].start_s, pass->windows[index].end_s, AFFECT_SEGMENTS_MAX_ROWS);
-    pass->overfull[index] = true;
+    pass->extractor->overfull[index] = true;
     on_rejected(pass, 0, reason);
     if (err) *err = (affect_error){0};
     return AFFECT_STATUS_OK;
@@ -271,7 +274,7 @@ static affect_status on_row(void *context, double time_s, const double *values, 
     for (size_t i = 0; i < pass->n; i++) {
         const affect_time_window *window = &pass->windows[i];
         bool outside = window->limited && (time_s < window->start_s || time_s >= window->end_s);
-        if (outside || pass->overfull[i]) continue;
+        if (outside || pass->extractor->overfull[i]) continue;
         affect_status status =
             affect_segments_add(pass->extractor->segments[i], time_s, values, err);
         if (status != AFFECT_STATUS_OK) AFFECT_TRY(on_overfull(pass, i, status, err));
@@ -285,15 +288,21 @@ static affect_status begin_segments(affect_feature_extractor *extractor,
                                     affect_mocap_kind kind, affect_error *err) {
     if (n > extractor->n_segments) {
         affect_segments **grown = realloc(extractor->segments, n * sizeof(*grown));
-        if (!grown) return affect_fail(err, NO_MEMORY, "features: no memory for %zu windows", n);
-        extractor->segments = grown;
+        if (grown) extractor->segments = grown;
+        bool *flags = realloc(extractor->overfull, n * sizeof *flags);
+        if (flags) extractor->overfull = flags;
+        if (!grown || !flags)
+            return affect_fail(err, NO_MEMORY, "features: no memory for %zu windows", n);
         while (extractor->n_segments < n) {
             AFFECT_TRY(affect_segments_create(&grown[extractor->n_segments],
                                               &extractor->config.motion, err));
             extractor->n_segments++;
         }
     }
-    for (size_t i = 0; i < n; i++) affect_segments_begin(extractor->segments[i], kind, windows[i]);
+    for (size_t i = 0; i < n; i++) {
+        affect_segments_begin(extractor->segments[i], kind, windows[i]);
+        extractor->overfull[i] = false;
+    }
     return AFFECT_STATUS_OK;
 }
 
@@ -305,18 +314,19 @@ affect_status affect_features_read_motion(affect_feature_extractor *extractor,
                                           affect_error *err) {
     if (affect_source_is_absent(source) || n == 0) return AFFECT_STATUS_OK;
     AFFECT_TRY(begin_segments(extractor, windows, n, kind, err));
-    motion_pass pass = {extractor, windows, n, kind, listener, calloc(n, sizeof(bool))};
-    if (!pass.overfull) return affect_fail(err, NO_MEMORY, "features: no memory");
+    motion_pass pass = {extractor, windows, n, kind, listener};
     affect_mocap_callbacks callbacks = {&pass, on_row, on_rejected, on_progress};
-    affect_mocap_counts counts = {0};
-    affect_status status = affect_mocap_read(&counts, source, kind, &callbacks, err);
+    if (!extractor->reader)
+        AFFECT_TRY(affect_mocap_reader_create(&extractor->reader, kind, &callbacks, err));
+    affect_mocap_reader_begin(extractor->reader, kind, &callbacks);
+    affect_status status = affect_mocap_reader_read(extractor->reader, source, err);
+    affect_mocap_counts counts = affect_mocap_reader_counts(extractor->reader);
     for (size_t i = 0; i < n && status == AFFECT_STATUS_OK; i++) {
-        if (pass.overfull[i]) continue;
+        if (extractor->overfull[i]) continue;
         motion[i].quality[kind] =
             affect_segments_average(extractor->segments[i], motion[i].motion, motion[i].missing);
         motion[i].quality[kind].n_rejected = counts.n_rejected;
     }
-    free(pass.overfull);
     return status;
 }
 

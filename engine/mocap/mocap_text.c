@@ -175,11 +175,16 @@ affect_status affect_mocap_reader_create(affect_mocap_reader **reader, affect_mo
                                          affect_error *err) {
     affect_mocap_reader *made = malloc(sizeof *made);
     if (!made) return affect_fail(err, NO_MEMORY, "mocap: no memory for a reader");
-    memset(made, 0, offsetof(affect_mocap_reader, values));
-    made->kind = kind;
-    made->callbacks = *callbacks;
+    affect_mocap_reader_begin(made, kind, callbacks);
     *reader = made;
     return AFFECT_STATUS_OK;
+}
+
+void affect_mocap_reader_begin(affect_mocap_reader *reader, affect_mocap_kind kind,
+                               const affect_mocap_callbacks *callbacks) {
+    memset(reader, 0, offsetof(affect_mocap_reader, values));
+    reader->kind = kind;
+    reader->callbacks = *callbacks;
 }
 
 void affect_mocap_reader_free(affect_mocap_reader *reader) {
@@ -422,9 +427,13 @@ affect_status affect_mocap_read(affect_mocap_counts *counts, affect_source sourc
                                 affect_error *err) {
     affect_mocap_reader *reader = NULL;
     AFFECT_TRY(affect_mocap_reader_create(&reader, kind, callbacks, err));
-    affect_status status =
-        source.path ? read_file(reader, source.path, err) : read_memory(reader, source, err);
+    affect_status status = affect_mocap_reader_read(reader, source, err);
     if (counts) *counts = reader->counts;
     affect_mocap_reader_free(reader);
     return status;
+}
+
+affect_status affect_mocap_reader_read(affect_mocap_reader *reader, affect_source source,
+                                       affect_error *err) {
+    return source.path ? read_file(reader, source.path, err) : read_memory(reader, source, err);
 }

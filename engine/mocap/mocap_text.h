@@ -57,6 +57,10 @@ affect_status affect_mocap_reader_create(affect_mocap_reader **reader, affect_mo
                                          const affect_mocap_callbacks *callbacks,
                                          affect_error *err);
 void affect_mocap_reader_free(affect_mocap_reader *reader);
+/* Forgets everything and starts a file of the kind: a reader's memory serves any number of files.
+ */
+void affect_mocap_reader_begin(affect_mocap_reader *reader, affect_mocap_kind kind,
+                               const affect_mocap_callbacks *callbacks);
 /* Fails only with what a row callback returned. */
 affect_status affect_mocap_reader_feed(affect_mocap_reader *reader, const void *bytes, size_t size,
                                        affect_error *err);
@@ -64,6 +68,10 @@ affect_status affect_mocap_reader_feed(affect_mocap_reader *reader, const void *
  * another number of values (a hand file given as head, say), only bad rows, or none at all. */
 affect_status affect_mocap_reader_finish(affect_mocap_reader *reader, affect_error *err);
 affect_mocap_counts affect_mocap_reader_counts(const affect_mocap_reader *reader);
+/* Feeds and finishes a whole source after create or begin; bytes in memory are read without
+ * allocating. */
+affect_status affect_mocap_reader_read(affect_mocap_reader *reader, affect_source source,
+                                       affect_error *err);
 
 /* All of the above for a file or bytes in memory. *counts (may be NULL) is filled also on failure.
  */
