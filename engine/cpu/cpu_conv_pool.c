@@ -263,8 +263,13 @@ static void list_pair(sparse_tile *tile, size_t n_terms[2], const pool_call *cal
             (affect_cpu_term){offset[which], value};
         tile->by_switch[which][n_terms[which]++] =
             (affect_cpu_term){f * (uint32_t)call->depth, value};
-        tile->d_bias[f] += value;
     }
+}
+
+/* d_bias: what the pairs' gradients sum to. */
+static void add_live(affect_real *restrict d_bias, const affect_real *restrict d_y,
+                     const affect_real *restrict y, size_t n) {
+    for (size_t f = 0; f < n; f++) d_bias[f] += y[f] > 0 ? d_y[f] : 0;
 }
 
 static void sparse_block(sparse_tile *tile, const pool_call *call) {
@@ -275,7 +280,9 @@ static void sparse_block(sparse_tile *tile, const pool_call *call) {
     for (size_t i = 0; i < tile->n_pairs; i++) {
         size_t n_terms[2], item = i / call->pairs, position = 2 * (i % call->pairs);
         size_t row = (item * s->length + position) * s->channels;
+        size_t at = (tile->first_pair + i) * s->filters + first_filter;
         list_pair(tile, n_terms, call, tile->first_pair + i, row);
+        add_live(tile->d_bias, call->d_y + at, call->y_saved + at, tile->n_filters);
         for (size_t which = 0; tile->d_x && which < 2; which++)
             affect_cpu_combine(tile->d_x + row + which * s->channels, kernels,
                                tile->by_switch[which], n_terms[which], call->depth);

@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-enum { PANEL = 2 * AFFECT_LANES };
+enum { PANEL = 2 * AFFECT_LANES, OUTER_ROWS = 96 };
 
 static size_t n_panels(size_t n) {
     return (n + PANEL - 1) / PANEL;
@@ -74,12 +74,14 @@ static void multiply_any(size_t rows, affect_real *const *c, const affect_real *
         CASE(2)
         CASE(3)
         CASE(4)
-        CASE(5) CASE(6)
+        CASE(5)
+        CASE(6)
 #if defined(__AVX512F__)
-            CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12)
+        CASE(7)
+        CASE(8) CASE(9) CASE(10) CASE(11) CASE(12)
 #endif
 #undef CASE
-                default : break;
+            default : break;
     }
 }
 
@@ -119,9 +121,10 @@ void affect_cpu_multiply_rows(affect_real *const *c, const affect_real *const *i
 
 /* ---- Outer products ---- */
 
+/* b: (rows, PANEL), packed. */
 AFFECT_INLINE void outer_tile(const size_t height, affect_real *c, size_t c_row,
-                              const affect_real *const *a, size_t first,
-                              const affect_real *const *b, size_t column, size_t rows) {
+                              const affect_real *const *a, size_t first, const affect_real *b,
+                              size_t rows) {
     affect_vector left[AFFECT_TILE_ROWS], right[AFFECT_TILE_ROWS];
     AFFECT_UNROLL
     for (size_t i = 0; i < height; i++) {
@@ -130,7 +133,7 @@ AFFECT_INLINE void outer_tile(const size_t height, affect_real *c, size_t c_row,
     }
     for (size_t r = 0; r < rows; r++) {
         const affect_real *x = a[r] + first;
-        affect_vector b0 = affect_vectors(b[r] + column)[0], b1 = affect_vectors(b[r] + column)[1];
+        affect_vector b0 = affect_vectors(b)[2 * r], b1 = affect_vectors(b)[2 * r + 1];
         AFFECT_UNROLL
         for (size_t i = 0; i < height; i++) {
             left[i] += x[i] * b0;
@@ -145,29 +148,41 @@ AFFECT_INLINE void outer_tile(const size_t height, affect_real *c, size_t c_row,
 }
 
 static void outer_edge(affect_real *c, size_t c_row, const affect_real *const *a, size_t first,
-                       size_t height, const affect_real *const *b, size_t column, size_t columns,
-                       size_t rows) {
+                       size_t height, const affect_real *b, size_t columns, size_t rows) {
     for (size_t i = 0; i < height; i++)
-        for (size_t r = 0; r < rows; r++) {
-            affect_real value = a[r][first + i];
-            for (size_t j = 0; j < columns; j++) c[i * c_row + j] += value * b[r][column + j];
-        }
+        for (size_t r = 0; r < rows; r++)
+            for (size_t j = 0; j < columns; j++)
+                c[i * c_row + j] += a[r][first + i] * b[r * PANEL + j];
+}
+
+/* One panel of columns: rows of b lie far apart, often at distances that share cache sets, and are
+ * read once a tile; they are packed first. */
+static void outer_panel(affect_real *c, size_t c_row, const affect_real *const *a,
+                        const affect_real *const *b, size_t rows, size_t k, size_t column,
+                        size_t columns) {
+    _Alignas(64) affect_real packed[OUTER_ROWS * PANEL];
+    for (size_t r = 0; r < rows; r++)
+        memcpy(packed + r * PANEL, b[r] + column, columns * sizeof *packed);
+    for (size_t i = 0; i < k; i += AFFECT_TILE_ROWS) {
+        size_t height = k - i < AFFECT_TILE_ROWS ? k - i : AFFECT_TILE_ROWS;
+        affect_real *to = c + i * c_row + column;
+        if (columns == PANEL && height == AFFECT_TILE_ROWS)
+            outer_tile(AFFECT_TILE_ROWS, to, c_row, a, i, packed, rows);
+        else if (columns == PANEL && height % 4 == 0)
+            for (size_t j = 0; j < height; j += 4)
+                outer_tile(4, to + j * c_row, c_row, a, i + j, packed, rows);
+        else
+            outer_edge(to, c_row, a, i, height, packed, columns, rows);
+    }
 }
 
 void affect_cpu_add_outer(affect_real *c, size_t c_row, const affect_real *const *a,
                           const affect_real *const *b, size_t rows, size_t k, size_t n) {
-    for (size_t column = 0; column < n; column += PANEL) {
-        size_t columns = n - column < PANEL ? n - column : PANEL;
-        for (size_t i = 0; i < k; i += AFFECT_TILE_ROWS) {
-            size_t height = k - i < AFFECT_TILE_ROWS ? k - i : AFFECT_TILE_ROWS;
-            affect_real *to = c + i * c_row + column;
-            if (columns == PANEL && height == AFFECT_TILE_ROWS)
-                outer_tile(AFFECT_TILE_ROWS, to, c_row, a, i, b, column, rows);
-            else if (columns == PANEL && height == 4)
-                outer_tile(4, to, c_row, a, i, b, column, rows);
-            else
-                outer_edge(to, c_row, a, i, height, b, column, columns, rows);
-        }
+    for (size_t r = 0; r < rows; r += OUTER_ROWS) {
+        size_t count = rows - r < OUTER_ROWS ? rows - r : OUTER_ROWS;
+        for (size_t column = 0; column < n; column += PANEL)
+            outer_panel(c, c_row, a + r, b + r, count, k, column,
+                        n - column < PANEL ? n - column : PANEL);
     }
 }
 
@@ -180,6 +195,7 @@ AFFECT_INLINE void combine_tile(const size_t n_vectors, affect_real *to, const a
     for (size_t v = 0; v < n_vectors; v++) sum[v] = affect_vectors(to)[v];
     for (size_t t = 0; t < n_terms; t++) {
         const affect_vector *from = affect_vectors(base + terms[t].offset);
+        AFFECT_OPAQUE(from);
         AFFECT_UNROLL
         for (size_t v = 0; v < n_vectors; v++) sum[v] += terms[t].value * from[v];
     }

@@ -223,22 +223,35 @@ static void multiply_recurrent(const lstm_unit *unit, const lstm_call *call, siz
     }
 }
 
-/* gates: sums in, values out; cell and output of this step from the cell before. */
-static void step_forward(affect_real *restrict gates, affect_real *restrict cell,
-                         affect_real *restrict output, const affect_real *restrict before,
-                         size_t rows, size_t u) {
-    for (size_t r = 0; r < rows; r++, gates += 4 * u, cell += u, output += u) {
-        for (size_t j = 0; j < 2 * u; j++) gates[j] = affect_sigmoid(gates[j]);
-        for (size_t j = 2 * u; j < 3 * u; j++) gates[j] = affect_tanh(gates[j]);
-        for (size_t j = 3 * u; j < 4 * u; j++) gates[j] = affect_sigmoid(gates[j]);
-        if (before) {
-            for (size_t j = 0; j < u; j++)
-                cell[j] = gates[u + j] * before[j] + gates[j] * gates[2 * u + j];
-            before += u;
-        } else {
-            for (size_t j = 0; j < u; j++) cell[j] = gates[j] * gates[2 * u + j];
-        }
-        for (size_t j = 0; j < u; j++) output[j] = gates[3 * u + j] * affect_tanh(cell[j]);
+/* One sequence's gates, each (u): sums in, values out; cell and output of this step. */
+AFFECT_INLINE void cell_forward(affect_real *restrict gate_i, affect_real *restrict gate_f,
+                                affect_real *restrict gate_c, affect_real *restrict gate_o,
+                                affect_real *restrict cell, affect_real *restrict output,
+                                const affect_real *restrict before, const bool first, size_t u) {
+    for (size_t j = 0; j < u; j++) {
+        affect_real i = affect_sigmoid(gate_i[j]), f = affect_sigmoid(gate_f[j]);
+        affect_real c = affect_tanh(gate_c[j]), o = affect_sigmoid(gate_o[j]);
+        affect_real value = first ? i * c : f * before[j] + i * c;
+        gate_i[j] = i;
+        gate_f[j] = f;
+        gate_c[j] = c;
+        gate_o[j] = o;
+        cell[j] = value;
+        output[j] = o * affect_tanh(value);
+    }
+}
+
+/* The same for all rows of a step; before NULL: the first step. */
+static void step_forward(affect_real *gates, affect_real *cell, affect_real *output,
+                         const affect_real *before, size_t rows, size_t u) {
+    for (size_t r = 0; r < rows; r++, gates += 4 * u) {
+        size_t at = r * u;
+        if (before)
+            cell_forward(gates, gates + u, gates + 2 * u, gates + 3 * u, cell + at, output + at,
+                         before + at, false, u);
+        else
+            cell_forward(gates, gates + u, gates + 2 * u, gates + 3 * u, cell + at, output + at,
+                         NULL, true, u);
     }
 }
 
@@ -309,25 +322,37 @@ static void multiply_back(const lstm_unit *unit, const lstm_call *call, size_t k
     }
 }
 
-/* gates: values in, gradients of their sums out; d_cell: of this step in, of the step before out.
- */
-static void step_backward(affect_real *restrict gates, affect_real *restrict d_cell,
-                          const affect_real *restrict d_output, const affect_real *restrict cell,
-                          const affect_real *restrict before, size_t rows, size_t u) {
-    for (size_t r = 0; r < rows; r++) {
-        for (size_t j = 0; j < u; j++) {
-            affect_real i = gates[j], f = gates[u + j], g = gates[2 * u + j], o = gates[3 * u + j];
-            affect_real t = affect_tanh(cell[j]);
-            affect_real d = d_cell[j] + d_output[j] * o * (1 - t * t);
-            affect_real earlier = before ? before[j] : 0;
-            gates[j] = d * g * i * (1 - i);
-            gates[u + j] = d * earlier * f * (1 - f);
-            gates[2 * u + j] = d * i * (1 - g * g);
-            gates[3 * u + j] = d_output[j] * t * o * (1 - o);
-            d_cell[j] = d * f;
-        }
-        gates += 4 * u, d_cell += u, d_output += u, cell += u;
-        if (before) before += u;
+/* One sequence's gates, each (u): values in, gradients of their sums out; d_cell: of this step in,
+ * of the step before out. `before`: the cell of the step before. */
+AFFECT_INLINE void cell_backward(affect_real *restrict gate_i, affect_real *restrict gate_f,
+                                 affect_real *restrict gate_c, affect_real *restrict gate_o,
+                                 affect_real *restrict d_cell, const affect_real *restrict d_output,
+                                 const affect_real *restrict cell,
+                                 const affect_real *restrict before, const bool first, size_t u) {
+    for (size_t j = 0; j < u; j++) {
+        affect_real i = gate_i[j], f = gate_f[j], c = gate_c[j], o = gate_o[j];
+        affect_real t = affect_tanh(cell[j]);
+        affect_real d = d_cell[j] + d_output[j] * o * (1 - t * t);
+        gate_i[j] = d * c * i * (1 - i);
+        gate_f[j] = first ? 0 : d * before[j] * f * (1 - f);
+        gate_c[j] = d * i * (1 - c * c);
+        gate_o[j] = d_output[j] * t * o * (1 - o);
+        d_cell[j] = d * f;
+    }
+}
+
+/* The same for all rows of a step; before NULL: the first step. */
+static void step_backward(affect_real *gates, affect_real *d_cell, const affect_real *d_output,
+                          const affect_real *cell, const affect_real *before, size_t rows,
+                          size_t u) {
+    for (size_t r = 0; r < rows; r++, gates += 4 * u) {
+        size_t at = r * u;
+        if (before)
+            cell_backward(gates, gates + u, gates + 2 * u, gates + 3 * u, d_cell + at,
+                          d_output + at, cell + at, before + at, false, u);
+        else
+            cell_backward(gates, gates + u, gates + 2 * u, gates + 3 * u, d_cell + at,
+                          d_output + at, cell + at, cell + at, true, u);
     }
 }
 

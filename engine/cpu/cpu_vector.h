@@ -39,6 +39,10 @@ affect_vectors(const affect_real *numbers) {
 #define AFFECT_UNROLL _Pragma("GCC unroll 32")
 #endif
 
+/* The same pointer, of which the compiler knows nothing more: keeps it from precomputing the
+ * addresses of all of a tile's vectors, for which there are not enough registers. */
+#define AFFECT_OPAQUE(pointer) __asm__("" : "+r"(pointer))
+
 #define AFFECT_INLINE static inline __attribute__((always_inline))
 
 /* Bit i is set where a[i] > b[i], for i < n <= 32. */
