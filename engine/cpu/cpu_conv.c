@@ -2,20 +2,23 @@
  *
  * Items are split over the threads; each thread walks its items in tiles. Of a tile the shifted
  * inputs are laid side by side ("columns": one row an output position, kernel_size * channels
- * wide), so that the convolution is one product with the kernel as it is stored, (kernel_size
- * channels, filters). Bias and activation follow while the tile is in the L2 cache. A pointwise
- * convolution or dense layer needs no columns: its input is them. Very thin inputs (the first audio
- * layer has one channel) are done by a direct loop, where a product of depth 3 would be all
- * overhead.
+ * wide), so that the convolution is one product with the kernel (kernel_size channels, filters),
+ * packed once a call: a row's sum does not depend on the rows beside it, so an utterance's values
+ * are the same bits in any batch. Bias and activation follow while the tile is in the L2 cache. A
+ * pointwise convolution or dense layer needs no columns: its input is them. Very thin inputs (the
+ * first audio layer has one channel) are done by a direct loop, where a product of depth 3 would be
+ * all overhead.
  *
  * Backward: columns' x d_y into one kernel gradient a thread, added in the order of the threads;
  * and d_y kernel' gives columns' gradient, which is added back to the positions it came from. */
 #include "engine/cpu/cpu_backend.h"
 #include "engine/cpu/cpu_gemm.h"
+#include "engine/cpu/cpu_product.h"
 
 #include <string.h>
 
 #define TILE_BYTES (384u << 10) /* columns of a tile: half an L2 cache, at least one item */
+#define CHUNK      64           /* rows of a product at once: their addresses are on the stack */
 #define THIN_DEPTH 8            /* kernel_size * channels below this: direct loop */
 
 typedef struct {
@@ -25,6 +28,7 @@ typedef struct {
     bool want_kernel, want_bias;
     /* The workspace's parts: one a thread. */
     affect_real *columns, *d_kernel, *d_bias;
+    affect_cpu_packed packed; /* the kernel, in forward */
     size_t depth, tile_items, columns_size;
 } conv_call;
 
@@ -46,6 +50,9 @@ static void cut_workspace(conv_call *call, void *workspace, size_t n_threads) {
     call->columns = affect_cpu_take(&rest, 2 * call->columns_size * n_threads);
     call->d_kernel = affect_cpu_take(&rest, call->depth * call->shape->filters * n_threads);
     call->d_bias = affect_cpu_take(&rest, call->shape->filters * n_threads);
+    call->packed = (affect_cpu_packed){.k = call->depth, .n = call->shape->filters};
+    call->packed.numbers =
+        affect_cpu_take(&rest, affect_cpu_packed_size(call->depth, call->shape->filters));
 }
 
 size_t affect_cpu_conv1d_workspace(affect_backend *backend, const affect_conv1d_shape *shape) {
@@ -54,7 +61,8 @@ size_t affect_cpu_conv1d_workspace(affect_backend *backend, const affect_conv1d_
     plan(&call, shape);
     return affect_cpu_lines(2 * call.columns_size * n_threads * real) +
            affect_cpu_lines(call.depth * shape->filters * n_threads * real) +
-           affect_cpu_lines(shape->filters * n_threads * real);
+           affect_cpu_lines(shape->filters * n_threads * real) +
+           affect_cpu_lines(affect_cpu_packed_size(call.depth, shape->filters) * real);
 }
 
 /* columns (items, length_out, kernel_size, channels) of x (items, length, channels). */
@@ -152,6 +160,20 @@ static const affect_real *tile_columns(const conv_call *call, affect_real *colum
     return columns;
 }
 
+static void multiply_packed(const conv_call *call, affect_real *y, const affect_real *columns,
+                            size_t rows) {
+    const affect_real *a[CHUNK];
+    affect_real *c[CHUNK];
+    for (size_t first = 0, n; first < rows; first += n) {
+        n = rows - first < CHUNK ? rows - first : CHUNK;
+        for (size_t r = 0; r < n; r++) {
+            a[r] = columns + (first + r) * call->depth;
+            c[r] = y + (first + r) * call->shape->filters;
+        }
+        affect_cpu_multiply_rows(c, NULL, a, n, &call->packed);
+    }
+}
+
 static void forward_tile(const conv_call *call, affect_real *columns, size_t first_item,
                          size_t items) {
     const affect_conv1d_shape *s = call->shape;
@@ -161,15 +183,7 @@ static void forward_tile(const conv_call *call, affect_real *columns, size_t fir
     if (call->depth < THIN_DEPTH)
         multiply_thin(y, from, call->kernel, rows, call->depth, s->filters);
     else
-        affect_cpu_gemm(&(affect_gemm){.m = rows,
-                                       .n = s->filters,
-                                       .k = call->depth,
-                                       .a = from,
-                                       .a_row = call->depth,
-                                       .b = call->kernel,
-                                       .b_row = s->filters,
-                                       .c = y,
-                                       .c_row = s->filters});
+        multiply_packed(call, y, from, rows);
     if (call->bias && s->activation == AFFECT_ACTIVATION_RELU) {
         add_bias_relu(y, call->bias, rows, s->filters);
         return;
@@ -192,6 +206,7 @@ void affect_cpu_conv1d_forward(affect_backend *backend, affect_real *y, const af
     conv_call call = {.y = y, .x = x, .kernel = kernel, .bias = bias};
     plan(&call, shape);
     cut_workspace(&call, workspace, affect_cpu_of(backend)->n_threads);
+    if (call.depth >= THIN_DEPTH) affect_cpu_pack(&call.packed, kernel, shape->filters, false);
     affect_cpu_run(backend, shape->n, forward_items, &call);
 }
 
