@@ -78,7 +78,8 @@ static void multiply_any(size_t rows, affect_real *const *c, const affect_real *
         CASE(6)
 #if defined(__AVX512F__)
         CASE(7)
-        CASE(8) CASE(9) CASE(10) CASE(11) CASE(12)
+        CASE(8)
+        CASE(9) CASE(10) CASE(11) CASE(12)
 #endif
 #undef CASE
             default : break;

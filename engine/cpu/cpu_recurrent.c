@@ -180,25 +180,40 @@ static void pack(lstm_call *call, bool transposed) {
 
 /* ---- Forward ---- */
 
-/* Input sums of the unit's sequences: into `sums` where rows are shared, else into the gates. */
-static void multiply_inputs(const lstm_unit *unit, const lstm_call *call) {
+/* Input sums of shared rows, once for all steps. */
+static void multiply_shared(const lstm_unit *unit, const lstm_call *call) {
     const affect_lstm_shape *s = call->shape;
     const affect_real *a[CHUNK], *init[CHUNK], *bias = call->parameters->bias[unit->direction];
     affect_real *c[CHUNK];
-    size_t n = 0, gates = 4 * s->units, end = unit->first + unit->rows;
-    for (size_t sequence = unit->first; sequence < end; sequence++) {
-        size_t times = s->n_rows ? shared_from(s, sequence) + 1 : s->steps;
-        for (size_t t = 0; t < times; t++) {
-            size_t row = row_of(s, sequence, t), k = unit->reverse ? s->steps - 1 - t : t;
-            a[n] = call->x + row * s->inputs;
-            c[n] = s->n_rows ? call->sums[unit->direction] + row * gates
-                             : gates_of(unit, s, k, sequence);
+    size_t first = s->first[unit->first], end = s->first[unit->first + unit->rows];
+    for (size_t row = first; row < end; row += CHUNK) {
+        size_t n = end - row < CHUNK ? end - row : CHUNK;
+        for (size_t i = 0; i < n; i++) {
+            a[i] = call->x + (row + i) * s->inputs;
+            c[i] = call->sums[unit->direction] + (row + i) * 4 * s->units;
+            init[i] = bias;
+        }
+        affect_cpu_multiply_rows(c, bias ? init : NULL, a, n, &call->input[unit->direction]);
+    }
+}
+
+/* Input sums of steps first..end - 1, into their gates: a few steps at a time, so that the walk
+ * finds them in the cache. */
+static void multiply_steps(const lstm_unit *unit, const lstm_call *call, size_t first, size_t end) {
+    const affect_lstm_shape *s = call->shape;
+    const affect_real *a[CHUNK], *init[CHUNK], *bias = call->parameters->bias[unit->direction];
+    affect_real *c[CHUNK];
+    size_t n = 0;
+    for (size_t k = first; k < end; k++)
+        for (size_t r = 0; r < unit->rows; r++) {
+            size_t sequence = unit->first + r;
+            a[n] = call->x + row_of(s, sequence, time_of(unit, s, k)) * s->inputs;
+            c[n] = gates_of(unit, s, k, sequence);
             init[n++] = bias;
-            if (n < CHUNK && (t + 1 < times || sequence + 1 < end)) continue;
+            if (n < CHUNK && (k + 1 < end || r + 1 < unit->rows)) continue;
             affect_cpu_multiply_rows(c, bias ? init : NULL, a, n, &call->input[unit->direction]);
             n = 0;
         }
-    }
 }
 
 /* gates (row) of a step: input sums plus h of the step before times the recurrent kernel. */
@@ -272,9 +287,12 @@ static void forward_units(void *context, size_t begin, size_t end, int thread) {
     for (size_t i = begin; i < end; i++) {
         lstm_unit unit = unit_of(call, i);
         size_t step = unit.rows * s->units;
-        multiply_inputs(&unit, call);
+        size_t ahead = unit.rows < CHUNK ? CHUNK / unit.rows : 1;
+        if (s->n_rows) multiply_shared(&unit, call);
         for (size_t k = 0; k < s->steps; k++) {
             affect_real *cell = unit.cells + k * step;
+            if (!s->n_rows && k % ahead == 0)
+                multiply_steps(&unit, call, k, k + ahead < s->steps ? k + ahead : s->steps);
             multiply_recurrent(&unit, call, k);
             step_forward(unit.gates + k * 4 * step, cell, unit.outputs + k * step,
                          k ? cell - step : NULL, unit.rows, s->units);
