@@ -1,11 +1,19 @@
-/* Predictors: long-lived `affect predict --serve` children behind a bounded queue.
+/* Predictions: long-lived `affect predict --serve` children behind a bounded queue.
  *
- * A child talks over descriptor 3, a SOCK_SEQPACKET pair: it says {"event": "hello", "protocol": 1}
- * and then answers one request packet at a time. A request is JSON plus one memfd, passed with
- * SCM_RIGHTS, that holds the bytes of all parts one behind the other; an answer is JSON. One thread
- * serves all children: it hands requests to idle ones, watches deadlines, kills a child that hangs,
- * replaces one that died (waiting longer each time, up to 10 s), and ends requests of either with a
- * status: TIMEOUT, or DEVICE_LOST for a lost child. */
+ * A child talks over descriptor 3, a SOCK_SEQPACKET pair: it says {"event": "hello", "protocol": 2}
+ * and then answers one batch at a time (engine/predict/serve.h). A request's parts lie one behind
+ * the other in one sealed memfd, passed with SCM_RIGHTS.
+ *
+ * Requests that arrive while the child computes make up its next batch: the oldest and those of the
+ * same model, up to max_batch. Where the batch before had company, a request that finds the child
+ * idle waits batch_window_s for its own; a lone client's does not. So a request waits at most one
+ * window and one batch, as long as fewer than max_batch (of one model) are waiting. Its answer does
+ * not depend on the batch (engine/predict/predict.h).
+ *
+ * One thread serves all children: it hands them batches, answers requests that are past their
+ * deadline with TIMEOUT (uncomputed, where they still waited), drops those whose client left, kills
+ * a child whose batch takes longer than a deadline, and replaces one that died, waiting longer each
+ * time, up to 10 s. Each request of a lost child's batch ends with DEVICE_LOST. */
 #ifndef AFFECT_API_PREDICTOR_H
 #define AFFECT_API_PREDICTOR_H
 
@@ -15,15 +23,21 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
+
+#define API_PREDICTOR_MAX_BATCH 64
+enum { API_PREDICTOR_BUCKETS = 7 };
 
 typedef struct api_predictor api_predictor;
 
 typedef struct {
-    const char *binary;   /* of `affect`; copied */
-    const char *device;   /* "cpu"; copied */
-    int n_children;       /* predictions at once */
-    int n_threads;        /* of each child; 0: the child decides */
-    int max_queued;       /* requests that may wait; more: BUSY */
+    const char *binary; /* of `affect`; copied */
+    const char *device; /* "cpu"; copied */
+    int n_children;     /* predictions at once */
+    int n_threads;      /* of each child; 0: the child decides */
+    int max_queued;     /* requests that may wait; more: BUSY */
+    int max_batch;      /* requests that a child computes at once */
+    double batch_window_s;
     double deadline_s;    /* from submit to answer */
     size_t max_log_bytes; /* of the children's stderr kept in DATA/predictor.log */
     const char *log_path; /* copied; NULL: /dev/null */
@@ -38,7 +52,22 @@ void api_predictor_free(api_predictor *predictor); /* after stop; NULL allowed *
 
 /* Whether at least one child has said hello and lives. */
 bool api_predictor_ready(api_predictor *predictor);
-void api_predictor_count(api_predictor *predictor, int *n_ready, int *n_busy, int *n_queued);
+
+/* For /metrics. Counters run from the start. */
+typedef struct {
+    int n_ready, n_busy, n_queued;           /* children that are up, at work; requests waiting */
+    uint64_t batches[API_PREDICTOR_BUCKETS]; /* handed over, of up to 2^bucket requests */
+    uint64_t n_predictions;                  /* requests in them */
+    double wait_s;                           /* from submit to handing over, of all of them */
+    uint64_t n_expired;                      /* ended by their deadline */
+    uint64_t n_left;                         /* dropped, as their client had left */
+    uint64_t n_lost;                         /* ended with their child */
+    uint64_t n_refused;                      /* the queue was full */
+} api_predictor_counts;
+void api_predictor_count(api_predictor *predictor, api_predictor_counts *counts);
+
+/* Has the thread look again. Any thread. */
+void api_predictor_wake(api_predictor *predictor);
 
 typedef struct {
     const char *name; /* "audio", "mocap_face", ... */

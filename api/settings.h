@@ -21,8 +21,8 @@ typedef struct api_settings {
 
     int64_t job_slots, job_queue, job_threads, job_max_restarts;
     double job_cancel_grace_seconds;
-    int64_t predictors, predictor_threads, prediction_queue;
-    double prediction_deadline_seconds;
+    int64_t predictors, predictor_threads, prediction_queue, prediction_max_batch;
+    double prediction_batch_window_ms, prediction_deadline_seconds;
 
     int64_t http_threads, api_threads, api_queue, max_connections;
     double idle_timeout_seconds, header_timeout_seconds, body_timeout_seconds;

@@ -30,7 +30,7 @@
  *   affect_json *answer = NULL;
  *   affect_features_input input = {.audio = {.path = "u.wav"}};
  *   const char *file = "model.safetensors";
- *   if (affect_predictor_open(&predictor, file, "cpu", 0, &err) != AFFECT_STATUS_OK ||
+ *   if (affect_predictor_open(&predictor, file, NULL, &err) != AFFECT_STATUS_OK ||
  *       affect_predictor_run(predictor, &answer, &input, &err) != AFFECT_STATUS_OK)
  *       fprintf(stderr, "%s\n", err.message);
  *   else

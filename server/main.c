@@ -101,6 +101,8 @@ static affect_status start_predictors(service *self, affect_error *err) {
     options.n_children = (int)s->predictors;
     options.n_threads = (int)s->predictor_threads;
     options.max_queued = (int)s->prediction_queue;
+    options.max_batch = (int)s->prediction_max_batch;
+    options.batch_window_s = s->prediction_batch_window_ms / 1e3;
     options.deadline_s = s->prediction_deadline_seconds;
     options.log_path = log_path;
     return api_predictor_create(&self->context.predictor, &options, err);

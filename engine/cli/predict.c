@@ -10,10 +10,10 @@
 #define SERVE_SOCKET 3 /* where the server puts its socket pair's end */
 
 static affect_status predict_files(const char *model, const affect_features_input *input,
-                                   const char *device, int n_threads, affect_error *err) {
+                                   const affect_predictor_options *options, affect_error *err) {
     affect_predictor *predictor = NULL;
     affect_json *result = NULL;
-    AFFECT_TRY(affect_predictor_open(&predictor, model, device, n_threads, err));
+    AFFECT_TRY(affect_predictor_open(&predictor, model, options, err));
     affect_status status = affect_predictor_run(predictor, &result, input, err);
     if (status == AFFECT_STATUS_OK) {
         affect_buffer text = {0};
@@ -30,7 +30,7 @@ int affect_command_predict(int argc, char **argv) {
     const char *model = NULL, *device = "auto", *audio = NULL;
     const char *face = NULL, *head = NULL, *hand = NULL;
     double start = NAN, end = NAN;
-    int64_t threads = 0;
+    int64_t threads = 0, batch = 1;
     bool serve = false;
     const affect_flag flags[] = {
         {"model", 'm', AFFECT_FLAG_STRING, &model, "FILE", "a model file"},
@@ -43,6 +43,8 @@ int affect_command_predict(int argc, char **argv) {
         {"end", 0, AFFECT_FLAG_NUMBER, &end, "SECONDS", "where it ends"},
         {"device", 0, AFFECT_FLAG_STRING, &device, "NAME", "cpu, cuda, cuda:N or auto"},
         {"threads", 't', AFFECT_FLAG_INTEGER, &threads, "N", "0: all cores"},
+        {"batch", 0, AFFECT_FLAG_INTEGER, &batch, "N",
+         "with --serve: predictions at once, 1 to 64"},
         {"serve", 0, AFFECT_FLAG_BOOL, &serve, NULL,
          "answer the requests that come over descriptor 3 (the server's predictors)"},
         {0}};
@@ -59,17 +61,17 @@ int affect_command_predict(int argc, char **argv) {
         input.motion_window = (affect_time_window){.limited = true,
                                                    .start_s = isnan(start) ? 0 : start,
                                                    .end_s = isnan(end) ? HUGE_VAL : end};
+    affect_predictor_options options = {device, (int)threads, (size_t)batch};
     affect_status status;
     if (serve) {
         status = affect_job_supervise(true, &err);
-        if (status == AFFECT_STATUS_OK)
-            status = affect_predict_serve(SERVE_SOCKET, device, (int)threads, &err);
+        if (status == AFFECT_STATUS_OK) status = affect_predict_serve(SERVE_SOCKET, &options, &err);
     } else if (!model) {
         affect_fail(&err, INVALID, "--model is missing");
         affect_command_fail("predict", &err);
         return AFFECT_EXIT_USAGE;
     } else {
-        status = predict_files(model, &input, device, (int)threads, &err);
+        status = predict_files(model, &input, &options, &err);
     }
     return status == AFFECT_STATUS_OK ? AFFECT_EXIT_OK : affect_command_fail("predict", &err);
 }

@@ -1,30 +1,73 @@
-/* Predictions: from recordings of one utterance to class probabilities.
+/* Predictions: from recordings of utterances to class probabilities.
  *
  * A predictor is a model file opened for answering: network with its weights on a device, feature
- * extractor of the model's own config, normaliser and labels. Everything is planned when it is
- * opened; a prediction reuses that memory. A predictor belongs to one thread.
+ * extractors of the model's own config (one a thread), normaliser and labels. Everything is made
+ * when it is opened and grown by the first requests; later ones allocate nothing between bytes and
+ * probabilities, but for what libsndfile (its handle of an open file) and, where a sound's rate is
+ * not the model's, soxr allocate themselves (tests/engine/predict/test_steady_memory.c).
  *
- * The answer is the JSON of facts shared with the HTTP interface:
+ * Utterances are answered one or many at a time: streams are read by the threads side by side (an
+ * utterance's sound and motion too), then the network runs once for all of them. An utterance's
+ * probabilities are the same bits in any company (tests/engine/predict/test_predict.c). A predictor
+ * belongs to one thread.
+ *
+ * An answer as JSON, shared with the HTTP interface:
  *   {"label": "angry", "probabilities": {"angry": 0.71, ...}, (in the model's order)
  *    "streams": {"audio": {...}, "face": {...}, "head": {...}, "hand": {...}}, (quality of each)
  *    "warnings": ["hand: absent: taken as missing"],
- *    "timings_ms": {"features": 2.1, "network": 17.9, "total": 20.0}} */
+ *    "timings_ms": {"features": 2.1, "network": 17.9, "total": 20.0}} (of all in the batch) */
 #ifndef AFFECT_PREDICT_PREDICT_H
 #define AFFECT_PREDICT_PREDICT_H
 
 #include "engine/corpus/features.h"
 
+#define AFFECT_PREDICTOR_MAX_BATCH 64
+
 typedef struct affect_predictor affect_predictor;
 
-/* device and n_threads as affect_backend_open. */
+typedef struct {
+    const char *device; /* as affect_backend_open */
+    int n_threads;      /* the same; 0: all cores */
+    size_t max_batch;   /* utterances at once: 1..AFFECT_PREDICTOR_MAX_BATCH */
+} affect_predictor_options;
+
+/* {"auto", 0, 1} */
+void affect_predictor_options_default(affect_predictor_options *options);
+
+/* options NULL: the defaults. */
 affect_status affect_predictor_open(affect_predictor **predictor, const char *model_path,
-                                    const char *device, int n_threads, affect_error *err);
+                                    const affect_predictor_options *options, affect_error *err);
 void affect_predictor_close(affect_predictor *predictor);
 
-/* *result is owned. Streams that are absent count as missing, with a warning; when every stream
- * that the model uses is absent: INVALID. A stream that is given and cannot be read: the reader's
- * status, the message names the stream. */
+/* One utterance's answer, in numbers. */
+typedef struct {
+    affect_status status;       /* not OK: `error` says why, the rest is not valid */
+    affect_error error;         /* streams that cannot be read are named in its message */
+    const float *probabilities; /* (n_classes); borrowed until the predictor's next run */
+    affect_audio_quality audio;
+    affect_motion_quality motion[AFFECT_MOCAP_KIND_COUNT];
+    double features_s, network_s; /* of the whole batch */
+} affect_prediction;
+
+/* Answers n utterances (1..max_batch): predictions[i] is that of inputs[i]. Streams that are absent
+ * count as missing; when every stream that the model uses is absent, that prediction is INVALID.
+ * Not OK, with no prediction valid, only when the device failed. */
+affect_status affect_predictor_run_batch(affect_predictor *predictor,
+                                         affect_prediction *predictions,
+                                         const affect_features_input *inputs, size_t n,
+                                         affect_error *err);
+
+/* The JSON above, of a prediction that is OK; owned, NULL without memory. */
+affect_json *affect_prediction_to_json(const affect_predictor *predictor,
+                                       const affect_prediction *prediction);
+
+/* One utterance, as JSON: both of the above. *result is owned. */
 affect_status affect_predictor_run(affect_predictor *predictor, affect_json **result,
                                    const affect_features_input *input, affect_error *err);
+
+/* The parts of which describe.c makes the JSON; borrowed. */
+const affect_json *affect_predictor_labels(const affect_predictor *predictor);
+bool affect_predictor_uses_audio(const affect_predictor *predictor);
+bool affect_predictor_uses_motion(const affect_predictor *predictor);
 
 #endif

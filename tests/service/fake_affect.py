@@ -162,13 +162,10 @@ def evaluate(spec):
     end("succeeded", result={"part": spec["part"], "utterances": 5, "metrics": {"accuracy": 0.5}})
 
 
-def answer_packet(link, packet, fds):
-    request = json.loads(packet)
+def answer_request(link, model, request, fd, size):
     parts = {}
     for name, where in request["parts"].items():
-        parts[name] = os.pread(fds[0], where["size"], where["offset"])
-    for fd in fds:
-        os.close(fd)
+        parts[name] = os.pread(fd, where["size"], where["offset"])
     audio = parts.get("audio", b"")
     if audio.startswith(b"DIE"):
         os.kill(os.getpid(), signal.SIGKILL)
@@ -187,23 +184,29 @@ def answer_packet(link, packet, fds):
             "timings_ms": {"features": 1.0, "network": 2.0, "total": 3.0},
             "warnings": [f"{s}: missing" for s in ("audio", "mocap_face") if s not in parts],
             "window": [request.get("start"), request.get("end")],
-            "model_file": os.path.basename(request["model"]),
+            "model_file": os.path.basename(model),
         }
+        if audio.startswith(b"SIZE"):
+            answer["result"]["batch"] = size
     link.send(json.dumps(answer).encode())
 
 
 def serve():
     link = socket.socket(fileno=3)
-    link.send(json.dumps({"event": "hello", "protocol": 1}).encode())
+    link.send(json.dumps({"event": "hello", "protocol": 2}).encode())
     while True:
-        packet, control, _, _ = link.recvmsg(1 << 16, socket.CMSG_SPACE(16))
+        packet, control, _, _ = link.recvmsg(1 << 18, socket.CMSG_SPACE(64 * 4))
         if not packet:
             return
         fds = array.array("i")
         for level, kind, data in control:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
                 fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
-        answer_packet(link, packet, list(fds))
+        batch = json.loads(packet)
+        for request, fd in zip(batch["requests"], fds, strict=True):
+            answer_request(link, batch["model"], request, fd, len(fds))
+        for fd in fds:
+            os.close(fd)
 
 
 def main():
@@ -212,6 +215,7 @@ def main():
     parser.add_argument("--spec")
     parser.add_argument("--device")
     parser.add_argument("--threads")
+    parser.add_argument("--batch")
     for flag in ("--events", "--supervised", "--serve"):
         parser.add_argument(flag, action="store_true")
     args = parser.parse_args()

@@ -5,7 +5,7 @@
 static void test_missing_model(void) {
     affect_error error = {0};
     affect_predictor *predictor = NULL;
-    CHECK(affect_predictor_open(&predictor, "/nonexistent/model.safetensors", "cpu", 1, &error) ==
+    CHECK(affect_predictor_open(&predictor, "/nonexistent/model.safetensors", NULL, &error) ==
           AFFECT_STATUS_NOT_FOUND);
     CHECK(predictor == NULL && strstr(error.message, "model.safetensors") != NULL);
     affect_predictor_close(NULL);
