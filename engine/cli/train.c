@@ -35,14 +35,20 @@ static bool on_epoch(void *context, const affect_json *report, bool best) {
     return !affect_job_cancelled();
 }
 
-static void on_message(void *context, const char *message) {
-    affect_job_events_message(context, "log", "%s", message);
+static void on_message(void *context, const char *level, const char *message) {
+    affect_job_events_message(context, level, "%s", message);
 }
 
-static void on_checkpoint(void *context, const char *kind, int64_t epoch) {
+static bool may_go_on(void *context) {
+    (void)context;
+    return !affect_job_cancelled();
+}
+
+static void on_checkpoint(void *context, const char *kind, int64_t epoch, size_t step) {
     affect_json *members = affect_json_new_object();
     affect_json_set_string(members, "kind", kind);
     affect_json_set_number(members, "epoch", (double)epoch);
+    if (step) affect_json_set_number(members, "step", (double)step);
     affect_job_events_emit(context, "checkpoint", members, NULL);
 }
 
@@ -56,7 +62,8 @@ static affect_status run(affect_json **summary, const affect_json *document,
                                         .on_step = on_step,
                                         .on_epoch = on_epoch,
                                         .on_checkpoint = on_checkpoint,
-                                        .on_message = on_message};
+                                        .on_message = on_message,
+                                        .may_go_on = may_go_on};
     affect_train_result result;
     affect_status status = affect_train(&result, &spec, &callbacks, err);
     *summary = result.summary;
@@ -69,6 +76,7 @@ typedef struct {
     affect_worker_flags worker;
     const char *dataset, *output, *architecture, *variables, *split, *training, *device;
     int64_t threads, epochs, seed;
+    double checkpoint_seconds;
     bool resume;
 } train_flags;
 
@@ -79,6 +87,8 @@ static affect_status fill(affect_json *specification, const void *flags, affect_
     affect_worker_set_string(specification, "device", given->device);
     affect_worker_set_integer(specification, "threads", given->threads);
     if (given->resume) affect_json_set_bool(specification, "resume", true);
+    if (given->checkpoint_seconds >= 0)
+        affect_json_set_number(specification, "checkpoint_seconds", given->checkpoint_seconds);
     AFFECT_TRY(affect_worker_set_json(specification, "architecture", given->architecture, err));
     AFFECT_TRY(affect_worker_set_json(specification, "variables", given->variables, err));
     AFFECT_TRY(affect_worker_set_json(specification, "split", given->split, err));
@@ -95,7 +105,7 @@ static affect_status fill(affect_json *specification, const void *flags, affect_
 }
 
 int affect_command_train(int argc, char **argv) {
-    train_flags given = {.threads = -1, .epochs = -1, .seed = -1};
+    train_flags given = {.threads = -1, .epochs = -1, .seed = -1, .checkpoint_seconds = -1};
     const affect_flag flags[] = {
         {"dataset", 'd', AFFECT_FLAG_STRING, &given.dataset, "DIR", "a dataset's folder"},
         {"output", 'o', AFFECT_FLAG_STRING, &given.output, "DIR", "where model files go"},
@@ -113,6 +123,8 @@ int affect_command_train(int argc, char **argv) {
         {"threads", 't', AFFECT_FLAG_INTEGER, &given.threads, "N", "0: all cores"},
         {"resume", 0, AFFECT_FLAG_BOOL, &given.resume, NULL,
          "go on from the output folder's checkpoint, if it has one"},
+        {"checkpoint-seconds", 0, AFFECT_FLAG_NUMBER, &given.checkpoint_seconds, "S",
+         "also keep a checkpoint this often within an epoch (default 60; 0: only at its end)"},
         AFFECT_WORKER_FLAGS(given.worker),
         {0}};
     const affect_usage usage = {"train", "", "Trains a network on an imported dataset.", flags};

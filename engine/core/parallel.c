@@ -52,13 +52,13 @@ static void *worker_main(void *argument) {
     return NULL;
 }
 
-static int available_cores(void) {
+int affect_parallel_n_cores(void) {
     cpu_set_t set;
     return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
 }
 
 affect_status affect_parallel_create(affect_parallel **pool, int n_threads, affect_error *err) {
-    if (n_threads == 0) n_threads = available_cores();
+    if (n_threads == 0) n_threads = affect_parallel_n_cores();
     affect_parallel *made = calloc(1, sizeof *made);
     if (made) made->workers = calloc((size_t)n_threads, sizeof *made->workers);
     if (!made || !made->workers) {

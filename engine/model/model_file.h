@@ -5,7 +5,8 @@
  * "architecture" (the document, variables resolved), "sizes", "feature_config", "normalizer" (mean
  * and deviation per motion column), "labels" (class names in the order of the outputs),
  * "label_map", "dataset" (name, digest), "split", "metrics", "training" (config, seed),
- * "code_version"; a checkpoint adds "trainer" (epoch, step, schedule, counters, best so far). */
+ * "engine" (what it was trained on), "code_version"; a checkpoint adds "trainer" (epoch, step,
+ * position, schedule, counters, best so far). */
 #ifndef AFFECT_MODEL_MODEL_FILE_H
 #define AFFECT_MODEL_MODEL_FILE_H
 

@@ -95,6 +95,8 @@ static const affect_field train_fields[] = {
     AFFECT_FIELD_INTEGER(affect_train_spec, threads, 0, 0, 1024, "0 = all cores"),
     AFFECT_FIELD_BOOL(affect_train_spec, resume, false,
                       "go on from the output folder's checkpoint, if it has one"),
+    AFFECT_FIELD_NUMBER(affect_train_spec, checkpoint_seconds, 60, 0, 1e9,
+                        "between checkpoints within an epoch; 0: only at its end"),
     AFFECT_FIELD_JSON(affect_train_spec, architecture, "a preset's name or a document"),
     AFFECT_FIELD_JSON(affect_train_spec, variables, "values for the architecture's variables"),
     AFFECT_FIELD_JSON(affect_train_spec, split, "which utterances train, validate, test"),

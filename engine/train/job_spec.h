@@ -41,6 +41,7 @@ typedef struct {
     char device[32];
     int64_t threads;
     bool resume;               /* go on from the output folder's checkpoint, if it has one */
+    double checkpoint_seconds; /* between checkpoints within an epoch; 0: only at its end */
     affect_json *architecture; /* a preset's name or a document; owned */
     affect_json *variables, *split, *training; /* as given; owned */
     affect_split_config split_config;

@@ -8,11 +8,12 @@
  * after the last epoch.
  *
  * Files in the output folder: best.safetensors (a model file: the best epoch so far) and
- * last.safetensors (a checkpoint of the last epoch done). With spec->resume a training goes on from
- * that checkpoint: weights, moments, moving statistics, schedule, stopping, step and best so far
- * are all in it, and random numbers depend only on seed, epoch and step, so the rest of the curve
- * and the final weights are bit for bit those of an undisturbed run. The library never prints: all
- * goes through callbacks; a callback that returns false stops with CANCELLED. */
+ * last.safetensors (a checkpoint; checkpoint.h), written after each epoch, when it is stopped, and
+ * every spec->checkpoint_seconds in between. With spec->resume a training goes on from that
+ * checkpoint, also in the middle of an epoch; random numbers depend only on seed, epoch and step,
+ * so the rest of the curve and the final weights are bit for bit those of an undisturbed run. The
+ * library never prints: all goes through callbacks; a callback that returns false stops with
+ * CANCELLED, the checkpoint written. */
 #ifndef AFFECT_TRAIN_TRAINER_H
 #define AFFECT_TRAIN_TRAINER_H
 
@@ -30,8 +31,11 @@ typedef struct {
     /* report: {"epoch", "epochs", "loss", ..., "val_loss", ..., "gap", "learning_rate", "seconds"},
      * borrowed; gap is training accuracy minus validation accuracy. best: the best epoch so far. */
     bool (*on_epoch)(void *context, const affect_json *report, bool best);
-    void (*on_checkpoint)(void *context, const char *kind, int64_t epoch); /* "best", "last" */
-    void (*on_message)(void *context, const char *message);
+    /* kind: "best" or "last". epoch: the last finished one; step: those done of the next. */
+    void (*on_checkpoint)(void *context, const char *kind, int64_t epoch, size_t step);
+    void (*on_message)(void *context, const char *level,
+                       const char *message); /* "log", "warning" */
+    bool (*may_go_on)(void *context);        /* asked between batches of an evaluation */
 } affect_train_callbacks;
 
 typedef struct {

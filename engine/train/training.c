@@ -1,5 +1,6 @@
 /* Making all that a training holds; see training.h. */
-#include "engine/train/training.h"
+#include "engine/core/parallel.h"
+#include "engine/train/checkpoint.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -90,10 +91,10 @@ static affect_status make_session(affect_training *t, affect_error *err) {
         if (t->n[p] > largest) largest = t->n[p];
     size_t max_batch = (size_t)t->config->batch_size;
     if (max_batch > largest) max_batch = largest;
-    AFFECT_TRY(affect_backend_open(&t->backend, t->spec->device, (int)t->spec->threads, err));
     affect_session_options options = {.max_batch = max_batch, .training = true};
     AFFECT_TRY(affect_session_create(&t->session, t->backend, t->architecture, options, err));
     AFFECT_TRY(affect_session_initialize(t->session, (uint64_t)t->config->seed, err));
+    t->capacity = max_batch;
     float weights[AFFECT_MAX_CLASSES];
     int class_map[AFFECT_MAX_CLASSES];
     bool weighted;
@@ -101,6 +102,24 @@ static affect_status make_session(affect_training *t, affect_error *err) {
     for (int c = 0; c < AFFECT_MAX_CLASSES; c++) class_map[c] = c;
     return affect_batch_create(&t->batch, t->architecture, t->dataset, &t->normalizer, class_map,
                                weighted ? weights : NULL, max_batch, err);
+}
+
+/* "All cores" of a training that goes on are as many as it began with: the bits depend on it. */
+static affect_status open_backend(affect_training *t, affect_error *err) {
+    int64_t cores = affect_parallel_n_cores();
+    t->n_threads = (int)(t->spec->threads ? t->spec->threads
+                                          : affect_checkpoint_engine_number(t, "threads", cores));
+    return affect_backend_open(&t->backend, t->spec->device, t->n_threads, err);
+}
+
+/* What the bits depend on beside config and data. */
+static affect_json *engine_json(const affect_training *t) {
+    affect_json *json = affect_json_new_object();
+    affect_json_set_string(json, "device", t->backend->ops->name);
+    affect_json_set_string(json, "level", t->backend->ops->level);
+    affect_json_set_number(json, "threads", t->n_threads);
+    affect_json_set_number(json, "rows_at_once", (double)t->capacity);
+    return json;
 }
 
 static affect_json *split_json(const affect_training *t) {
@@ -143,8 +162,11 @@ affect_status affect_training_begin(affect_training *t, affect_error *err) {
     AFFECT_TRY(make_architecture(t, err));
     AFFECT_TRY(affect_normalizer_fit(&t->normalizer, t->dataset, t->indices[AFFECT_PART_TRAINING],
                                      t->n[AFFECT_PART_TRAINING], err));
-    AFFECT_TRY(make_session(t, err));
     make_metadata(t);
+    AFFECT_TRY(affect_checkpoint_find(t, err));
+    AFFECT_TRY(open_backend(t, err));
+    AFFECT_TRY(make_session(t, err));
+    affect_json_set(t->metadata, "engine", engine_json(t));
     affect_schedule_begin(&t->schedule, t->config->learning_rate);
     affect_stopping_begin(&t->stopping);
     t->best = INFINITY;
@@ -154,6 +176,7 @@ affect_status affect_training_begin(affect_training *t, affect_error *err) {
 void affect_training_end(affect_training *t) {
     affect_json_free(t->best_report);
     affect_json_free(t->metadata);
+    affect_model_close(t->checkpoint);
     affect_batch_free(t->batch);
     affect_session_free(t->session);
     affect_backend_free(t->backend);

@@ -1,13 +1,24 @@
 /* The inside of a training: what trainer.c and training.c share. Nobody else includes this.
  *
  * training.c makes everything that a training holds (split, architecture, normaliser, session,
- * batch, metadata) and undoes it; trainer.c runs the epochs, keeps the best, resumes and ends. */
+ * batch, metadata) and undoes it; trainer.c runs the epochs and ends; checkpoint.c writes and reads
+ * the files. */
 #ifndef AFFECT_TRAIN_TRAINING_H
 #define AFFECT_TRAIN_TRAINING_H
 
 #include "engine/model/model_file.h"
 #include "engine/train/batch.h"
 #include "engine/train/trainer.h"
+
+#define AFFECT_MAX_STATS (2 + AFFECT_MAX_CLASSES * AFFECT_MAX_CLASSES)
+
+/* How far the epoch after the last finished one has come. All zero: not begun. */
+typedef struct {
+    size_t step;                    /* optimiser steps of it that are done */
+    double stats[AFFECT_MAX_STATS]; /* their sums (see affect_loss_shape) */
+    double l2_rows;                 /* sum over their rows of the L2 penalty */
+    double seconds;                 /* spent on them */
+} affect_epoch_position;
 
 /* Zero-initialise, set spec, config, callbacks and result, then begin. */
 typedef struct {
@@ -19,16 +30,22 @@ typedef struct {
     affect_backend *backend;
     affect_session *session;
     affect_batch *batch;
+    size_t capacity; /* rows that the session takes at once */
+    int n_threads;
     affect_normalizer normalizer;
     size_t n_classes;
     const char *classes[AFFECT_MAX_CLASSES];
     size_t *indices[AFFECT_PART_COUNT]; /* utterances of each part, ascending */
     size_t n[AFFECT_PART_COUNT];
     size_t *order, *permutation; /* of the training part, this epoch */
-    affect_json *metadata;       /* of model files; "metrics" changes with each epoch */
+    affect_json *metadata;       /* of model files; "metrics" is of the last finished epoch */
+    affect_model *checkpoint;    /* to go on from; NULL: from the start */
     affect_schedule schedule;
     affect_stopping stopping;
-    uint64_t step;            /* optimiser steps done */
+    uint64_t step; /* optimiser steps done, of all epochs */
+    affect_epoch_position position;
+    double epoch_began;       /* on the clock, less what the position says was spent before */
+    double kept_at;           /* when the last checkpoint was written */
     double best;              /* monitored value, lower is better */
     affect_json *best_report; /* of the best epoch */
     affect_train_result *result;

@@ -1,0 +1,222 @@
+/* Checkpoints of a training; see checkpoint.h. */
+#include "engine/train/checkpoint.h"
+
+#include "engine/core/clock.h"
+
+#include <dirent.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static void tell(const affect_training *t, const char *level, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+static void tell(const affect_training *t, const char *level, const char *format, ...) {
+    char text[600];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    if (t->callbacks->on_message) t->callbacks->on_message(t->callbacks->context, level, text);
+}
+
+/* ---- Writing ---- */
+
+static affect_json *position_json(const affect_training *t) {
+    const affect_epoch_position *position = &t->position;
+    affect_json *json = affect_json_new_object();
+    affect_json_set_number(json, "step", (double)position->step);
+    affect_json_set_number(json, "l2_rows", position->l2_rows);
+    affect_json_set_number(json, "seconds", position->seconds);
+    affect_json *stats = affect_json_set_array(json, "stats");
+    for (size_t i = 0; i < 2 + t->n_classes * t->n_classes; i++)
+        affect_json_append(stats, affect_json_new_number(position->stats[i]));
+    return json;
+}
+
+/* Everything that what follows depends on, beside tensors. */
+static affect_json *state_json(const affect_training *t) {
+    affect_json *json = affect_json_new_object();
+    affect_json_set_number(json, "epoch", (double)t->result->epochs_done);
+    affect_json_set_number(json, "step", (double)t->step);
+    affect_json_set(json, "position", position_json(t));
+    affect_json_set_bool(json, "stopped_early", t->result->stopped_early);
+    affect_json *schedule = affect_json_set_object(json, "schedule");
+    affect_json_set_number(schedule, "learning_rate", t->schedule.learning_rate);
+    affect_json_set_number(schedule, "best", t->schedule.best); /* infinite: null */
+    affect_json_set_number(schedule, "n_waiting", (double)t->schedule.n_waiting);
+    affect_json_set_number(schedule, "n_cooling", (double)t->schedule.n_cooling);
+    affect_json *stopping = affect_json_set_object(json, "stopping");
+    affect_json_set_number(stopping, "best", t->stopping.best);
+    affect_json_set_number(stopping, "n_waiting", (double)t->stopping.n_waiting);
+    affect_json_set_number(json, "best", t->best);
+    if (t->best_report) affect_json_set(json, "best_report", affect_json_copy(t->best_report));
+    return json;
+}
+
+static affect_status save(affect_training *t, const char *file, bool checkpoint,
+                          affect_error *err) {
+    char path[AFFECT_PATH_MAX];
+    AFFECT_TRY(affect_path_join(path, err, t->spec->output, "%s", file));
+    return affect_model_save(path, t->session, t->metadata, checkpoint, err);
+}
+
+static void announce(const affect_training *t, const char *kind) {
+    if (t->callbacks->on_checkpoint)
+        t->callbacks->on_checkpoint(t->callbacks->context, kind, t->result->epochs_done,
+                                    t->position.step);
+}
+
+affect_status affect_checkpoint_save(affect_training *t, affect_error *err) {
+    affect_json_set(t->metadata, "trainer", state_json(t));
+    affect_status status = save(t, AFFECT_LAST_FILE, true, err);
+    affect_json_free(affect_json_detach(t->metadata, "trainer"));
+    t->kept_at = affect_clock_seconds();
+    if (status == AFFECT_STATUS_OK) announce(t, "last");
+    return status;
+}
+
+affect_status affect_checkpoint_save_best(affect_training *t, affect_error *err) {
+    AFFECT_TRY(save(t, AFFECT_BEST_FILE, false, err));
+    announce(t, "best");
+    return AFFECT_STATUS_OK;
+}
+
+/* ---- Finding ---- */
+
+/* What a killed writer left beside the files. */
+static void remove_asides(const char *folder) {
+    DIR *directory = opendir(folder);
+    if (!directory) return;
+    for (struct dirent *entry; (entry = readdir(directory));) {
+        char path[AFFECT_PATH_MAX];
+        if (strstr(entry->d_name, ".safetensors.aside-") &&
+            affect_path_join(path, NULL, folder, "%s", entry->d_name) == AFFECT_STATUS_OK)
+            unlink(path);
+    }
+    closedir(directory);
+}
+
+static bool same_json(const affect_json *a, const affect_json *b) {
+    char *ours = affect_json_canonical_text(a), *theirs = affect_json_canonical_text(b);
+    bool same = ours && theirs && strcmp(ours, theirs) == 0;
+    free(ours);
+    free(theirs);
+    return same;
+}
+
+static affect_status check(const affect_training *t, affect_error *err) {
+    static const char *const deciding[] = {"training", "split", "dataset", "feature_config",
+                                           "architecture"};
+    for (size_t i = 0; i < sizeof deciding / sizeof *deciding; i++) {
+        const affect_json *ours = strcmp(deciding[i], "architecture") == 0
+                                      ? affect_architecture_document(t->architecture)
+                                      : affect_json_get(t->metadata, deciding[i]);
+        if (!same_json(ours, affect_model_metadata(t->checkpoint, deciding[i])))
+            return affect_fail(err, CONFLICT, "%s in %s is of another training (%s differs)",
+                               AFFECT_LAST_FILE, t->spec->output, deciding[i]);
+    }
+    const affect_json *state = affect_model_metadata(t->checkpoint, "trainer");
+    const affect_json *stats = affect_json_get(affect_json_get(state, "position"), "stats");
+    if (affect_json_size(stats) == 2 + t->n_classes * t->n_classes) return AFFECT_STATUS_OK;
+    return affect_fail(err, MALFORMED, "%s in %s is no checkpoint of this program",
+                       AFFECT_LAST_FILE, t->spec->output);
+}
+
+affect_status affect_checkpoint_find(affect_training *t, affect_error *err) {
+    char path[AFFECT_PATH_MAX];
+    AFFECT_TRY(affect_path_join(path, err, t->spec->output, "%s", AFFECT_LAST_FILE));
+    remove_asides(t->spec->output);
+    if (!t->spec->resume || !affect_file_exists(path)) return AFFECT_STATUS_OK;
+    AFFECT_TRY(affect_model_open(&t->checkpoint, path, err));
+    return check(t, err);
+}
+
+int64_t affect_checkpoint_engine_number(const affect_training *t, const char *name,
+                                        int64_t fallback) {
+    if (!t->checkpoint) return fallback;
+    return (int64_t)affect_json_get_number(affect_model_metadata(t->checkpoint, "engine"), name,
+                                           (double)fallback);
+}
+
+/* ---- Restoring ---- */
+
+static void restore_position(affect_epoch_position *position, const affect_json *json) {
+    size_t i = 0;
+    const affect_json *stats = affect_json_get(json, "stats");
+    position->step = (size_t)affect_json_get_number(json, "step", 0);
+    position->l2_rows = affect_json_get_number(json, "l2_rows", 0);
+    position->seconds = affect_json_get_number(json, "seconds", 0);
+    for (const affect_json *e = affect_json_first(stats); e; e = affect_json_next(e))
+        position->stats[i++] = affect_json_number(e, 0);
+}
+
+static void restore_state(affect_training *t, const affect_json *state) {
+    const affect_json *schedule = affect_json_get(state, "schedule");
+    const affect_json *stopping = affect_json_get(state, "stopping");
+    t->result->epochs_done = (int64_t)affect_json_get_number(state, "epoch", 0);
+    t->result->stopped_early = affect_json_get_bool(state, "stopped_early", false);
+    t->step = (uint64_t)affect_json_get_number(state, "step", 0);
+    restore_position(&t->position, affect_json_get(state, "position"));
+    t->schedule.learning_rate = affect_json_get_number(schedule, "learning_rate", 0);
+    t->schedule.best = affect_json_get_number(schedule, "best", INFINITY);
+    t->schedule.n_waiting = (int64_t)affect_json_get_number(schedule, "n_waiting", 0);
+    t->schedule.n_cooling = (int64_t)affect_json_get_number(schedule, "n_cooling", 0);
+    t->stopping.best = affect_json_get_number(stopping, "best", INFINITY);
+    t->stopping.n_waiting = (int64_t)affect_json_get_number(stopping, "n_waiting", 0);
+    t->best = affect_json_get_number(state, "best", INFINITY);
+    t->best_report = affect_json_copy(affect_json_get(state, "best_report"));
+    t->result->best_epoch = (int64_t)affect_json_get_number(t->best_report, "epoch", 0);
+}
+
+static void warn_of_other_engine(const affect_training *t) {
+    const affect_json *ours = affect_json_get(t->metadata, "engine");
+    const affect_json *theirs = affect_model_metadata(t->checkpoint, "engine");
+    if (same_json(ours, theirs)) return;
+    char *now = affect_json_text(ours), *before = affect_json_text(theirs);
+    tell(t, "warning",
+         "going on with %s where the checkpoint was made with %s: the curve continues, but its "
+         "last bits may differ from an undisturbed training's",
+         now ? now : "?", before ? before : "?");
+    free(now);
+    free(before);
+}
+
+/* The epoch that a model file is of; 0: there is no such file. */
+static affect_status epoch_of_file(int64_t *epoch, const char *path, affect_error *err) {
+    affect_model *model = NULL;
+    *epoch = 0;
+    if (!affect_file_exists(path)) return AFFECT_STATUS_OK;
+    AFFECT_TRY(affect_model_open(&model, path, err));
+    *epoch = (int64_t)affect_json_get_number(affect_model_metadata(model, "metrics"), "epoch", 0);
+    affect_model_close(model);
+    return AFFECT_STATUS_OK;
+}
+
+static affect_status mend_best(affect_training *t, affect_error *err) {
+    char path[AFFECT_PATH_MAX];
+    int64_t epoch;
+    if (t->result->best_epoch == 0) return AFFECT_STATUS_OK;
+    AFFECT_TRY(affect_path_join(path, err, t->spec->output, "%s", AFFECT_BEST_FILE));
+    AFFECT_TRY(epoch_of_file(&epoch, path, err));
+    if (epoch == t->result->best_epoch) return AFFECT_STATUS_OK;
+    if (t->result->best_epoch == t->result->epochs_done && t->position.step == 0)
+        return affect_checkpoint_save_best(t, err);
+    return affect_fail(err, CONFLICT, "%s is of epoch %lld, the checkpoint's best is %lld", path,
+                       (long long)epoch, (long long)t->result->best_epoch);
+}
+
+affect_status affect_checkpoint_restore(affect_training *t, affect_error *err) {
+    AFFECT_TRY(affect_model_load(t->checkpoint, t->session, err));
+    restore_state(t, affect_model_metadata(t->checkpoint, "trainer"));
+    const affect_json *metrics = affect_model_metadata(t->checkpoint, "metrics");
+    if (metrics) affect_json_set(t->metadata, "metrics", affect_json_copy(metrics));
+    tell(t, "log", "going on from the last checkpoint: epoch %lld, step %zu",
+         (long long)t->result->epochs_done + 1, t->position.step);
+    warn_of_other_engine(t);
+    affect_model_close(t->checkpoint);
+    t->checkpoint = NULL;
+    return mend_best(t, err);
+}
