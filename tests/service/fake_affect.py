@@ -173,6 +173,9 @@ def answer_request(link, model, request, fd, size):
         time.sleep(3600)
     if audio.startswith(b"SLOW"):
         time.sleep(0.5)
+    if audio.startswith(b"UNTIL "):
+        while not os.path.exists(audio[6:]):
+            time.sleep(0.01)
     answer = {"id": request["id"], "status": "ok"}
     if audio.startswith(b"BAD"):
         answer |= {"status": "malformed", "error": "audio: no sound file"}
@@ -186,8 +189,8 @@ def answer_request(link, model, request, fd, size):
             "window": [request.get("start"), request.get("end")],
             "model_file": os.path.basename(model),
         }
-        if audio.startswith(b"SIZE"):
-            answer["result"]["batch"] = size
+        if audio.startswith((b"SIZE", b"UNTIL")):
+            answer["result"] |= {"batch": size, "pid": os.getpid()}
     link.send(json.dumps(answer).encode())
 
 

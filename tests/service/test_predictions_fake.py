@@ -1,6 +1,7 @@
 """Predictions with a predictor that computes nothing: what reaches it, and what a client hears
 when it is slow, hangs, dies, or when too many ask."""
 import concurrent.futures
+import contextlib
 import time
 
 import pytest
@@ -98,6 +99,151 @@ def test_full_queue(ready):
     refused = [a for a in answers if a.status == 503]
     assert all(a.json()["code"] == "busy" and int(a.headers["Retry-After"]) > 0 for a in refused)
     assert predict(server, audio=b"good").status == 200
+
+
+def predict_all(server, bodies):
+    """Answers to predictions that are all asked for at the same time."""
+    with concurrent.futures.ThreadPoolExecutor(len(bodies)) as pool:
+        return list(pool.map(lambda body: predict(server, audio=body), bodies))
+
+
+@contextlib.contextmanager
+def busy_predictor(server):
+    """The predictor works on something until the end of the block."""
+    gate = server.folder / f"gate{time.monotonic_ns()}"
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        busy = pool.submit(predict, server, audio=b"UNTIL " + str(gate).encode())
+        try:
+            server.wait_for(lambda: server.metric("affectd_predictors_busy") == 1, "work")
+            yield
+        finally:
+            gate.touch()
+        assert busy.result().status == 200
+
+
+def wait_for_queue(server, n):
+    server.wait_for(lambda: server.metric("affectd_predictions_queued") == n, f"{n} in the queue")
+
+
+def sent_while_busy(server, bodies, models=None):
+    """Answers to predictions that were all waiting when the predictor became free."""
+    with concurrent.futures.ThreadPoolExecutor(len(bodies)) as pool:
+        with busy_predictor(server):
+            answers = []
+            for i, body in enumerate(bodies):
+                answers.append(pool.submit(predict, server, audio=body,
+                                           **({"model": models[i]} if models else {})))
+                wait_for_queue(server, i + 1)
+        return [a.result() for a in answers]
+
+
+def test_waiting_requests_are_one_batch(ready):
+    """What arrives while the predictor computes is its next batch, up to the limit."""
+    server = ready(prediction_max_batch=4)
+    assert predict(server, audio=b"SIZE").json()["batch"] == 1
+    answers = sent_while_busy(server, [b"SIZE"] * 6)
+    assert sorted(a.json()["batch"] for a in answers) == [2, 2, 4, 4, 4, 4]
+    assert server.metric('affectd_prediction_batch_size_bucket{le="1"}') == 2
+    assert server.metric('affectd_prediction_batch_size_bucket{le="4"}') == 4
+    assert server.metric("affectd_prediction_batch_size_sum") == 8
+    assert server.metric("affectd_prediction_wait_seconds_total") > 0
+
+
+def test_window(ready):
+    """After a batch with company, a request waits a window for others, and no longer; after one
+    without company it waits for nobody."""
+    server = ready(prediction_batch_window_ms=1000, prediction_max_batch=3)
+    start = time.monotonic()
+    assert predict(server, audio=b"SIZE").json()["batch"] == 1
+    assert time.monotonic() - start < 1
+    answers = sent_while_busy(server, [b"SIZE"] * 2)
+    assert [a.json()["batch"] for a in answers] == [2, 2]
+    answers = predict_all(server, [b"SIZE"] * 3)  # a full batch does not wait for its window
+    assert [a.json()["batch"] for a in answers] == [3, 3, 3]
+    waited = server.metric("affectd_prediction_wait_seconds_total")
+    assert predict(server, audio=b"SIZE").json()["batch"] == 1
+    waited = server.metric("affectd_prediction_wait_seconds_total") - waited
+    assert waited >= 1  # nobody came
+
+
+def test_a_batch_is_of_one_model(ready):
+    server = ready()
+    assert wait_end(server, train_id(server, 1, model="other"))["state"] == "succeeded"
+    models = ["m", "other", "m", "other"]
+    answers = [a.json() for a in sent_while_busy(server, [b"SIZE"] * 4, models)]
+    assert [a["model"] for a in answers] == models
+    assert [a["batch"] for a in answers] == [2, 2, 2, 2]
+
+
+def test_a_bad_one_in_a_batch(ready):
+    server = ready()
+    answers = sent_while_busy(server, [b"SIZE", b"BAD", b"SIZE"])
+    assert [a.status for a in answers] == [200, 422, 200]
+    assert answers[0].json()["batch"] == 3
+
+
+def test_predictor_lost_in_mid_batch(ready):
+    """Each of the batch hears that its predictor was lost; a new one answers what comes next."""
+    server = ready()
+    answers = sent_while_busy(server, [b"SIZE", b"DIE", b"SIZE", b"SIZE"])
+    assert [a.status for a in answers] == [200, 502, 502, 502]  # the first was answered before
+    assert all(a.json()["code"] == "predictor_lost" for a in answers[1:])
+    assert server.metric("affectd_predictions_lost_total") == 3
+    assert [a.status for a in predict_all(server, [b"good"] * 4)] == [200] * 4
+
+
+def test_late_requests_are_not_computed(ready):
+    """A request whose deadline passes while it waits is answered then, and never handed over."""
+    server = ready(prediction_deadline_seconds=0.8, prediction_max_batch=1)
+    with concurrent.futures.ThreadPoolExecutor(6) as pool:
+        answers = [pool.submit(predict, server, audio=b"SLOW") for _ in range(6)]
+        answers = [a.result() for a in answers]
+    late = [a for a in answers if a.status == 503]
+    assert 1 <= len(late) <= 5
+    assert all(a.json()["code"] == "timeout" and int(a.headers["Retry-After"]) > 0 for a in late)
+    assert server.metric("affectd_predictions_expired_total") == len(late)
+    server.wait_for(lambda: server.metric("affectd_predictors_busy") == 0, "the end of the work")
+    handed = server.metric("affectd_prediction_batch_size_sum")
+    assert handed < 6
+    assert predict(server, audio=b"good").status == 200
+
+
+def test_a_late_one_does_not_end_its_batch(ready, tmp_path):
+    """The one whose deadline passes while its batch is computed hears it; the other, which came
+    later, gets its answer from the same predictor."""
+    server, gate = ready(prediction_deadline_seconds=3), tmp_path / "gate"
+    pid = predict(server, audio=b"SIZE").json()["pid"]
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        with busy_predictor(server):
+            first = pool.submit(predict, server, audio=b"UNTIL " + str(gate).encode())
+            wait_for_queue(server, 1)
+            time.sleep(1.5)
+            second = pool.submit(predict, server, audio=b"SIZE")
+            wait_for_queue(server, 2)
+        assert first.result().status == 503 and first.result().json()["code"] == "timeout"
+        gate.touch()
+        assert second.result().status == 200, second.result().body
+    assert second.result().json()["batch"] == 2 and second.result().json()["pid"] == pid
+    assert server.metric("affectd_predictions_expired_total") == 1
+
+
+def test_those_who_left_are_not_in_the_batch(ready):
+    server = ready()
+    body = (b'--edge\r\nContent-Disposition: form-data; name="model"\r\n\r\nm\r\n'
+            b'--edge\r\nContent-Disposition: form-data; name="audio"; filename="a"\r\n\r\nSIZE'
+            b'\r\n--edge--\r\n')
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        with busy_predictor(server):
+            for _ in range(3):
+                with server.connect() as link:
+                    link.sendall(b"POST /v1/predictions HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n"
+                                 b"Content-Type: multipart/form-data; boundary=edge\r\n\r\n" % len(body) + body)
+                    wait_for_queue(server, 1)
+                server.wait_for(lambda: server.metric("affectd_predictions_queued") == 0, "a free place")
+            stays = [pool.submit(predict, server, audio=b"SIZE") for _ in range(2)]
+            wait_for_queue(server, 2)
+        assert [a.result().json()["batch"] for a in stays] == [2, 2]
+    assert server.metric("affectd_predictions_left_total") == 3
 
 
 def test_several_predictors(ready):
