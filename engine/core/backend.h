@@ -75,14 +75,19 @@ typedef struct {
  *   y: (batch, steps, directions u) with return_sequences, else the last states (batch, directions
  * u); direction 1 (backward) walks the steps in reverse, and its output at step t is what it had
  *      after reading steps T-1..t; its last state is the one at t = 0.
+ *   lengths: steps lengths[b].. of sequence b are masked as in Keras: the state stays what it was;
+ *      x is not read there, and gets no gradient. One direction repeats its last output (0 before
+ *      the first, when it walks backwards); two directions give 0 in the masked steps of y.
+ *      With n_rows > 0 only a sequence's last row may be masked.
  * With directions = 1, `reverse` makes that one walk backwards (Keras' go_backwards, but outputs
  * stay at their own steps, as Bidirectional needs). */
 typedef struct {
     size_t batch, steps, inputs, units;
     int directions; /* 1 or 2 */
     bool reverse, return_sequences;
-    size_t n_rows;       /* 0: x is full; else rows of x, or the most there may be (for sizes) */
-    const size_t *first; /* (batch + 1), where n_rows > 0 */
+    size_t n_rows;         /* 0: x is full; else rows of x, or the most there may be (for sizes) */
+    const size_t *first;   /* (batch + 1), where n_rows > 0 */
+    const size_t *lengths; /* (batch) on the host: later steps are masked; NULL: none */
 } affect_lstm_shape;
 
 /* Parameters (or their gradients) of each direction. */

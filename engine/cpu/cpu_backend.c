@@ -7,7 +7,7 @@
 #include <string.h>
 
 #ifdef __x86_64__
-#include <xmmintrin.h>
+#include <immintrin.h>
 #endif
 
 static void cpu_free(affect_backend *backend) {

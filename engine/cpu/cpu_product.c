@@ -69,20 +69,24 @@ static void multiply_any(size_t rows, affect_real *const *c, const affect_real *
 #define CASE(n)                                                                                    \
     case n:                                                                                        \
         multiply_tile(n, c, init, column, a, panel, k);                                            \
-        break;
-        CASE(1)
-        CASE(2)
-        CASE(3)
-        CASE(4)
-        CASE(5)
-        CASE(6)
+        break
+        CASE(1);
+        CASE(2);
+        CASE(3);
+        CASE(4);
+        CASE(5);
+        CASE(6);
 #if defined(__AVX512F__)
-        CASE(7)
-        CASE(8)
-        CASE(9) CASE(10) CASE(11) CASE(12)
+        CASE(7);
+        CASE(8);
+        CASE(9);
+        CASE(10);
+        CASE(11);
+        CASE(12);
 #endif
 #undef CASE
-            default : break;
+    default:
+        break;
     }
 }
 

@@ -144,6 +144,16 @@ static size_t row_of(const affect_lstm_shape *s, size_t sequence, size_t time) {
     return row < last ? row : last;
 }
 
+/* Steps of a sequence that are not masked. */
+static size_t length_of(const affect_lstm_shape *s, size_t sequence) {
+    return s->lengths ? s->lengths[sequence] : s->steps;
+}
+
+static bool is_masked(const lstm_unit *unit, const affect_lstm_shape *s, size_t k,
+                      size_t sequence) {
+    return s->lengths && time_of(unit, s, k) >= s->lengths[sequence];
+}
+
 /* The first time at which a sequence's last row is read: from there on it is read at every step. */
 static size_t shared_from(const affect_lstm_shape *s, size_t sequence) {
     return s->first[sequence + 1] - s->first[sequence] - 1;
@@ -207,13 +217,15 @@ static void multiply_steps(const lstm_unit *unit, const lstm_call *call, size_t 
     for (size_t k = first; k < end; k++)
         for (size_t r = 0; r < unit->rows; r++) {
             size_t sequence = unit->first + r;
+            if (is_masked(unit, s, k, sequence)) continue;
             a[n] = call->x + row_of(s, sequence, time_of(unit, s, k)) * s->inputs;
             c[n] = gates_of(unit, s, k, sequence);
             init[n++] = bias;
-            if (n < CHUNK && (k + 1 < end || r + 1 < unit->rows)) continue;
+            if (n < CHUNK) continue;
             affect_cpu_multiply_rows(c, bias ? init : NULL, a, n, &call->input[unit->direction]);
             n = 0;
         }
+    affect_cpu_multiply_rows(c, bias ? init : NULL, a, n, &call->input[unit->direction]);
 }
 
 /* gates (row) of a step: input sums plus h of the step before times the recurrent kernel. */
@@ -224,6 +236,7 @@ static void multiply_recurrent(const lstm_unit *unit, const lstm_call *call, siz
     size_t gates = 4 * s->units, n = 0, time = time_of(unit, s, k);
     for (size_t r = 0; r < unit->rows; r++) {
         size_t sequence = unit->first + r;
+        if (is_masked(unit, s, k, sequence)) continue;
         c[n] = gates_of(unit, s, k, sequence);
         init[n] =
             s->n_rows ? call->sums[unit->direction] + row_of(s, sequence, time) * gates : c[n];
@@ -232,10 +245,11 @@ static void multiply_recurrent(const lstm_unit *unit, const lstm_call *call, siz
             continue;
         }
         a[n] = unit->outputs + ((k - 1) * unit->rows + r) * s->units;
-        if (++n < CHUNK && r + 1 < unit->rows) continue;
+        if (++n < CHUNK) continue;
         affect_cpu_multiply_rows(c, init, a, n, &call->recurrent[unit->direction]);
         n = 0;
     }
+    affect_cpu_multiply_rows(c, init, a, n, &call->recurrent[unit->direction]);
 }
 
 /* One sequence's gates, each (u): sums in, values out; cell and output of this step. */
@@ -256,28 +270,46 @@ AFFECT_INLINE void cell_forward(affect_real *restrict gate_i, affect_real *restr
     }
 }
 
-/* The same for all rows of a step; before NULL: the first step. */
-static void step_forward(affect_real *gates, affect_real *cell, affect_real *output,
-                         const affect_real *before, size_t rows, size_t u) {
-    for (size_t r = 0; r < rows; r++, gates += 4 * u) {
-        size_t at = r * u;
-        if (before)
-            cell_forward(gates, gates + u, gates + 2 * u, gates + 3 * u, cell + at, output + at,
-                         before + at, false, u);
-        else
-            cell_forward(gates, gates + u, gates + 2 * u, gates + 3 * u, cell + at, output + at,
-                         NULL, true, u);
+/* The same for all rows of step k; a masked one repeats the step before. */
+static void step_forward(const lstm_unit *unit, const affect_lstm_shape *s, size_t k) {
+    size_t u = s->units, step = unit->rows * u;
+    for (size_t r = 0; r < unit->rows; r++) {
+        affect_real *gates = gates_of(unit, s, k, unit->first + r);
+        affect_real *cell = unit->cells + k * step + r * u;
+        affect_real *output = unit->outputs + k * step + r * u;
+        if (is_masked(unit, s, k, unit->first + r)) {
+            for (size_t j = 0; j < u; j++) {
+                cell[j] = k ? (cell - step)[j] : 0;
+                output[j] = k ? (output - step)[j] : 0;
+            }
+        } else if (k) {
+            cell_forward(gates, gates + u, gates + 2 * u, gates + 3 * u, cell, output, cell - step,
+                         false, u);
+        } else {
+            cell_forward(gates, gates + u, gates + 2 * u, gates + 3 * u, cell, output, NULL, true,
+                         u);
+        }
     }
+}
+
+/* Whether a masked step's output is 0 in y, as in Keras' Bidirectional; else it is repeated. */
+static bool masks_output(const affect_lstm_shape *s) {
+    return s->return_sequences && s->directions == 2;
 }
 
 static void write_outputs(const lstm_unit *unit, const lstm_call *call, size_t k) {
     const affect_lstm_shape *s = call->shape;
     if (!s->return_sequences && k + 1 < s->steps) return;
     size_t u = s->units, width = (size_t)s->directions * u;
-    for (size_t r = 0; r < unit->rows; r++)
-        memcpy(call->y + output_row(unit, s, k, unit->first + r) * width +
-                   (size_t)unit->direction * u,
-               unit->outputs + (k * unit->rows + r) * u, u * sizeof *call->y);
+    for (size_t r = 0; r < unit->rows; r++) {
+        size_t sequence = unit->first + r;
+        affect_real *y =
+            call->y + output_row(unit, s, k, sequence) * width + (size_t)unit->direction * u;
+        if (masks_output(s) && is_masked(unit, s, k, sequence))
+            memset(y, 0, u * sizeof *y);
+        else
+            memcpy(y, unit->outputs + (k * unit->rows + r) * u, u * sizeof *y);
+    }
 }
 
 static void forward_units(void *context, size_t begin, size_t end, int thread) {
@@ -286,16 +318,13 @@ static void forward_units(void *context, size_t begin, size_t end, int thread) {
     const affect_lstm_shape *s = call->shape;
     for (size_t i = begin; i < end; i++) {
         lstm_unit unit = unit_of(call, i);
-        size_t step = unit.rows * s->units;
         size_t ahead = unit.rows < CHUNK ? CHUNK / unit.rows : 1;
         if (s->n_rows) multiply_shared(&unit, call);
         for (size_t k = 0; k < s->steps; k++) {
-            affect_real *cell = unit.cells + k * step;
             if (!s->n_rows && k % ahead == 0)
                 multiply_steps(&unit, call, k, k + ahead < s->steps ? k + ahead : s->steps);
             multiply_recurrent(&unit, call, k);
-            step_forward(unit.gates + k * 4 * step, cell, unit.outputs + k * step,
-                         k ? cell - step : NULL, unit.rows, s->units);
+            step_forward(&unit, s, k);
             write_outputs(&unit, call, k);
         }
     }
@@ -315,8 +344,12 @@ void affect_cpu_lstm_forward(affect_backend *backend, affect_real *y, void *rese
 
 /* ---- Backward: the walk ---- */
 
+static void add_to(affect_real *restrict to, const affect_real *restrict from, size_t n) {
+    for (size_t i = 0; i < n; i++) to[i] += from[i];
+}
+
 /* d_output of step k: what arrives from above, plus what step k + 1 sends through the recurrent
- * kernel. */
+ * kernel, or, masked, hands on as it is. */
 static void multiply_back(const lstm_unit *unit, const lstm_call *call, size_t k) {
     const affect_lstm_shape *s = call->shape;
     const affect_real *a[CHUNK], *init[CHUNK];
@@ -325,19 +358,29 @@ static void multiply_back(const lstm_unit *unit, const lstm_call *call, size_t k
     bool last = k + 1 == s->steps, above = s->return_sequences || last;
     for (size_t r = 0; r < unit->rows; r++) {
         size_t sequence = unit->first + r;
-        c[n] = unit->d_output + r * u;
-        if (above)
-            init[n] =
-                call->d_y + output_row(unit, s, k, sequence) * width + (size_t)unit->direction * u;
+        const affect_real *d_y =
+            call->d_y + output_row(unit, s, k, sequence) * width + (size_t)unit->direction * u;
+        affect_real *d_output = unit->d_output + r * u;
+        bool hidden = masks_output(s) && is_masked(unit, s, k, sequence);
         if (last) {
-            memcpy(c[n], init[n], u * sizeof *c[n]);
+            if (hidden)
+                memset(d_output, 0, u * sizeof *d_output);
+            else
+                memcpy(d_output, d_y, u * sizeof *d_output);
             continue;
         }
+        if (is_masked(unit, s, k + 1, sequence)) {
+            if (above && !hidden) add_to(d_output, d_y, u);
+            continue;
+        }
+        c[n] = d_output;
+        init[n] = d_y;
         a[n] = gates_of(unit, s, k + 1, sequence);
-        if (++n < CHUNK && r + 1 < unit->rows) continue;
+        if (++n < CHUNK) continue;
         affect_cpu_multiply_rows(c, above ? init : NULL, a, n, &call->recurrent[unit->direction]);
         n = 0;
     }
+    affect_cpu_multiply_rows(c, above ? init : NULL, a, n, &call->recurrent[unit->direction]);
 }
 
 /* One sequence's gates, each (u): values in, gradients of their sums out; d_cell: of this step in,
@@ -359,23 +402,22 @@ AFFECT_INLINE void cell_backward(affect_real *restrict gate_i, affect_real *rest
     }
 }
 
-/* The same for all rows of a step; before NULL: the first step. */
-static void step_backward(affect_real *gates, affect_real *d_cell, const affect_real *d_output,
-                          const affect_real *cell, const affect_real *before, size_t rows,
-                          size_t u) {
-    for (size_t r = 0; r < rows; r++, gates += 4 * u) {
-        size_t at = r * u;
-        if (before)
-            cell_backward(gates, gates + u, gates + 2 * u, gates + 3 * u, d_cell + at,
-                          d_output + at, cell + at, before + at, false, u);
+/* The same for all rows of step k that are not masked. */
+static void step_backward(const lstm_unit *unit, const affect_lstm_shape *s, size_t k) {
+    size_t u = s->units, step = unit->rows * u;
+    for (size_t r = 0; r < unit->rows; r++) {
+        affect_real *gates = gates_of(unit, s, k, unit->first + r);
+        affect_real *d_cell = unit->d_cell + r * u;
+        const affect_real *d_output = unit->d_output + r * u;
+        const affect_real *cell = unit->cells + k * step + r * u;
+        if (is_masked(unit, s, k, unit->first + r)) continue;
+        if (k)
+            cell_backward(gates, gates + u, gates + 2 * u, gates + 3 * u, d_cell, d_output, cell,
+                          cell - step, false, u);
         else
-            cell_backward(gates, gates + u, gates + 2 * u, gates + 3 * u, d_cell + at,
-                          d_output + at, cell + at, cell + at, true, u);
+            cell_backward(gates, gates + u, gates + 2 * u, gates + 3 * u, d_cell, d_output, cell,
+                          NULL, true, u);
     }
-}
-
-static void add_to(affect_real *restrict to, const affect_real *restrict from, size_t n) {
-    for (size_t i = 0; i < n; i++) to[i] += from[i];
 }
 
 /* Adds this step's gradients to those of each sequence's last row, where the step reads it. */
@@ -383,7 +425,7 @@ static void add_shared(const lstm_unit *unit, const lstm_call *call, size_t k) {
     const affect_lstm_shape *s = call->shape;
     size_t time = time_of(unit, s, k), gates = 4 * s->units;
     for (size_t sequence = unit->first; sequence < unit->first + unit->rows; sequence++)
-        if (time >= shared_from(s, sequence))
+        if (time >= shared_from(s, sequence) && time < length_of(s, sequence))
             add_to(call->shared[unit->direction] + sequence * gates, gates_of(unit, s, k, sequence),
                    gates);
 }
@@ -400,16 +442,19 @@ static void walk_units(void *context, size_t begin, size_t end, int thread) {
             memset(call->shared[unit.direction] + unit.first * gates, 0,
                    unit.rows * gates * sizeof(affect_real));
         for (size_t k = s->steps; k-- > 0;) {
-            const affect_real *cell = unit.cells + k * step;
             multiply_back(&unit, call, k);
-            step_backward(unit.gates + k * 4 * step, unit.d_cell, unit.d_output, cell,
-                          k ? cell - step : NULL, unit.rows, s->units);
+            step_backward(&unit, s, k);
             if (s->n_rows) add_shared(&unit, call, k);
         }
     }
 }
 
 /* ---- Backward: kernels and inputs ---- */
+
+/* Rows of x of a sequence that have gradients of sums. */
+static size_t times_of(const affect_lstm_shape *s, size_t sequence) {
+    return s->n_rows ? shared_from(s, sequence) + 1 : length_of(s, sequence);
+}
 
 /* Gradients of the sums made from row `time` of a sequence. */
 static const affect_real *d_sums(const lstm_call *call, int direction, size_t sequence,
@@ -422,47 +467,48 @@ static const affect_real *d_sums(const lstm_call *call, int direction, size_t se
     return gates_of(&unit, s, unit.reverse ? s->steps - 1 - time : time, sequence);
 }
 
-static void sum_rows(affect_real *to, const affect_real *const *rows, size_t n_rows, size_t n) {
-    for (size_t r = 0; r < n_rows; r++) add_to(to, rows[r], n);
+/* Adds a list of rows to columns first..first + n - 1 of one direction's input kernel and bias. */
+static void add_input_rows(const lstm_call *call, int direction, size_t first, size_t n,
+                           const affect_real *const *a, const affect_real *const *b, size_t rows) {
+    const affect_lstm_shape *s = call->shape;
+    affect_real *bias = call->gradients->bias[direction];
+    affect_cpu_add_outer(call->gradients->kernel[direction] + first, 4 * s->units, a, b, rows,
+                         s->inputs, n);
+    for (size_t r = 0; bias && r < rows; r++) add_to(bias + first, b[r], n);
 }
 
-/* Columns first..first + n - 1 of one direction's input kernel and bias. */
 static void input_gradient(const lstm_call *call, int direction, size_t first, size_t n) {
     const affect_lstm_shape *s = call->shape;
     const affect_real *a[CHUNK], *b[CHUNK];
-    affect_real *bias = call->gradients->bias[direction];
     size_t rows = 0;
-    for (size_t sequence = 0; sequence < s->batch; sequence++) {
-        size_t times = s->n_rows ? shared_from(s, sequence) + 1 : s->steps;
-        for (size_t t = 0; t < times; t++) {
+    for (size_t sequence = 0; sequence < s->batch; sequence++)
+        for (size_t t = 0; t < times_of(s, sequence); t++) {
             a[rows] = call->x + row_of(s, sequence, t) * s->inputs;
-            b[rows++] = d_sums(call, direction, sequence, t) + first;
-            if (rows < CHUNK && (t + 1 < times || sequence + 1 < s->batch)) continue;
-            affect_cpu_add_outer(call->gradients->kernel[direction] + first, 4 * s->units, a, b,
-                                 rows, s->inputs, n);
-            if (bias) sum_rows(bias + first, b, rows, n);
+            b[rows] = d_sums(call, direction, sequence, t) + first;
+            if (++rows < CHUNK) continue;
+            add_input_rows(call, direction, first, n, a, b, rows);
             rows = 0;
         }
-    }
+    add_input_rows(call, direction, first, n, a, b, rows);
 }
 
-/* The same columns of the recurrent kernel. */
-static void recurrent_gradient(const lstm_call *call, int direction, size_t first, size_t n) {
+/* The same columns of the recurrent kernel, from one unit. */
+static void recurrent_gradient(const lstm_call *call, const lstm_unit *unit, size_t first,
+                               size_t n) {
     const affect_lstm_shape *s = call->shape;
     const affect_real *a[CHUNK], *b[CHUNK];
-    for (size_t split = 0; split < call->n_splits; split++) {
-        lstm_unit unit = unit_of(call, (size_t)direction * call->n_splits + split);
-        size_t rows = (s->steps - 1) * unit.rows;
-        for (size_t r = 0; r < rows; r += CHUNK) {
-            size_t count = rows - r < CHUNK ? rows - r : CHUNK;
-            for (size_t i = 0; i < count; i++) {
-                a[i] = unit.outputs + (r + i) * s->units;
-                b[i] = unit.gates + (r + i + unit.rows) * 4 * s->units + first;
-            }
-            affect_cpu_add_outer(call->gradients->recurrent_kernel[direction] + first, 4 * s->units,
-                                 a, b, count, s->units, n);
+    affect_real *to = call->gradients->recurrent_kernel[unit->direction] + first;
+    size_t rows = 0;
+    for (size_t k = 1; k < s->steps; k++)
+        for (size_t r = 0; r < unit->rows; r++) {
+            if (is_masked(unit, s, k, unit->first + r)) continue;
+            a[rows] = unit->outputs + ((k - 1) * unit->rows + r) * s->units;
+            b[rows] = gates_of(unit, s, k, unit->first + r) + first;
+            if (++rows < CHUNK) continue;
+            affect_cpu_add_outer(to, 4 * s->units, a, b, rows, s->units, n);
+            rows = 0;
         }
-    }
+    affect_cpu_add_outer(to, 4 * s->units, a, b, rows, s->units, n);
 }
 
 /* Blocks of columns of all directions' kernels. */
@@ -483,8 +529,18 @@ static void kernel_columns(void *context, size_t begin, size_t end, int thread) 
         size_t first = (from - low) * BLOCK, last = (to - low) * BLOCK;
         if (last > gates) last = gates;
         input_gradient(call, d, first, last - first);
-        recurrent_gradient(call, d, first, last - first);
+        for (size_t split = 0; split < call->n_splits; split++) {
+            lstm_unit unit = unit_of(call, (size_t)d * call->n_splits + split);
+            recurrent_gradient(call, &unit, first, last - first);
+        }
     }
+}
+
+static void multiply_input_rows(const lstm_call *call, affect_real *const *c,
+                                const affect_real *const *const *a, size_t n) {
+    for (int d = 0; d < call->shape->directions; d++)
+        affect_cpu_multiply_rows(c, d ? (const affect_real *const *)c : NULL, a[d], n,
+                                 &call->input[d]);
 }
 
 /* d_x of whole sequences: the sum over the directions. */
@@ -492,21 +548,23 @@ static void input_rows(void *context, size_t begin, size_t end, int thread) {
     (void)thread;
     const lstm_call *call = context;
     const affect_lstm_shape *s = call->shape;
-    const affect_real *a[2][CHUNK];
+    const affect_real *a[2][CHUNK], *const *both[] = {a[0], a[1]};
     affect_real *c[CHUNK];
     size_t n = 0;
     for (size_t sequence = begin; sequence < end; sequence++) {
-        size_t times = s->n_rows ? shared_from(s, sequence) + 1 : s->steps;
+        size_t times = times_of(s, sequence);
         for (size_t t = 0; t < times; t++) {
             c[n] = call->d_x + row_of(s, sequence, t) * s->inputs;
             for (int d = 0; d < s->directions; d++) a[d][n] = d_sums(call, d, sequence, t);
-            if (++n < CHUNK && (t + 1 < times || sequence + 1 < end)) continue;
-            for (int d = 0; d < s->directions; d++)
-                affect_cpu_multiply_rows(c, d ? (const affect_real *const *)c : NULL, a[d], n,
-                                         &call->input[d]);
+            if (++n < CHUNK) continue;
+            multiply_input_rows(call, c, both, n);
             n = 0;
         }
+        if (!s->n_rows && times < s->steps) /* masked */
+            memset(call->d_x + row_of(s, sequence, times) * s->inputs, 0,
+                   (s->steps - times) * s->inputs * sizeof *call->d_x);
     }
+    multiply_input_rows(call, c, both, n);
 }
 
 void affect_cpu_lstm_backward(affect_backend *backend, affect_real *d_x,

@@ -30,12 +30,14 @@ static const affect_field document_table[] = {
 typedef struct {
     int feature;
     affect_json *shape;
+    bool mask;
 } input_fields;
 
 static const char *const features[] = {"mel", "motion", NULL};
 static const affect_field input_table[] = {
     AFFECT_FIELD_CHOICE(input_fields, feature, -1, features, "what is fed"),
     AFFECT_FIELD_JSON(input_fields, shape, "of one utterance"),
+    AFFECT_FIELD_BOOL(input_fields, mask, false, "recurrent layers stop where the padding begins"),
     AFFECT_FIELD_END,
 };
 
@@ -137,6 +139,7 @@ static affect_status read_input(affect_input *input, const affect_json *json, af
     } else {
         snprintf(input->name, sizeof input->name, "%s", name);
         snprintf(input->feature, sizeof input->feature, "%s", features[fields.feature]);
+        input->mask = fields.mask;
         strcat(pointer, "/shape");
         status = check_shape(input, fields.shape, sizes, pointer, err);
     }
@@ -208,6 +211,29 @@ static affect_status read_layers(affect_architecture *a, const char *branch,
     return AFFECT_STATUS_OK;
 }
 
+/* Hands the input's mask on to the recurrent layers of a branch: through time-distributed layers
+ * and others that keep steps apart, up to the layer that makes one row of all steps. */
+static affect_status mask_branch(affect_architecture *a, const affect_branch *branch,
+                                 const char *pointer, affect_error *err) {
+    size_t frames = a->inputs[branch->input].shape.size[0];
+    for (size_t i = branch->first; i < branch->end; i++) {
+        affect_layer *layer = a->layers[i];
+        if (layer->fold == frames && frames > 1) continue;
+        if (layer->class->masks) {
+            layer->masked = true;
+            if (layer->output.rank == 1) return AFFECT_STATUS_OK;
+            continue;
+        }
+        if (layer->class->keeps_steps) continue;
+        FAIL(err, pointer, UNSUPPORTED,
+             "%.24s.%.40s: a %s of masked steps (between a masked input and the last lstm only "
+             "time_distributed layers, lstm, bidirectional, dropout and activation)",
+             layer->branch, layer->name, layer->class->type);
+    }
+    FAIL(err, pointer, UNSUPPORTED, "%.24s: its input is masked, but no lstm ends the mask",
+         branch->name);
+}
+
 static affect_status read_branch(affect_architecture *a, const document_fields *document,
                                  const char *name, size_t fusion_index, affect_error *err) {
     char pointer[96], at[96];
@@ -233,6 +259,8 @@ static affect_status read_branch(affect_architecture *a, const document_fields *
                              &a->inputs[branch->input].shape, 1, err);
     branch->end = a->n_layers;
     a->n_branches++;
+    if (status == AFFECT_STATUS_OK && a->inputs[branch->input].mask)
+        status = mask_branch(a, branch, pointer, err);
     affect_fields_free(&fields, branch_table);
     return status;
 }

@@ -3,12 +3,17 @@
  * The document (configs/models/ has examples) names inputs, branches and a fusion:
  *
  *   {"name", "description"?, "variables"?: {"dropout": 0.3},
- *    "inputs":   {"audio": {"feature": "mel" | "motion", "shape": ["$frames", "$mels", 1]}},
+ *    "inputs":   {"audio": {"feature": "mel" | "motion", "shape": ["$frames", "$mels", 1],
+ *                           "mask"?: false}},
  *    "branches": {"audio": {"input": "audio", "layers": [LAYER, ...]}},
  *    "fusion":   {"branches": ["audio", "motion"], "layers": [LAYER, ...]}}
  *
  *   LAYER = {"type", "name", parameters with Keras' names and defaults}; the wrappers
  * time_distributed and bidirectional hold {"type", "layer": LAYER} and have no name of their own.
+ *
+ * With "mask" the padding of that input (frames at the utterance's end that are one value
+ * throughout) is masked as Keras' Masking would for that value: its branch's recurrent layers stop
+ * at the utterance's end. Without it, as in the paper, they walk the padding too.
  *
  * "$name" stands for a variable: the document's own, which a job may override, or one of the sizes
  * frames, mels, parts, columns, classes. With several fusion branches the first fusion layer is a
@@ -34,6 +39,7 @@ typedef struct {
     char name[64];
     char feature[16];   /* "mel" or "motion" */
     affect_shape shape; /* of one utterance */
+    bool mask;          /* padding is masked for recurrent layers */
 } affect_input;
 
 typedef struct affect_architecture affect_architecture;

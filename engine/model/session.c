@@ -43,7 +43,8 @@ static affect_status allocate(affect_session *s, affect_error *err) {
     size_t classes = s->architecture->sizes.classes;
     bool ok = true;
     for (size_t i = 0; i < s->architecture->n_inputs; i++)
-        ok = ok && (s->first[i] = calloc(s->options.max_batch + 1, sizeof *s->first[i]));
+        ok = ok && (s->first[i] = calloc(s->options.max_batch + 1, sizeof *s->first[i])) &&
+             (s->lengths[i] = calloc(s->options.max_batch, sizeof *s->lengths[i]));
     s->host_stats = calloc(2 + classes * classes, sizeof *s->host_stats);
     if (s->layout.staging) s->staging = malloc(s->layout.staging);
     ok = ok && s->host_stats && (!s->layout.staging || s->staging) &&
@@ -88,7 +89,10 @@ void affect_session_free(affect_session *s) {
                       s->blocks.statistics, s->activations,      s->inputs,        s->workspace};
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++)
         if (blocks[i]) s->backend->ops->deallocate(s->backend, blocks[i]);
-    for (size_t i = 0; i < AFFECT_MAX_INPUTS; i++) free(s->first[i]);
+    for (size_t i = 0; i < AFFECT_MAX_INPUTS; i++) {
+        free(s->first[i]);
+        free(s->lengths[i]);
+    }
     free(s->staging);
     free(s->host_stats);
     free(s);
@@ -160,6 +164,21 @@ size_t affect_session_count_rows(const float *frames, size_t n_frames, size_t fr
     return n;
 }
 
+/* Frames of an utterance before its padding: frames at its end that are one value throughout. */
+static size_t count_unpadded(const float *frames, size_t n_frames, size_t frame_size) {
+    const float *last = frames + (n_frames - 1) * frame_size;
+    for (size_t i = 1; i < frame_size; i++)
+        if (last[i] != last[0]) return n_frames;
+    return affect_session_count_rows(frames, n_frames, frame_size) - 1;
+}
+
+static void measure_lengths(affect_session *s, size_t input, const float *values, size_t batch) {
+    affect_shape shape = s->architecture->inputs[input].shape;
+    size_t size = affect_shape_count(shape), n_frames = shape.size[0];
+    for (size_t b = 0; b < batch; b++)
+        s->lengths[input][b] = count_unpadded(values + b * size, n_frames, size / n_frames);
+}
+
 /* Uploads the distinct rows of each utterance, one after another. */
 static affect_status upload_rows(affect_session *s, size_t input, const float *values, size_t batch,
                                  affect_error *err) {
@@ -188,6 +207,7 @@ static affect_status upload_inputs(affect_session *s, const float *const *inputs
         return affect_fail(err, INVALID, "session: a batch of %zu (need 1..%zu)", batch,
                            s->options.max_batch);
     for (size_t i = 0; i < s->architecture->n_inputs; i++) {
+        if (s->architecture->inputs[i].mask) measure_lengths(s, i, inputs[i], batch);
         if (s->layout.shared[i]) {
             AFFECT_TRY(upload_rows(s, i, inputs[i], batch, err));
             continue;

@@ -12,7 +12,8 @@ typedef struct {
     const affect_real *const *many_x; /* the same for a concatenate */
     affect_real *d_x;                 /* gradient of x, or NULL: not wanted */
     affect_real *const *many_d_x;
-    const size_t *rows; /* a branch: distinct rows of its input, by utterance */
+    const size_t *rows;    /* a branch: distinct rows of its input, by utterance */
+    const size_t *lengths; /* and its utterances' frames before the padding */
 } chain;
 
 static chain branch_chain(const affect_session *s, size_t index) {
@@ -22,6 +23,7 @@ static chain branch_chain(const affect_session *s, size_t index) {
         .end = branch->end,
         .x = (const affect_real *)(s->inputs + s->layout.inputs[branch->input]),
         .rows = s->first[branch->input],
+        .lengths = s->lengths[branch->input],
     };
 }
 
@@ -47,6 +49,7 @@ static affect_layer_pass pass_of(affect_session *s, const chain *c, size_t node,
         pass.n_rows = c->rows[run->batch];
         pass.first = c->rows;
     }
+    if (s->architecture->layers[node]->masked) pass.lengths = c->lengths;
     if (run->dropout) pass.dropout = *run->dropout;
     return pass;
 }

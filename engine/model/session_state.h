@@ -41,6 +41,7 @@ struct affect_session {
     void *staging;                                /* host; NULL where affect_real is float */
     double *host_stats;                           /* 2 + classes^2 */
     size_t *first[AFFECT_MAX_INPUTS];             /* (max_batch + 1) rows of each utterance */
+    size_t *lengths[AFFECT_MAX_INPUTS];           /* (max_batch) frames before the padding */
     const affect_real *values[AFFECT_MAX_LAYERS]; /* of the pass that runs: each node's output */
 };
 

@@ -51,6 +51,7 @@ const affect_layer_class affect_layer_activation = {
     .fields = fields,
     .options_size = sizeof(activation),
     .can_fold = true,
+    .keeps_steps = true,
     .equal_rows = true,
     .build = build,
     .forward = forward,

@@ -48,6 +48,7 @@ const affect_layer_class affect_layer_dropout = {
     .fields = fields,
     .options_size = sizeof(dropout),
     .can_fold = true,
+    .keeps_steps = true,
     .build = build,
     .forward = forward,
     .backward = backward,

@@ -49,6 +49,7 @@ struct affect_layer {
     size_t fold;   /* rows per utterance: frames under time_distributed, else 1 */
     bool bidirectional;
     bool softmax;               /* ends in softmax: backward starts at its logits */
+    bool masked;                /* its input's padding is masked: heeds pass->lengths */
     affect_shape input;         /* of one row */
     affect_shape output;        /* of one row */
     affect_shape outside;       /* output of one utterance: with the frames when folded */
@@ -65,9 +66,10 @@ struct affect_layer {
 /* One call of a layer: all pointers are device memory, borrowed. */
 typedef struct {
     affect_backend *backend;
-    size_t n;            /* rows: batch * layer->fold, or fewer where equal rows are shared */
-    size_t n_rows;       /* of x when it holds each utterance's distinct rows only, else 0 */
-    const size_t *first; /* (n + 1) where n_rows > 0, host; see affect_lstm_shape */
+    size_t n;              /* rows: batch * layer->fold, or fewer where equal rows are shared */
+    size_t n_rows;         /* of x when it holds each utterance's distinct rows only, else 0 */
+    const size_t *first;   /* (n + 1) where n_rows > 0, host; see affect_lstm_shape */
+    const size_t *lengths; /* (n) where the layer is masked, host; else NULL */
     const affect_real *x;
     affect_real *y;
     affect_real *d_y;                 /* backward; may be overwritten */
@@ -90,6 +92,8 @@ struct affect_layer_class {
     bool can_fold;    /* means the same when frames are folded into the rows */
     bool equal_rows;  /* equal rows of x give equal rows of y: they may be computed once */
     bool shares_rows; /* can read an x whose equal last rows were computed once */
+    bool masks;       /* heeds pass->lengths */
+    bool keeps_steps; /* each step of y depends on that step of x only */
 
     /* Wrappers only: makes the layer they hold. */
     affect_status (*wrap)(affect_layer **layer, affect_layer_builder *builder,

@@ -77,8 +77,7 @@ static affect_status build(affect_layer *layer, affect_layer_builder *builder, a
     return AFFECT_STATUS_OK;
 }
 
-static affect_lstm_shape shape_of(const affect_layer *layer, size_t n, size_t n_rows,
-                                  const size_t *first) {
+static affect_lstm_shape shape_of(const affect_layer *layer, size_t n, size_t n_rows) {
     const lstm *o = layer->options;
     return (affect_lstm_shape){
         .batch = n,
@@ -89,8 +88,14 @@ static affect_lstm_shape shape_of(const affect_layer *layer, size_t n, size_t n_
         .reverse = o->go_backwards,
         .return_sequences = o->return_sequences,
         .n_rows = n_rows,
-        .first = first,
     };
+}
+
+static affect_lstm_shape pass_shape(const affect_layer *layer, const affect_layer_pass *pass) {
+    affect_lstm_shape shape = shape_of(layer, pass->n, pass->n_rows);
+    shape.first = pass->first;
+    shape.lengths = pass->lengths;
+    return shape;
 }
 
 typedef affect_real *tensor_getter(const affect_layer *layer, const affect_layer_pass *pass,
@@ -109,18 +114,18 @@ static affect_lstm_parameters parameters_of(const affect_layer *layer,
 
 static size_t saved_size(const affect_layer *layer, affect_backend *backend, size_t n,
                          size_t n_rows) {
-    affect_lstm_shape shape = shape_of(layer, n, n_rows, NULL);
+    affect_lstm_shape shape = shape_of(layer, n, n_rows);
     return backend->ops->lstm_reserve(backend, &shape);
 }
 
 static size_t workspace_size(const affect_layer *layer, affect_backend *backend, size_t n,
                              size_t n_rows) {
-    affect_lstm_shape shape = shape_of(layer, n, n_rows, NULL);
+    affect_lstm_shape shape = shape_of(layer, n, n_rows);
     return backend->ops->lstm_workspace(backend, &shape);
 }
 
 static void run(const affect_layer *layer, const affect_layer_pass *pass, void *reserve) {
-    affect_lstm_shape shape = shape_of(layer, pass->n, pass->n_rows, pass->first);
+    affect_lstm_shape shape = pass_shape(layer, pass);
     affect_lstm_parameters parameters = parameters_of(layer, pass, affect_layer_tensor);
     pass->backend->ops->lstm_forward(pass->backend, pass->y, reserve, pass->x, &parameters,
                                      pass->workspace, &shape);
@@ -135,7 +140,7 @@ static void infer(const affect_layer *layer, const affect_layer_pass *pass) {
 }
 
 static void backward(const affect_layer *layer, const affect_layer_pass *pass) {
-    affect_lstm_shape shape = shape_of(layer, pass->n, pass->n_rows, pass->first);
+    affect_lstm_shape shape = pass_shape(layer, pass);
     affect_lstm_parameters parameters = parameters_of(layer, pass, affect_layer_tensor);
     affect_lstm_parameters gradients = parameters_of(layer, pass, affect_layer_gradient);
     pass->backend->ops->lstm_backward(pass->backend, pass->d_x, &gradients, pass->d_y, pass->x,
@@ -149,6 +154,7 @@ const affect_layer_class affect_layer_lstm = {
     .can_fold = true,
     .equal_rows = true,
     .shares_rows = true,
+    .masks = true,
     .build = build,
     .saved_size = saved_size,
     .workspace_size = workspace_size,

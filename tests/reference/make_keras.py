@@ -77,7 +77,16 @@ LAYERS = {
     "activation_tanh": ({"type": "activation", "activation": "tanh"}, (3, 6), False),
     "activation_sigmoid": ({"type": "activation", "activation": "sigmoid"}, (3, 6), False),
     "activation_softmax": ({"type": "activation", "activation": "softmax"}, (3, 6), False),
+    "lstm_masked_sequences": ({"type": "lstm", "units": 4, "return_sequences": True}, (3, 6, 5), False),
+    "lstm_masked_last": ({"type": "lstm", "units": 4}, (3, 6, 5), False),
+    "bidirectional_masked_sequences": (
+        {"type": "bidirectional", "layer": {"type": "lstm", "units": 4, "return_sequences": True}},
+        (3, 6, 5),
+        False,
+    ),
+    "bidirectional_masked_last": ({"type": "bidirectional", "layer": {"type": "lstm", "units": 4}}, (3, 6, 5), False),
 }
+MASKED_LENGTHS = np.array([2, 6, 5], np.int32)  # steps of each sequence that the mask of a masked case keeps
 
 
 def random(*seed):
@@ -206,7 +215,7 @@ def confirm_training(model, initial, inputs, targets, class_weights, totals, fin
 
 def make_layer_case(case, seed):
     """x, y, d_y (drawn), d_x and for each parameter its value and gradient d_NAME; batch_norm in training mode also
-    after.moving_mean and after.moving_variance."""
+    after.moving_mean and after.moving_variance; in a masked case lengths."""
     spec, shape, training = LAYERS[case]
     rng = random(5, seed)
     inner = spec.get("layer", spec)
@@ -220,6 +229,8 @@ def make_layer_case(case, seed):
     x = rng.normal(0, 1, shape).astype(np.float32)
     other = [v.value for v in layer.non_trainable_variables]
     kwargs = {"training": training} if inner["type"] in ("batch_norm", "dropout") else {}
+    if "_masked" in case:
+        kwargs["mask"] = np.arange(shape[1])[None, :] < MASKED_LENGTHS[:, None]
 
     def run(trainable, x):
         return layer.stateless_call(trainable, other, x, **kwargs)
@@ -231,6 +242,8 @@ def make_layer_case(case, seed):
     d_trainable, d_x = backward(jax.numpy.asarray(d_y))
 
     arrays = {"x": x, "y": y, "d_y": d_y, "d_x": d_x, **values}
+    if "_masked" in case:
+        arrays["lengths"] = MASKED_LENGTHS
     for name, variable in variables.items():
         for one, gradient in zip(layer.trainable_variables, d_trainable):
             if one is variable:

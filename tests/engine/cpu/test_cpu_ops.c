@@ -152,7 +152,7 @@ static void test_loss(affect_backend *backend) {
 }
 
 static void test_lstm_threads(void) {
-    affect_lstm_shape s = {4, 7, 5, 8, 2, false, true, 0, NULL};
+    affect_lstm_shape s = {4, 7, 5, 8, 2, false, true, 0, NULL, NULL};
     size_t n_y = 4 * 7 * 16;
     static float first[ROOM];
     randomize(x, 4 * 7 * 5, 8);

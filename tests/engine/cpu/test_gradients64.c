@@ -240,15 +240,17 @@ static void l2_backward(const gradient_case *c, affect_backend *b, double *d, do
             reverse_,                                                                              \
             seq_,                                                                                  \
             0,                                                                                     \
+            NULL,                                                                                  \
             NULL                                                                                   \
         }                                                                                          \
     }
 /* Sequences of 1, 3 and 4 distinct rows. */
 static const size_t first_rows[] = {0, 1, 4, 8};
-#define LSTM_SHARED(steps_, in_, u_, dirs_, reverse_, seq_)                                        \
+static const size_t lengths_full[] = {2, 5, 0}, lengths_shared[] = {0, 2, 6};
+#define LSTM_ROWS(name_, lengths_, n_rows_, rows_, steps_, in_, u_, dirs_, reverse_, seq_)         \
     {                                                                                              \
-        .name = "lstm shared rows, " #steps_ " steps, directions " #dirs_ " reverse " #reverse_,   \
-        .n_values = 8 * in_ + dirs_ * (in_ + u_ + 1) * 4 * u_,                                     \
+        .name = "lstm " name_ ", " #steps_ " steps, directions " #dirs_ " reverse " #reverse_,     \
+        .n_values = rows_ * in_ + dirs_ * (in_ + u_ + 1) * 4 * u_,                                 \
         .n_outputs = (seq_ ? 3 * steps_ : 3) * dirs_ * u_, .forward = lstm_forward,                \
         .backward = lstm_backward, .lstm = {                                                       \
             3,                                                                                     \
@@ -258,10 +260,16 @@ static const size_t first_rows[] = {0, 1, 4, 8};
             dirs_,                                                                                 \
             reverse_,                                                                              \
             seq_,                                                                                  \
-            8,                                                                                     \
-            first_rows                                                                             \
+            n_rows_,                                                                               \
+            n_rows_ ? first_rows : NULL,                                                           \
+            lengths_                                                                               \
         }                                                                                          \
     }
+#define LSTM_SHARED(steps_, ...) LSTM_ROWS("shared rows", NULL, 8, 8, steps_, __VA_ARGS__)
+#define LSTM_MASKED(steps_, ...)                                                                   \
+    LSTM_ROWS("masked", lengths_full, 0, 3 * steps_, steps_, __VA_ARGS__)
+#define LSTM_BOTH(steps_, ...)                                                                     \
+    LSTM_ROWS("shared and masked", lengths_shared, 8, 8, steps_, __VA_ARGS__)
 #define ACTIVATION(act_)                                                                           \
     {                                                                                              \
         .name = "activation " #act_, .n_values = 40, .n_outputs = 40,                              \
@@ -315,6 +323,11 @@ static const gradient_case cases[] = {
     LSTM_SHARED(4, 3, 8, 2, false, false),
     LSTM_SHARED(4, 5, 3, 1, false, true),
     LSTM_SHARED(6, 3, 4, 1, true, true),
+    LSTM_MASKED(6, 3, 4, 2, false, true),
+    LSTM_MASKED(6, 3, 4, 2, false, false),
+    LSTM_MASKED(6, 3, 4, 1, true, true),
+    LSTM_BOTH(6, 3, 4, 2, false, true),
+    LSTM_BOTH(6, 3, 8, 2, false, false),
     {.name = "softmax and cross-entropy",
      .n_values = 20,
      .n_outputs = 1,

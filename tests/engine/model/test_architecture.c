@@ -370,6 +370,22 @@ static void test_wrong_overrides(void) {
     CHECK(strstr(err.message, "paper-optimized") != NULL); /* names what there is */
 }
 
+/* A mask must reach an lstm: batch_norm would mix masked steps with others. */
+static void test_mask_refused(void) {
+    char text[sizeof every_layer + 40];
+    affect_architecture *architecture = NULL;
+    affect_error error = {0};
+    const char *shape = strstr(every_layer, "\"shape\"");
+    snprintf(text, sizeof text, "%.*s\"mask\": true, %s", (int)(shape - every_layer), every_layer,
+             shape);
+    affect_json *document = parse(text);
+    CHECK(affect_architecture_create(&architecture, document, NULL, small_sizes, &error) ==
+          AFFECT_STATUS_UNSUPPORTED);
+    CHECK(strstr(error.message, "audio.bn_1: a batch_norm of masked steps") != NULL);
+    CHECK(strcmp(error.pointer, "/branches/audio") == 0);
+    affect_json_free(document);
+}
+
 int main(void) {
     TEST_RUN(test_counts);
     TEST_RUN(test_tensors);
@@ -379,5 +395,6 @@ int main(void) {
     TEST_RUN(test_wrong_documents);
     TEST_RUN(test_too_many_layers);
     TEST_RUN(test_wrong_overrides);
+    TEST_RUN(test_mask_refused);
     return TEST_END();
 }

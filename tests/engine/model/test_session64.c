@@ -147,6 +147,34 @@ static void test_padding_is_exact(void) {
     affect_architecture_free(architecture);
 }
 
+/* A masked network: its gradients are right, and what lies in the padding does not matter. */
+static void test_masked(void) {
+    char text[sizeof padded + 40];
+    const char *shape = strstr(padded, "\"shape\"");
+    snprintf(text, sizeof text, "%.*s\"mask\": true, %s", (int)(shape - padded), padded, shape);
+    check_network(text, NULL, padded_sizes, false, true);
+    affect_architecture *architecture = make_architecture(text, NULL, padded_sizes);
+    affect_backend *backend = NULL;
+    affect_session *session = NULL;
+    affect_session_options options = {.max_batch = 9};
+    float probabilities[2][9 * 3];
+    CHECK_OK(affect_backend_open(&backend, "cpu", 2, err));
+    CHECK_OK(affect_session_create(&session, backend, architecture, options, err));
+    CHECK_OK(affect_session_initialize(session, 4, err));
+    for (int k = 0; k < 2; k++) {
+        network_data data;
+        make_data(&data, architecture, 9);
+        pad_data(&data, architecture, k ? 3.0f : 0.5f, k ? 3.0f : 0.5f);
+        CHECK_OK(affect_session_predict(session, probabilities[k], data.batch.inputs, 9, err));
+        free_data(&data);
+    }
+    CHECK(memcmp(probabilities[0], probabilities[1], sizeof probabilities[0]) == 0);
+    CHECK(memcmp(probabilities[0], probabilities[0] + 3, 3 * sizeof(float)) != 0);
+    affect_session_free(session);
+    affect_backend_free(backend);
+    affect_architecture_free(architecture);
+}
+
 /* More distinct rows than were planned for: a clear refusal. */
 static void test_too_many_rows(void) {
     affect_architecture *architecture = make_architecture(padded, NULL, padded_sizes);
@@ -176,6 +204,7 @@ int main(void) {
     TEST_RUN(test_motion_only);
     TEST_RUN(test_padded);
     TEST_RUN(test_padding_is_exact);
+    TEST_RUN(test_masked);
     TEST_RUN(test_too_many_rows);
     return TEST_END();
 }
