@@ -81,6 +81,8 @@ def build(architecture, sizes):
     """The Keras model of an architecture (dict); inputs are named as the architecture's inputs."""
     variables = {**architecture.get("variables", {}), **sizes}
     architecture = resolve({k: v for k, v in architecture.items() if k != "variables"}, variables)
+    if any(spec.get("mask") for spec in architecture["inputs"].values()):
+        raise SystemExit("a masked input: this script builds networks without masks only")
     inputs = {
         name: keras.Input(shape=tuple(spec["shape"]), name=name, dtype="float32")
         for name, spec in architecture["inputs"].items()
