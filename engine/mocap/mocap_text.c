@@ -14,6 +14,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#ifdef __SSE2__
+#include <immintrin.h>
+#endif
+
 #define BLOCK_SIZE 262144
 
 static const struct {
@@ -149,6 +153,42 @@ static inline bool read_number(double *value, const char **cursor, const char *e
     return true;
 }
 
+/* Nearly every number of a motion file: up to three digits, a point, five digits, a blank. Finds
+ * the token's end among 16 bytes, gathers its eight digits in one word, and turns them into a
+ * number by three multiplications (Lemire 2021, "Number parsing at a gigabyte per second"); one
+ * division of exact operands rounds correctly. False, and the cursor stays, when the token looks
+ * otherwise. Reads 2 bytes before *cursor and 16 from it. */
+#if defined(__SSE2__)
+static inline bool read_usual(double *value, const char **cursor) {
+    const char *first = *cursor;
+    __m128i text = _mm_loadu_si128((const __m128i *)first);
+    unsigned blanks = (unsigned)_mm_movemask_epi8(_mm_cmplt_epi8(text, _mm_set1_epi8('!')));
+    unsigned length = (unsigned)__builtin_ctz(blanks | 0x10000), negative = *first == '-';
+    unsigned n_whole = length - 6 - negative;
+    const char *end = first + length;
+    if (n_whole - 1 > 2 || end[-6] != '.') return false;
+    uint64_t before, after;
+    memcpy(&before, end - 9, sizeof before); /* up to three digits, the point, ... */
+    memcpy(&after, end - 8, sizeof after);   /* ..., five digits */
+    uint64_t digits = (before & 0xffffff) | (after & ~UINT64_C(0xffffff));
+    digits = (digits ^ UINT64_C(0x3030303030303030)) & (~UINT64_C(0) << 8 * (3 - n_whole));
+    if (((digits + UINT64_C(0x7676767676767676)) | digits) & UINT64_C(0x8080808080808080))
+        return false;
+    digits = digits * 10 + (digits >> 8); /* pairs, in every other byte */
+    uint64_t high = (digits & UINT64_C(0x000000ff000000ff)) * (100 + (UINT64_C(1000000) << 32));
+    uint64_t low = (digits >> 16 & UINT64_C(0x000000ff000000ff)) * (1 + (UINT64_C(10000) << 32));
+    static const double divisors[] = {1e5, -1e5}; /* no branch: signs cannot be predicted */
+    *value = (double)(uint32_t)((high + low) >> 32) / divisors[negative];
+    *cursor = end;
+    return true;
+}
+#else
+static inline bool read_usual(double *value, const char **cursor) {
+    (void)value, (void)cursor;
+    return false;
+}
+#endif
+
 bool affect_mocap_number(double *value, const char **cursor, const char *end) {
     return read_number(value, cursor, end);
 }
@@ -166,6 +206,7 @@ struct affect_mocap_reader {
     size_t first_line;    /* of the first rejected row */
     char first_reason[112];
     size_t carry_size;
+    const char *readable_end; /* of the bytes that the current line lies in */
     double values[AFFECT_MOCAP_MAX_COLUMNS];
     char carry[AFFECT_MOCAP_MAX_LINE + 1];
 };
@@ -258,6 +299,10 @@ static bool read_values(affect_mocap_reader *reader, const char *p, const char *
     for (size_t i = 0; i < n_columns; i++) {
         p = skip_blanks(p);
         const char *token = p;
+        if (reader->readable_end - p >= 16 && read_usual(&reader->values[i], &p)) {
+            if (is_blank(*p) || p == end) continue;
+            p = token;
+        }
         bool valid =
             p < end && read_number(&reader->values[i], &p, end) && (p >= end || is_blank(*p));
         if (valid) continue;
@@ -336,6 +381,7 @@ static affect_status end_kept_line(affect_mocap_reader *reader, const char *p, s
         return AFFECT_STATUS_OK;
     }
     reader->carry[kept] = '\n';
+    reader->readable_end = reader->carry + sizeof reader->carry;
     return take_line(reader, reader->carry, reader->carry + kept, err);
 }
 
@@ -351,8 +397,10 @@ affect_status affect_mocap_reader_feed(affect_mocap_reader *reader, const void *
         size_t length = (size_t)(newline - p);
         if (reader->carry_size > 0 || reader->skipping || length > AFFECT_MOCAP_MAX_LINE)
             AFFECT_TRY(end_kept_line(reader, p, length, err));
-        else
+        else {
+            reader->readable_end = end;
             AFFECT_TRY(take_line(reader, p, newline, err));
+        }
         p = newline + 1;
     }
     return AFFECT_STATUS_OK;

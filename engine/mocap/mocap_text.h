@@ -9,7 +9,8 @@
  *
  * Numbers are read by our own code, whatever the locale: [+-]digits[.digits][e[+-]digits], NaN and
  * Inf(inity) in any case. Up to 19 digits and exponents that a double holds exactly they are
- * rounded correctly; else the last bit may differ from strtod's. A reader belongs to one thread. */
+ * rounded correctly; else the last bit may differ from strtod's. The usual token of these files
+ * (-123.45678) takes a way without branches. A reader belongs to one thread. */
 #ifndef AFFECT_MOCAP_MOCAP_TEXT_H
 #define AFFECT_MOCAP_MOCAP_TEXT_H
 

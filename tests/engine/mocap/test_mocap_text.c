@@ -1,5 +1,6 @@
 /* Motion text: numbers against strtod, files in every shape that a real copy has, files that lie.
  */
+#include "engine/core/random.h"
 #include "engine/mocap/mocap_text.h"
 
 #include "tests/test.h"
@@ -167,6 +168,67 @@ static void test_rows(void) {
     CHECK(seen.n_rows == 1 && seen.last_value == 8);
     CHECK_OK(read_head(&seen, "X Y Z\n1.5 2 3\nabc\n-3 0 1 2 3 4 5 nan", err));
     CHECK(seen.n_rows == 1 && seen.n_rejected == 0 && isnan(seen.last_value));
+}
+
+/* Rows as real files have them, where each value goes the quick way: bit for bit strtod's. Signs,
+ * magnitudes and numbers of decimals vary, so that usual and other tokens stand side by side. */
+static affect_status on_hand_row(void *context, double time_s, const double *values,
+                                 affect_error *err) {
+    (void)time_s, (void)err;
+    memcpy(context, values, 18 * sizeof *values);
+    return AFFECT_STATUS_OK;
+}
+
+static void test_usual_rows(void) {
+    static const char *const formats[] = {"%.5f", "%.5f", "%.5f", "%.5f", "%.4f", "%.6f", "%+.5f"};
+    affect_random_key key = {77, 1};
+    uint64_t at = 0;
+    for (int row = 0; row < 4000; row++) {
+        char text[1024], tokens[18][32];
+        double got[18] = {0};
+        int used = snprintf(text, sizeof text, "%d %.5f", row, row / 120.0);
+        for (int i = 0; i < 18; i++) {
+            double size = pow(10, 6 * (double)affect_random_uniform(key, at++) - 2);
+            double value = size * (2 * (double)affect_random_uniform(key, at++) - 1);
+            const char *format = formats[(int)(7 * (double)affect_random_uniform(key, at++))];
+            snprintf(tokens[i], sizeof tokens[i], format, value); /* NOLINT: from the table */
+            used += snprintf(text + used, sizeof text - (size_t)used, " %s", tokens[i]);
+        }
+        used += snprintf(text + used, sizeof text - (size_t)used, row % 2 ? "\n" : "\r\n");
+        affect_mocap_callbacks callbacks = {got, on_hand_row, NULL, NULL};
+        char *exact = malloc((size_t)used); /* sanitizers see a byte read too far */
+        memcpy(exact, text, (size_t)used);
+        CHECK_OK(affect_mocap_read(NULL, (affect_source){.data = exact, .size = (size_t)used},
+                                   AFFECT_MOCAP_HAND, &callbacks, err));
+        free(exact);
+        for (int i = 0; i < 18; i++) {
+            double want = strtod(tokens[i], NULL);
+            CHECK(memcmp(&got[i], &want, sizeof want) == 0);
+        }
+    }
+}
+
+/* Tokens that nearly look usual. */
+static void test_unusual_tokens(void) {
+    static const char *const bad[] = {"1..34567", "12x.34567", "1.2345x", "--1.00000", "1-.00000",
+                                      "-x.00000", "1:2.00000", "/.34567", "12.34/67",  "12.345:7"};
+    static const char *const good[] = {"-.50000", ".12345", "+1.00000", "0001.00000"};
+    record seen;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        char text[256];
+        snprintf(text, sizeof text, "1 0 1 2 3 4 5 6\n2 1 1.00000 %s 3.00000 4 5 6.00000\n",
+                 bad[i]);
+        CHECK_OK(read_head(&seen, text, err));
+        CHECK(seen.n_rows == 1 && seen.n_rejected == 1);
+        CHECK(strstr(seen.reason, "value 2 is not a number") != NULL);
+    }
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        char text[256];
+        snprintf(text, sizeof text, "2 1 1 2 3 4 5 %s 7.00000\n1 0 1 2 3 4 5 %s\n3 1 1 2 3 4 5 6\n",
+                 good[i], good[i]);
+        CHECK_OK(read_head(&seen, text, err));
+        CHECK(seen.n_rows == 2 && seen.n_rejected == 1);
+    }
 }
 
 static void test_bad_rows(void) {
@@ -346,6 +408,8 @@ int main(void) {
     TEST_RUN(test_hostile_numbers);
     TEST_RUN(test_locale_changes_nothing);
     TEST_RUN(test_rows);
+    TEST_RUN(test_usual_rows);
+    TEST_RUN(test_unusual_tokens);
     TEST_RUN(test_bad_rows);
     TEST_RUN(test_files_without_a_row);
     TEST_RUN(test_long_line);
