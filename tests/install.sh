@@ -7,7 +7,7 @@
 # Packages that are there are left alone: apt runs only when one is missing, as root or through sudo.
 
 # Building and running affect and affectd.
-BUILD_PACKAGES=(build-essential cmake pkg-config libmicrohttpd-dev libcjson-dev libopenblas-dev
+BUILD_PACKAGES=(build-essential cmake pkg-config libmicrohttpd-dev libcjson-dev
     libfftw3-dev libsndfile1-dev libsoxr-dev libarchive-dev libsqlite3-dev)
 # The demo: a voice for its speakers, a client, Debian's own interpreter: it needs no package index.
 DEMO_PACKAGES=(espeak-ng curl ca-certificates python3 python3-numpy)

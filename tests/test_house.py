@@ -28,7 +28,6 @@ HOMES = {
     r"soxr": "engine/audio/resample.c",
     r"fftw3": "engine/audio/spectrogram.c",
     r"archive": "engine/corpus/archive.c",
-    r"cblas|openblas|lapack": "engine/cpu/cpu_gemm.c",
     r"cuda|cublas|cudnn": "engine/cuda/",
 }
 # Headers of the C library and of Linux: anything else in <> is a library that needs a home.

@@ -1,7 +1,6 @@
 /* The CPU backend: memory, copies, and the table that names every operation. */
 #include "engine/cpu/cpu_backend.h"
 
-#include "engine/cpu/cpu_gemm.h"
 #include "engine/cpu/cpu_open.h"
 
 #include <string.h>
@@ -108,7 +107,6 @@ affect_status affect_cpu_open_level(affect_backend **backend, int n_threads, aff
         free(cpu);
         return status;
     }
-    affect_cpu_gemm_begin();
     cpu->base.ops = &cpu_ops;
     cpu->n_threads = (size_t)affect_parallel_n_threads(cpu->pool);
     *backend = &cpu->base;

@@ -1,11 +1,10 @@
 /* The CPU engine's inside: what its files share. Nobody outside engine/cpu/ includes this.
  *
  * Every operation splits its rows, items, channels or directions into the pool's fixed ranges and
- * computes each on tiles that fit the L2 cache: products with weights by cpu_product, the rest by
- * OpenBLAS, single-threaded (its own threading loses half at our sizes). Sums that cross ranges go
- * to one buffer a range, added in the order of the ranges, so results depend on the number of
- * threads and never on timing. The files are named after the operations; each defines functions of
- * the table in cpu_backend.c. */
+ * computes each on tiles that fit the L2 cache, all products by cpu_product. Sums that cross ranges
+ * go to one buffer a range, added in the order of the ranges, so results depend on the number of
+ * threads and the level of vector instructions (cpu_names.h), never on timing. The files are named
+ * after the operations; each defines functions of the table in cpu_backend.c. */
 #ifndef AFFECT_CPU_CPU_BACKEND_H
 #define AFFECT_CPU_CPU_BACKEND_H
 

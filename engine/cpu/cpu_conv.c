@@ -12,7 +12,6 @@
  * Backward: columns' x d_y into one kernel gradient a thread, added in the order of the threads;
  * and d_y kernel' gives columns' gradient, which is added back to the positions it came from. */
 #include "engine/cpu/cpu_backend.h"
-#include "engine/cpu/cpu_gemm.h"
 #include "engine/cpu/cpu_product.h"
 
 #include <string.h>
@@ -28,7 +27,7 @@ typedef struct {
     bool want_kernel, want_bias;
     /* The workspace's parts: one a thread. */
     affect_real *columns, *d_kernel, *d_bias;
-    affect_cpu_packed packed; /* the kernel, in forward */
+    affect_cpu_packed packed; /* the kernel; in backward its transpose */
     size_t depth, tile_items, columns_size;
 } conv_call;
 
@@ -45,14 +44,20 @@ static void plan(conv_call *call, const affect_conv1d_shape *s) {
     call->columns_size = affect_cpu_lines(call->tile_items * item_bytes) / sizeof(affect_real);
 }
 
+/* Numbers of the packed kernel or of its transpose. */
+static size_t packed_size(const conv_call *call) {
+    size_t forward = affect_cpu_packed_size(call->depth, call->shape->filters);
+    size_t backward = affect_cpu_packed_size(call->shape->filters, call->depth);
+    return forward > backward ? forward : backward;
+}
+
 static void cut_workspace(conv_call *call, void *workspace, size_t n_threads) {
     char *rest = workspace;
     call->columns = affect_cpu_take(&rest, 2 * call->columns_size * n_threads);
     call->d_kernel = affect_cpu_take(&rest, call->depth * call->shape->filters * n_threads);
     call->d_bias = affect_cpu_take(&rest, call->shape->filters * n_threads);
     call->packed = (affect_cpu_packed){.k = call->depth, .n = call->shape->filters};
-    call->packed.numbers =
-        affect_cpu_take(&rest, affect_cpu_packed_size(call->depth, call->shape->filters));
+    call->packed.numbers = affect_cpu_take(&rest, packed_size(call));
 }
 
 size_t affect_cpu_conv1d_workspace(affect_backend *backend, const affect_conv1d_shape *shape) {
@@ -62,7 +67,7 @@ size_t affect_cpu_conv1d_workspace(affect_backend *backend, const affect_conv1d_
     return affect_cpu_lines(2 * call.columns_size * n_threads * real) +
            affect_cpu_lines(call.depth * shape->filters * n_threads * real) +
            affect_cpu_lines(shape->filters * n_threads * real) +
-           affect_cpu_lines(affect_cpu_packed_size(call.depth, shape->filters) * real);
+           affect_cpu_lines(packed_size(&call) * real);
 }
 
 /* columns (items, length_out, kernel_size, channels) of x (items, length, channels). */
@@ -160,17 +165,33 @@ static const affect_real *tile_columns(const conv_call *call, affect_real *colum
     return columns;
 }
 
-static void multiply_packed(const conv_call *call, affect_real *y, const affect_real *columns,
+/* y (rows, n) = x (rows, k) times the packed kernel (k, n): its transpose in backward. */
+static void multiply_packed(const conv_call *call, affect_real *y, const affect_real *x,
                             size_t rows) {
     const affect_real *a[CHUNK];
     affect_real *c[CHUNK];
     for (size_t first = 0, n; first < rows; first += n) {
         n = rows - first < CHUNK ? rows - first : CHUNK;
         for (size_t r = 0; r < n; r++) {
-            a[r] = columns + (first + r) * call->depth;
-            c[r] = y + (first + r) * call->shape->filters;
+            a[r] = x + (first + r) * call->packed.k;
+            c[r] = y + (first + r) * call->packed.n;
         }
         affect_cpu_multiply_rows(c, NULL, a, n, &call->packed);
+    }
+}
+
+/* d_kernel (depth, filters) += columns' d_y. */
+static void add_products(const conv_call *call, affect_real *d_kernel, const affect_real *columns,
+                         const affect_real *d_y, size_t rows) {
+    const affect_real *a[CHUNK], *b[CHUNK];
+    size_t filters = call->shape->filters;
+    for (size_t first = 0, n; first < rows; first += n) {
+        n = rows - first < CHUNK ? rows - first : CHUNK;
+        for (size_t r = 0; r < n; r++) {
+            a[r] = columns + (first + r) * call->depth;
+            b[r] = d_y + (first + r) * filters;
+        }
+        affect_cpu_add_outer(d_kernel, filters, a, b, n, call->depth, filters);
     }
 }
 
@@ -228,31 +249,12 @@ static void backward_tile(const conv_call *call, affect_real *columns, affect_re
         if (call->depth < THIN_DEPTH)
             accumulate_thin(d_kernel, from, d_y, rows, call->depth, s->filters);
         else
-            affect_cpu_gemm(&(affect_gemm){.m = call->depth,
-                                           .n = s->filters,
-                                           .k = rows,
-                                           .a = from,
-                                           .a_row = call->depth,
-                                           .a_transposed = true,
-                                           .b = d_y,
-                                           .b_row = s->filters,
-                                           .c = d_kernel,
-                                           .c_row = s->filters,
-                                           .add = true});
+            add_products(call, d_kernel, from, d_y, rows);
     }
     if (!call->d_x) return;
     affect_real *d_x = call->d_x + first_item * s->length * s->channels;
     affect_real *d_columns = is_pointwise(s) ? d_x : columns + call->columns_size;
-    affect_cpu_gemm(&(affect_gemm){.m = rows,
-                                   .n = call->depth,
-                                   .k = s->filters,
-                                   .a = d_y,
-                                   .a_row = s->filters,
-                                   .b = call->kernel,
-                                   .b_row = s->filters,
-                                   .b_transposed = true,
-                                   .c = d_columns,
-                                   .c_row = call->depth});
+    multiply_packed(call, d_columns, d_y, rows);
     if (!is_pointwise(s)) scatter_columns(d_x, d_columns, items, s);
 }
 
@@ -284,6 +286,11 @@ void affect_cpu_conv1d_backward(affect_backend *backend, affect_real *d_x, affec
                       .want_bias = d_bias != NULL};
     plan(&call, shape);
     cut_workspace(&call, workspace, n_threads);
+    if (d_x) {
+        call.packed.k = shape->filters;
+        call.packed.n = call.depth;
+        affect_cpu_pack(&call.packed, kernel, shape->filters, true);
+    }
     affect_cpu_run(backend, shape->n, backward_items, &call);
     for (size_t t = 0; t < n_threads; t++) {
         if (d_kernel)
