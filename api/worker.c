@@ -3,6 +3,7 @@
 
 #include "api/child.h"
 #include "engine/core/clock.h"
+#include "engine/core/memory.h"
 #include "engine/train/job_event.h"
 
 #include <errno.h>
@@ -69,14 +70,8 @@ static void wake(api_workers *workers) {
 
 /* How often the kernel killed for memory since it started; -1 when it does not say. */
 static long count_oom_kills(void) {
-    char *text = NULL;
-    size_t size;
-    if (affect_file_read(&text, &size, "/proc/vmstat", 1 << 20, NULL) != AFFECT_STATUS_OK)
-        return -1;
-    const char *at = strstr(text, "\noom_kill ");
-    long n = at ? strtol(at + 10, NULL, 10) : -1;
-    free(text);
-    return n;
+    size_t n = affect_memory_read_number("/proc/vmstat", "oom_kill ");
+    return n == SIZE_MAX ? -1 : (long)n;
 }
 
 /* ---- Lines ---- */

@@ -39,6 +39,13 @@ static void on_message(void *context, const char *level, const char *message) {
     affect_job_events_message(context, level, "%s", message);
 }
 
+static void on_plan(void *context, const affect_json *plan, const char *message) {
+    affect_json *members = affect_json_new_object();
+    affect_json_set_string(members, "message", message);
+    affect_json_set(members, "plan", affect_json_copy(plan));
+    affect_job_events_emit(context, "log", members, message);
+}
+
 static bool may_go_on(void *context) {
     (void)context;
     return !affect_job_cancelled();
@@ -63,6 +70,7 @@ static affect_status run(affect_json **summary, const affect_json *document,
                                         .on_epoch = on_epoch,
                                         .on_checkpoint = on_checkpoint,
                                         .on_message = on_message,
+                                        .on_plan = on_plan,
                                         .may_go_on = may_go_on};
     affect_train_result result;
     affect_status status = affect_train(&result, &spec, &callbacks, err);
@@ -76,8 +84,9 @@ typedef struct {
     affect_worker_flags worker;
     const char *dataset, *output, *architecture, *variables, *split, *training, *device;
     int64_t threads, epochs, seed;
+    int64_t memory_bytes;
     double checkpoint_seconds;
-    bool resume;
+    bool resume, dry_run;
 } train_flags;
 
 static affect_status fill(affect_json *specification, const void *flags, affect_error *err) {
@@ -86,6 +95,8 @@ static affect_status fill(affect_json *specification, const void *flags, affect_
     affect_worker_set_string(specification, "output", given->output);
     affect_worker_set_string(specification, "device", given->device);
     affect_worker_set_integer(specification, "threads", given->threads);
+    affect_worker_set_integer(specification, "memory_bytes", given->memory_bytes);
+    if (given->dry_run) affect_json_set_bool(specification, "dry_run", true);
     if (given->resume) affect_json_set_bool(specification, "resume", true);
     if (given->checkpoint_seconds >= 0)
         affect_json_set_number(specification, "checkpoint_seconds", given->checkpoint_seconds);
@@ -105,7 +116,8 @@ static affect_status fill(affect_json *specification, const void *flags, affect_
 }
 
 int affect_command_train(int argc, char **argv) {
-    train_flags given = {.threads = -1, .epochs = -1, .seed = -1, .checkpoint_seconds = -1};
+    train_flags given = {
+        .threads = -1, .epochs = -1, .seed = -1, .memory_bytes = -1, .checkpoint_seconds = -1};
     const affect_flag flags[] = {
         {"dataset", 'd', AFFECT_FLAG_STRING, &given.dataset, "DIR", "a dataset's folder"},
         {"output", 'o', AFFECT_FLAG_STRING, &given.output, "DIR", "where model files go"},
@@ -123,6 +135,10 @@ int affect_command_train(int argc, char **argv) {
         {"threads", 't', AFFECT_FLAG_INTEGER, &given.threads, "N", "0: all cores"},
         {"resume", 0, AFFECT_FLAG_BOOL, &given.resume, NULL,
          "go on from the output folder's checkpoint, if it has one"},
+        {"dry-run", 0, AFFECT_FLAG_BOOL, &given.dry_run, NULL,
+         "train nothing: print memory, largest batch, seconds an epoch"},
+        {"memory-bytes", 0, AFFECT_FLAG_INTEGER, &given.memory_bytes, "N",
+         "that it may take (default: nine tenths of what is available)"},
         {"checkpoint-seconds", 0, AFFECT_FLAG_NUMBER, &given.checkpoint_seconds, "S",
          "also keep a checkpoint this often within an epoch (default 60; 0: only at its end)"},
         AFFECT_WORKER_FLAGS(given.worker),
@@ -130,6 +146,7 @@ int affect_command_train(int argc, char **argv) {
     const affect_usage usage = {"train", "", "Trains a network on an imported dataset.", flags};
     int n = 0, code = affect_flags_read(&usage, argc, argv, NULL, 0, &n);
     if (code >= 0) return code;
-    const affect_worker worker = {.fill = fill, .run = run};
+    const affect_worker worker = {
+        .fill = fill, .run = run, .show = given.dry_run ? affect_worker_show : NULL};
     return affect_worker_main(&worker, &given.worker, &given);
 }

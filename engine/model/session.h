@@ -20,8 +20,8 @@
 typedef struct {
     size_t max_batch;
     bool training;   /* keep activations, gradients and moments */
-    size_t max_rows; /* the most distinct rows (below) that a batch has of any input; 0: frames
-                        times max_batch */
+    size_t max_rows; /* the most distinct rows (below) that a batch has of a "mel" input; 0, and for
+                        other inputs: frames times max_batch */
 } affect_session_options;
 
 /* Bytes of device memory by use: what a dry run answers. */

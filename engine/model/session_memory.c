@@ -74,7 +74,8 @@ static void plan_sharing(planning *p, bool training, size_t max_rows) {
     for (size_t i = 0; i < a->n_inputs; i++) {
         size_t most = p->batch * a->inputs[i].shape.size[0];
         layout->shared[i] = true;
-        layout->max_rows[i] = max_rows && max_rows < most ? max_rows : most;
+        bool padded = strcmp(a->inputs[i].feature, "mel") == 0;
+        layout->max_rows[i] = padded && max_rows && max_rows < most ? max_rows : most;
     }
     for (size_t b = 0; b < a->n_branches; b++)
         if (row_reader(a, &a->branches[b], training) == SIZE_MAX)

@@ -84,6 +84,16 @@ affect_status affect_batch_create(affect_batch **batch, const affect_architectur
     return AFFECT_STATUS_OK;
 }
 
+size_t affect_batch_bytes(const affect_architecture *architecture, const affect_dataset *dataset,
+                          size_t capacity) {
+    affect_dataset_sizes sizes = affect_dataset_sizes_of(dataset);
+    size_t bytes = capacity * (sizeof(int32_t) + sizeof(float)) + sizes.parts * sizes.columns;
+    for (size_t i = 0; i < affect_architecture_n_inputs(architecture); i++)
+        bytes += capacity * sizeof(float) *
+                 affect_shape_count(affect_architecture_input(architecture, i)->shape);
+    return bytes;
+}
+
 void affect_batch_free(affect_batch *batch) {
     if (!batch) return;
     for (size_t i = 0; i < batch->n_inputs; i++) free(batch->inputs[i]);

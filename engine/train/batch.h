@@ -17,6 +17,9 @@ affect_status affect_batch_create(affect_batch **batch, const affect_architectur
                                   const affect_dataset *dataset,
                                   const affect_normalizer *normalizer, const int *class_map,
                                   const float *class_weights, size_t capacity, affect_error *err);
+/* The memory of such a batch. */
+size_t affect_batch_bytes(const affect_architecture *architecture, const affect_dataset *dataset,
+                          size_t capacity);
 void affect_batch_free(affect_batch *batch);
 /* Fills rows 0..n-1 with the utterances indices[0..n) and returns what the session takes: borrowed
  * until the next fill. divisor and dropout are left 0 for the caller. */

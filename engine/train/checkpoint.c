@@ -128,6 +128,7 @@ static affect_status check(const affect_training *t, affect_error *err) {
 affect_status affect_checkpoint_find(affect_training *t, affect_error *err) {
     char path[AFFECT_PATH_MAX];
     AFFECT_TRY(affect_path_join(path, err, t->spec->output, "%s", AFFECT_LAST_FILE));
+    if (t->spec->dry_run) return AFFECT_STATUS_OK;
     remove_asides(t->spec->output);
     if (!t->spec->resume || !affect_file_exists(path)) return AFFECT_STATUS_OK;
     AFFECT_TRY(affect_model_open(&t->checkpoint, path, err));

@@ -95,6 +95,9 @@ static const affect_field train_fields[] = {
     AFFECT_FIELD_INTEGER(affect_train_spec, threads, 0, 0, 1024, "0 = all cores"),
     AFFECT_FIELD_BOOL(affect_train_spec, resume, false,
                       "go on from the output folder's checkpoint, if it has one"),
+    AFFECT_FIELD_BOOL(affect_train_spec, dry_run, false, "plan and probe only"),
+    AFFECT_FIELD_INTEGER(affect_train_spec, memory_bytes, 0, 0, 9007199254740991.0,
+                         "that the training may take; 0: nine tenths of what is available"),
     AFFECT_FIELD_NUMBER(affect_train_spec, checkpoint_seconds, 60, 0, 1e9,
                         "between checkpoints within an epoch; 0: only at its end"),
     AFFECT_FIELD_JSON(affect_train_spec, architecture, "a preset's name or a document"),
@@ -111,7 +114,7 @@ static affect_status parse_train(affect_train_spec *spec, const affect_json *jso
                                  affect_error *err) {
     AFFECT_TRY(affect_fields_parse(spec, train_fields, json, "", err));
     AFFECT_TRY(need_text(spec->dataset, "dataset", err));
-    AFFECT_TRY(need_text(spec->output, "output", err));
+    if (!spec->dry_run) AFFECT_TRY(need_text(spec->output, "output", err));
     if (!spec->architecture) spec->architecture = affect_json_new_string("paper-optimized");
     AFFECT_TRY(affect_split_config_parse(&spec->split_config, spec->split, "/split", err));
     return affect_training_config_parse(&spec->training_config, spec->training, "/training", err);

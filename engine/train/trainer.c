@@ -7,31 +7,37 @@
 #include <math.h>
 #include <stdlib.h>
 
+enum { PROBE_STEPS = 4 };  /* of a dry run, after one that warms up */
+#define PROBE_SECONDS 10.0 /* it takes about, at most */
+
 /* ---- One epoch ---- */
 
-static void shuffle(affect_training *t, int64_t epoch) {
-    size_t n = t->n[AFFECT_PART_TRAINING];
-    affect_random_key key = {(uint64_t)t->config->seed,
-                             affect_random_stream("order", (uint64_t)epoch, 0)};
-    affect_random_permutation(t->permutation, n, key);
-    for (size_t i = 0; i < n; i++)
-        t->order[i] = t->indices[AFFECT_PART_TRAINING][t->permutation[i]];
+/* Adds up the gradients of a batch, in pieces where it is too large for the memory. */
+static affect_status accumulate(affect_training *t, double *stats, const size_t *indices,
+                                size_t rows, affect_error *err) {
+    affect_random_key dropout = {(uint64_t)t->config->seed,
+                                 affect_random_stream("dropout", t->step, 0)};
+    for (size_t first = 0; first < rows; first += t->plan.at_once) {
+        size_t n = rows - first < t->plan.at_once ? rows - first : t->plan.at_once;
+        affect_session_batch batch = affect_batch_fill(t->batch, indices + first, n);
+        batch.divisor = rows;
+        batch.first = first;
+        batch.dropout = dropout;
+        AFFECT_TRY(affect_session_accumulate(t->session, stats, &batch, err));
+    }
+    return AFFECT_STATUS_OK;
 }
 
 static affect_status one_step(affect_training *t, const size_t *indices, size_t rows,
                               affect_error *err) {
     t->step++;
-    affect_random_key dropout = {(uint64_t)t->config->seed,
-                                 affect_random_stream("dropout", t->step, 0)};
     double l2 = 0, *stats = t->position.stats;
     affect_adam_shape adam = {.learning_rate = t->schedule.learning_rate,
                               .beta_1 = t->config->beta_1,
                               .beta_2 = t->config->beta_2,
                               .epsilon = t->config->epsilon,
                               .step = t->step};
-    affect_session_batch batch = affect_batch_fill(t->batch, indices, rows);
-    batch.dropout = dropout;
-    AFFECT_TRY(affect_session_accumulate(t->session, stats, &batch, err));
+    AFFECT_TRY(accumulate(t, stats, indices, rows, err));
     AFFECT_TRY(affect_session_step(t->session, &l2, &adam, err));
     t->position.l2_rows += l2 * (double)rows;
     if (!isfinite(stats[0]) || !isfinite(l2))
@@ -59,7 +65,7 @@ static affect_status train_epoch(affect_training *t, affect_metrics *metrics, in
                                  affect_error *err) {
     size_t n = t->n[AFFECT_PART_TRAINING], batch_size = (size_t)t->config->batch_size;
     size_t steps = (n + batch_size - 1) / batch_size, *done = &t->position.step;
-    shuffle(t, epoch);
+    affect_training_order(t->order, t->permutation, t, epoch);
     while (*done < steps) {
         size_t begin_row = *done * batch_size;
         size_t rows = n - begin_row < batch_size ? n - begin_row : batch_size;
@@ -79,8 +85,8 @@ static affect_status evaluate_part(affect_training *t, affect_metrics *metrics, 
                                    affect_error *err) {
     double stats[AFFECT_MAX_STATS] = {0}, l2 = 0;
     const affect_train_callbacks *to = t->callbacks;
-    for (size_t begin = 0; begin < t->n[part]; begin += t->capacity) {
-        size_t rows = t->n[part] - begin < t->capacity ? t->n[part] - begin : t->capacity;
+    for (size_t begin = 0; begin < t->n[part]; begin += t->plan.at_once) {
+        size_t rows = t->n[part] - begin < t->plan.at_once ? t->n[part] - begin : t->plan.at_once;
         AFFECT_TRY(affect_batch_evaluate(stats, NULL, t->batch, t->session,
                                          t->indices[part] + begin, rows, err));
         if (to->may_go_on && !to->may_go_on(to->context))
@@ -216,6 +222,77 @@ static affect_status finish(affect_training *t, affect_error *err) {
     return AFFECT_STATUS_OK;
 }
 
+/* ---- A dry run ---- */
+
+/* Seconds that a training's epoch takes an utterance: of a few real steps after one that warms up,
+ * or of that one when there are no others. */
+static affect_status time_steps(double *seconds, affect_training *t, affect_error *err) {
+    size_t n = t->n[AFFECT_PART_TRAINING], batch_size = t->plan.batch, timed_rows = 0;
+    double timed = 0, began = affect_clock_seconds();
+    affect_training_order(t->order, t->permutation, t, 1);
+    for (size_t begin = 0, s = 0; begin < n && s <= PROBE_STEPS; begin += batch_size, s++) {
+        size_t rows = n - begin < batch_size ? n - begin : batch_size;
+        if (s == 1) timed = 0, timed_rows = 0;
+        double before = affect_clock_seconds();
+        AFFECT_TRY(one_step(t, t->order + begin, rows, err));
+        double after = affect_clock_seconds();
+        timed += after - before;
+        timed_rows += rows;
+        if (s > 0 && after - began > PROBE_SECONDS) break;
+        if (t->callbacks->may_go_on && !t->callbacks->may_go_on(t->callbacks->context))
+            return affect_fail(err, CANCELLED, "the probe was stopped");
+    }
+    *seconds = timed / (double)timed_rows;
+    return AFFECT_STATUS_OK;
+}
+
+static affect_status time_evaluation(double *seconds, affect_training *t, affect_error *err) {
+    size_t n = t->n[AFFECT_PART_VALIDATION];
+    size_t rows = n < t->plan.at_once ? n : t->plan.at_once;
+    double stats[AFFECT_MAX_STATS] = {0}, before = affect_clock_seconds();
+    AFFECT_TRY(affect_batch_evaluate(stats, NULL, t->batch, t->session,
+                                     t->indices[AFFECT_PART_VALIDATION], rows, err));
+    *seconds = (affect_clock_seconds() - before) / (double)rows;
+    return AFFECT_STATUS_OK;
+}
+
+static affect_status probe(affect_json *json, affect_training *t, affect_error *err) {
+    double step = 0, evaluation = 0;
+    AFFECT_TRY(time_steps(&step, t, err));
+    AFFECT_TRY(time_evaluation(&evaluation, t, err));
+    double epoch = step * (double)t->n[AFFECT_PART_TRAINING] +
+                   evaluation * (double)t->n[AFFECT_PART_VALIDATION];
+    affect_json_set_number(json, "seconds_per_epoch", epoch);
+    affect_json_set_number(json, "seconds", epoch * (double)t->config->epochs);
+    return AFFECT_STATUS_OK;
+}
+
+/* What a training would take, as result->summary. */
+static affect_status dry_run(affect_training *t, affect_error *err) {
+    size_t largest = 0, n = t->n[AFFECT_PART_TRAINING];
+    affect_json *json = t->result->summary = affect_json_new_object();
+    AFFECT_TRY(affect_memory_plan_largest(&largest, t, &t->plan, err));
+    affect_json_set_bool(json, "dry_run", true);
+    affect_json_set_number(json, "parameters",
+                           (double)(affect_architecture_n_trainable(t->architecture) +
+                                    affect_architecture_n_statistics(t->architecture)));
+    affect_json_set_number(json, "trainable_parameters",
+                           (double)affect_architecture_n_trainable(t->architecture));
+    affect_memory_plan_print(json, &t->plan);
+    affect_json_set_number(json, "largest_batch", (double)largest);
+    affect_json *parts = affect_json_set_object(json, "utterances");
+    for (int p = 0; p < AFFECT_PART_COUNT; p++)
+        affect_json_set_number(parts, affect_part_names[p], (double)t->n[p]);
+    affect_json_set_number(json, "epochs", (double)t->config->epochs);
+    affect_json_set_number(json, "steps_per_epoch",
+                           (double)((n + t->plan.batch - 1) / t->plan.batch));
+    affect_json_set(json, "engine", affect_json_copy(affect_json_get(t->metadata, "engine")));
+    if (t->plan.fits) return probe(json, t, err);
+    affect_json_set(json, "seconds_per_epoch", affect_json_new_null());
+    affect_json_set(json, "seconds", affect_json_new_null());
+    return AFFECT_STATUS_OK;
+}
+
 affect_status affect_train(affect_train_result *result, const affect_train_spec *spec,
                            const affect_train_callbacks *callbacks, affect_error *err) {
     *result = (affect_train_result){0};
@@ -231,10 +308,18 @@ affect_status affect_train(affect_train_result *result, const affect_train_spec 
         callbacks->on_running(callbacks->context, t->n[AFFECT_PART_TRAINING],
                               t->n[AFFECT_PART_VALIDATION], t->n[AFFECT_PART_TEST]);
     t->kept_at = affect_clock_seconds();
+    if (spec->dry_run) {
+        status = dry_run(t, err);
+        goto cleanup;
+    }
     status = resume(t, err);
     if (status == AFFECT_STATUS_OK) status = run_epochs(t, err);
     if (status == AFFECT_STATUS_OK) status = finish(t, err);
 cleanup:
+    if (status != AFFECT_STATUS_OK) {
+        affect_json_free(result->summary);
+        result->summary = NULL;
+    }
     affect_training_end(t);
     free(t);
     return status;

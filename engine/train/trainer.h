@@ -35,7 +35,9 @@ typedef struct {
     void (*on_checkpoint)(void *context, const char *kind, int64_t epoch, size_t step);
     void (*on_message)(void *context, const char *level,
                        const char *message); /* "log", "warning" */
-    bool (*may_go_on)(void *context);        /* asked between batches of an evaluation */
+    /* What affect_memory_plan_print says, and "anonymous_bytes_before"; borrowed. */
+    void (*on_plan)(void *context, const affect_json *plan, const char *message);
+    bool (*may_go_on)(void *context); /* asked between batches of an evaluation */
 } affect_train_callbacks;
 
 typedef struct {
@@ -44,7 +46,11 @@ typedef struct {
     affect_json *summary; /* for an end event: model_file, best, metrics, test, selection; owned */
 } affect_train_result;
 
-/* result->summary is owned by the caller (affect_json_free), NULL on failure. DIVERGED when a loss
+/* With spec->dry_run nothing is written, and the summary says what a training would take: the
+ * memory plan (memory_plan.h), "parameters", "largest_batch", and "seconds_per_epoch" as a few real
+ * steps show it.
+ *
+ * result->summary is owned by the caller (affect_json_free), NULL on failure. DIVERGED when a loss
  * is not a number, CANCELLED when a callback said so (files of finished epochs stay). */
 affect_status affect_train(affect_train_result *result, const affect_train_spec *spec,
                            const affect_train_callbacks *callbacks, affect_error *err);

@@ -1,8 +1,10 @@
 /* Making all that a training holds; see training.h. */
+#include "engine/core/memory.h"
 #include "engine/core/parallel.h"
 #include "engine/train/checkpoint.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -85,23 +87,36 @@ static affect_status make_class_weights(float *weights, bool *weighted, const af
     return AFFECT_STATUS_OK;
 }
 
+static affect_status check_plan(const affect_training *t, affect_error *err) {
+    const affect_memory_plan *plan = &t->plan;
+    if (plan->fits || t->spec->dry_run) return AFFECT_STATUS_OK;
+    return affect_fail(err, NO_MEMORY,
+                       "a batch of 1 needs %zu MB, the training may take %zu (activations %zu MB)",
+                       plan->total >> 20, plan->limit >> 20, plan->activations >> 20);
+}
+
 static affect_status make_session(affect_training *t, affect_error *err) {
-    size_t largest = t->n[AFFECT_PART_TRAINING];
-    for (int p = 0; p < AFFECT_PART_COUNT; p++)
-        if (t->n[p] > largest) largest = t->n[p];
-    size_t max_batch = (size_t)t->config->batch_size;
-    if (max_batch > largest) max_batch = largest;
-    affect_session_options options = {.max_batch = max_batch, .training = true};
+    affect_session_options options = {
+        .max_batch = t->plan.at_once, .training = true, .max_rows = t->plan.rows};
+    AFFECT_TRY(check_plan(t, err));
     AFFECT_TRY(affect_session_create(&t->session, t->backend, t->architecture, options, err));
     AFFECT_TRY(affect_session_initialize(t->session, (uint64_t)t->config->seed, err));
-    t->capacity = max_batch;
     float weights[AFFECT_MAX_CLASSES];
     int class_map[AFFECT_MAX_CLASSES];
     bool weighted;
     AFFECT_TRY(make_class_weights(weights, &weighted, t, err));
     for (int c = 0; c < AFFECT_MAX_CLASSES; c++) class_map[c] = c;
     return affect_batch_create(&t->batch, t->architecture, t->dataset, &t->normalizer, class_map,
-                               weighted ? weights : NULL, max_batch, err);
+                               weighted ? weights : NULL, t->plan.at_once, err);
+}
+
+void affect_training_order(size_t *order, size_t *scratch, const affect_training *t,
+                           int64_t epoch) {
+    size_t n = t->n[AFFECT_PART_TRAINING];
+    affect_random_key key = {(uint64_t)t->config->seed,
+                             affect_random_stream("order", (uint64_t)epoch, 0)};
+    affect_random_permutation(scratch, n, key);
+    for (size_t i = 0; i < n; i++) order[i] = t->indices[AFFECT_PART_TRAINING][scratch[i]];
 }
 
 /* "All cores" of a training that goes on are as many as it began with: the bits depend on it. */
@@ -118,7 +133,7 @@ static affect_json *engine_json(const affect_training *t) {
     affect_json_set_string(json, "device", t->backend->ops->name);
     affect_json_set_string(json, "level", t->backend->ops->level);
     affect_json_set_number(json, "threads", t->n_threads);
-    affect_json_set_number(json, "rows_at_once", (double)t->capacity);
+    affect_json_set_number(json, "rows_at_once", (double)t->plan.at_once);
     return json;
 }
 
@@ -154,8 +169,30 @@ static void make_metadata(affect_training *t) {
     affect_json_set_string(metadata, "selection", "optimistic");
 }
 
+static void tell_plan(const affect_training *t) {
+    char text[300] = "";
+    const affect_memory_plan *plan = &t->plan;
+    if (!t->callbacks->on_plan) return;
+    affect_json *json = affect_json_new_object();
+    affect_memory_plan_print(json, plan);
+    affect_json_set_number(json, "anonymous_bytes_before", (double)affect_memory_anonymous());
+    if (plan->n_pieces > 1)
+        snprintf(
+            text, sizeof text,
+            "a batch of %zu does not fit in %zu MB: it is computed in %zu pieces of up to %zu%s",
+            plan->batch, plan->limit >> 20, plan->n_pieces, plan->at_once,
+            affect_architecture_n_statistics(t->architecture)
+                ? "; batch normalisation uses the statistics of each piece"
+                : "");
+    else
+        snprintf(text, sizeof text, "memory: %zu MB planned, batches of %zu", plan->total >> 20,
+                 plan->batch);
+    t->callbacks->on_plan(t->callbacks->context, json, text);
+    affect_json_free(json);
+}
+
 affect_status affect_training_begin(affect_training *t, affect_error *err) {
-    AFFECT_TRY(affect_directory_make(t->spec->output, err));
+    if (!t->spec->dry_run) AFFECT_TRY(affect_directory_make(t->spec->output, err));
     AFFECT_TRY(affect_dataset_open(&t->dataset, t->spec->dataset, NULL, err));
     AFFECT_TRY(read_classes(t, err));
     AFFECT_TRY(make_split(t, err));
@@ -165,8 +202,10 @@ affect_status affect_training_begin(affect_training *t, affect_error *err) {
     make_metadata(t);
     AFFECT_TRY(affect_checkpoint_find(t, err));
     AFFECT_TRY(open_backend(t, err));
-    AFFECT_TRY(make_session(t, err));
+    AFFECT_TRY(affect_memory_plan_make(&t->plan, t, err));
     affect_json_set(t->metadata, "engine", engine_json(t));
+    tell_plan(t);
+    AFFECT_TRY(make_session(t, err));
     affect_schedule_begin(&t->schedule, t->config->learning_rate);
     affect_stopping_begin(&t->stopping);
     t->best = INFINITY;

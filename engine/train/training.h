@@ -8,6 +8,7 @@
 
 #include "engine/model/model_file.h"
 #include "engine/train/batch.h"
+#include "engine/train/memory_plan.h"
 #include "engine/train/trainer.h"
 
 #define AFFECT_MAX_STATS (2 + AFFECT_MAX_CLASSES * AFFECT_MAX_CLASSES)
@@ -21,7 +22,7 @@ typedef struct {
 } affect_epoch_position;
 
 /* Zero-initialise, set spec, config, callbacks and result, then begin. */
-typedef struct {
+struct affect_training {
     const affect_train_spec *spec;
     const affect_training_config *config;
     const affect_train_callbacks *callbacks;
@@ -30,7 +31,7 @@ typedef struct {
     affect_backend *backend;
     affect_session *session;
     affect_batch *batch;
-    size_t capacity; /* rows that the session takes at once */
+    affect_memory_plan plan;
     int n_threads;
     affect_normalizer normalizer;
     size_t n_classes;
@@ -49,10 +50,13 @@ typedef struct {
     double best;              /* monitored value, lower is better */
     affect_json *best_report; /* of the best epoch */
     affect_train_result *result;
-} affect_training;
+};
 
 /* Whether or not it succeeds, affect_training_end undoes it. */
 affect_status affect_training_begin(affect_training *t, affect_error *err);
 void affect_training_end(affect_training *t);
+/* order (n of the training part) becomes the utterances of an epoch in their order: a function of
+ * seed and epoch. scratch: as many. */
+void affect_training_order(size_t *order, size_t *scratch, const affect_training *t, int64_t epoch);
 
 #endif

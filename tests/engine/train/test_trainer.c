@@ -4,7 +4,7 @@
  * Every training runs in a child process, so that it can be killed; what it tells is left in shared
  * memory. A moment is one call of a callback: after a step, after each of the two files of an
  * epoch, at its report, between the batches of an evaluation. */
-#include "engine/train/trainer.h"
+#include "engine/train/training.h"
 #include "tests/engine/core/scratch.h"
 #include "tests/engine/corpus/store_fixture.h"
 
@@ -52,6 +52,8 @@ typedef struct {
     bool told_differently, was_best[EPOCHS + 1];
     char messages[MAX_MESSAGES][600];
     int n_messages;
+    double bytes, pieces; /* of the plan */
+    char plan_message[300];
 } told;
 
 static told *shared;
@@ -94,6 +96,18 @@ static void on_message(void *context, const char *level, const char *message) {
              message);
 }
 
+static void on_plan(void *context, const affect_json *plan, const char *message) {
+    (void)context;
+    const affect_json *bytes = affect_json_get(plan, "bytes");
+    double sum = 0;
+    for (const affect_json *b = affect_json_first(bytes); b; b = affect_json_next(b))
+        sum += affect_json_number(b, NAN);
+    shared->bytes = affect_json_get_number(bytes, "total", NAN);
+    CHECK(sum == 2 * shared->bytes);
+    shared->pieces = affect_json_get_number(plan, "pieces", NAN);
+    snprintf(shared->plan_message, sizeof shared->plan_message, "%s", message);
+}
+
 static bool may_go_on(void *context) {
     (void)context;
     return at_moment();
@@ -121,6 +135,7 @@ static void train_here(const affect_json *document) {
                                               .on_epoch = on_epoch,
                                               .on_checkpoint = on_checkpoint,
                                               .on_message = on_message,
+                                              .on_plan = on_plan,
                                               .may_go_on = may_go_on};
     shared->status = affect_train_spec_parse(&spec, document, &err);
     if (shared->status == AFFECT_STATUS_OK) {
@@ -245,6 +260,107 @@ static void test_other_threads_are_told(void) {
           strstr(shared->messages[1], "may differ") != NULL);
 }
 
+/* The largest difference between numbers of two files' tensors. */
+static double difference(const char *a, const char *b, const char *file) {
+    size_t sizes[2];
+    double most = 0;
+    char *data[2] = {tensors(&sizes[0], a, file), tensors(&sizes[1], b, file)};
+    CHECK(sizes[0] == sizes[1] && sizes[0] > 0 && sizes[0] % sizeof(float) == 0);
+    for (size_t i = 0; i < sizes[0]; i += sizeof(float)) {
+        float x, y;
+        memcpy(&x, data[0] + i, sizeof x);
+        memcpy(&y, data[1] + i, sizeof y);
+        most = fmax(most, fabs((double)x - (double)y));
+    }
+    free(data[0]);
+    free(data[1]);
+    return most;
+}
+
+#define BATCH_OF_THREE                                                                             \
+    ",\"threads\":2,\"training\":{\"epochs\":3,\"batch_size\":3,\"seed\":4,"                       \
+    "\"learning_rate\":0.01}"
+
+/* A batch that does not fit is computed in pieces: the same result within rounding, dropout on. */
+static void test_pieces(void) {
+    char whole[AFFECT_PATH_MAX], pieces[AFFECT_PATH_MAX], more[300];
+    snprintf(whole, sizeof whole, "%s", scratch_path("whole_batch"));
+    snprintf(pieces, sizeof pieces, "%s", scratch_path("pieces"));
+    forget();
+    CHECK(live(whole, ARCHITECTURE(""), BATCH_OF_THREE, GO_ON, 0));
+    CHECK(shared->status == AFFECT_STATUS_OK && shared->pieces == 1 && shared->bytes > 0);
+    told one = *shared;
+    snprintf(more, sizeof more, "%s,\"memory_bytes\":%.0f", BATCH_OF_THREE, one.bytes - 1);
+    forget();
+    CHECK(live(pieces, ARCHITECTURE(""), more, GO_ON, 0));
+    CHECK(shared->status == AFFECT_STATUS_OK && shared->pieces > 1);
+    CHECK(shared->bytes < one.bytes);
+    CHECK(strstr(shared->plan_message, "in 2 pieces of up to 2") != NULL);
+    CHECK(strstr(shared->plan_message, "normalisation") == NULL);
+    for (int e = 1; e <= EPOCHS; e++) {
+        CHECK_NEAR(shared->loss[e], one.loss[e], 1e-5 * one.loss[e]);
+        CHECK_NEAR(shared->val_loss[e], one.val_loss[e], 1e-5 * one.val_loss[e]);
+    }
+    double apart = difference(whole, pieces, AFFECT_BEST_FILE);
+    fprintf(stderr, "    weights differ by %.1e\n", apart);
+    CHECK(apart < 1e-5);
+    forget();
+    CHECK(live(pieces, ARCHITECTURE(NORM), more, GO_ON, 0));
+    CHECK(shared->status == AFFECT_STATUS_CONFLICT);
+}
+
+/* Batch normalisation is told of; a limit that nothing fits in is an error, not a crash. */
+static void test_limits(void) {
+    char folder[AFFECT_PATH_MAX], more[300];
+    snprintf(folder, sizeof folder, "%s", scratch_path("limits"));
+    forget();
+    CHECK(live(folder, ARCHITECTURE(NORM), BATCH_OF_THREE, STOP, 1));
+    double bytes = shared->bytes;
+    CHECK_OK(affect_directory_remove(folder, err));
+    snprintf(more, sizeof more, "%s,\"memory_bytes\":%.0f", BATCH_OF_THREE, bytes - 1);
+    CHECK(live(folder, ARCHITECTURE(NORM), more, STOP, 1));
+    CHECK(strstr(shared->plan_message, "statistics of each piece") != NULL);
+    /* what it was computed in is kept, though all of it fits now */
+    CHECK(live(folder, ARCHITECTURE(NORM), BATCH_OF_THREE, GO_ON, 0));
+    CHECK(shared->status == AFFECT_STATUS_OK && shared->pieces == 2 && shared->n_messages == 1);
+    CHECK_OK(affect_directory_remove(folder, err));
+    snprintf(more, sizeof more, "%s,\"memory_bytes\":1000", BATCH_OF_THREE);
+    CHECK(live(folder, ARCHITECTURE(NORM), more, GO_ON, 0));
+    CHECK(shared->status == AFFECT_STATUS_NO_MEMORY);
+    CHECK(strstr(shared->error, "a batch of 1 needs") != NULL);
+}
+
+/* Rows of what is computed at once: the largest that really comes, in every order of the epochs. */
+static void test_rows(void) {
+    static size_t order[4], scratch_order[4];
+    affect_dataset *dataset = NULL;
+    affect_training_config config;
+    size_t indices[4] = {0, 1, 2, 3}, lengths[4] = {1, 10, 100, 1000}, rows = 0;
+    CHECK_OK(affect_dataset_open(&dataset, scratch_path("dataset"), NULL, err));
+    CHECK_OK(affect_training_config_parse(&config, NULL, "", err));
+    affect_training t = {.dataset = dataset, .config = &config};
+    t.indices[AFFECT_PART_TRAINING] = indices;
+    t.n[AFFECT_PART_TRAINING] = 4;
+    config.epochs = 1;
+    affect_training_order(order, scratch_order, &t, 1);
+    size_t pairs[2] = {lengths[order[0]] + lengths[order[1]],
+                       lengths[order[2]] + lengths[order[3]]};
+    CHECK_OK(affect_memory_plan_count_rows(&rows, &t, lengths, 2, 2, err));
+    CHECK(rows == (pairs[0] > pairs[1] ? pairs[0] : pairs[1]));
+    CHECK_OK(affect_memory_plan_count_rows(&rows, &t, lengths, 4, 1, err));
+    CHECK(rows == 1000);
+    CHECK_OK(affect_memory_plan_count_rows(&rows, &t, lengths, 4, 4, err));
+    CHECK(rows == 1111);
+    config.epochs = 50; /* in fifty orders the two longest meet */
+    CHECK_OK(affect_memory_plan_count_rows(&rows, &t, lengths, 2, 2, err));
+    CHECK(rows == 1100);
+    config.epochs = 100000000; /* too many to look at: a bound */
+    CHECK_OK(affect_memory_plan_count_rows(&rows, &t, lengths, 2, 2, err));
+    CHECK(rows == 1100);
+    affect_training_config_free(&config);
+    affect_dataset_close(dataset);
+}
+
 int main(void) {
     shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (shared == MAP_FAILED) return 1;
@@ -253,6 +369,9 @@ int main(void) {
     TEST_RUN(test_any_moment);
     TEST_RUN(test_another_training_is_refused);
     TEST_RUN(test_other_threads_are_told);
+    TEST_RUN(test_pieces);
+    TEST_RUN(test_limits);
+    TEST_RUN(test_rows);
     scratch_end();
     return TEST_END();
 }

@@ -1,0 +1,18 @@
+/* How much memory this process has, and how much it may still take. Linux' files under /proc and
+ * /sys/fs/cgroup are read on each call; any thread. */
+#ifndef AFFECT_CORE_MEMORY_H
+#define AFFECT_CORE_MEMORY_H
+
+#include <stddef.h>
+
+/* Bytes that this process may still take: the least of what the machine can give without swapping
+ * (MemAvailable) and of what each control group above it (version 2 or 1) allows beyond what it
+ * uses, file caches not counted. SIZE_MAX when nothing says. */
+size_t affect_memory_available(void);
+/* Bytes of anonymous memory (heap, stacks) that this process has touched; 0 when nothing says. */
+size_t affect_memory_anonymous(void);
+/* The number behind `name` at the start of a line of a file of /proc or /sys (which call themselves
+ * empty, so affect_file_read does not read them); SIZE_MAX when there is none. */
+size_t affect_memory_read_number(const char *path, const char *name);
+
+#endif
