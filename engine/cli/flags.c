@@ -92,7 +92,7 @@ affect_status affect_flags_parse(const affect_flag *flags, int argc, char **argv
 }
 
 void affect_flags_print(FILE *to, const affect_usage *usage) {
-    fprintf(to, "usage: affect %s%s%s%s\n%s.\n", usage->command,
+    fprintf(to, "usage: affect %s%s%s%s\n%s\n", usage->command,
             usage->flags->name ? " [flags]" : "", *usage->positionals ? " " : "",
             usage->positionals, usage->about);
     if (usage->flags->name) fputc('\n', to);

@@ -245,7 +245,7 @@ int affect_command_inspect(int argc, char **argv) {
         {"devices", 0, AFFECT_FLAG_BOOL, &a.devices, NULL, "list the devices"},
         {0}};
     const affect_usage usage = {
-        "inspect", "[MODEL]", "Shows a model file, runs it on given tensors, or makes one", flags};
+        "inspect", "[MODEL]", "Shows a model file, runs it on given tensors, or makes one.", flags};
     const char *path = NULL;
     int n = 0, code = affect_flags_read(&usage, argc, argv, &path, 1, &n);
     if (code >= 0) return code;
