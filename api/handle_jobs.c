@@ -1,4 +1,4 @@
-/* /v1/jobs: creating train and evaluate jobs, reading, waiting, cancelling.
+/* /v1/jobs: creating train and evaluate jobs, reading, waiting, cancelling, pausing.
  *
  * A body is checked whole before anything is queued: its fields by a table here, split, training
  * and architecture by the engine's own parsers, so that what is accepted is what a worker can run.
@@ -342,22 +342,67 @@ void api_handle_job_list(api_exchange *exchange) {
     api_answer_error(exchange, &error);
 }
 
-/* ---- Cancelling ---- */
+/* ---- Cancelling, pausing, resuming ---- */
 
-void api_handle_job_cancel(api_exchange *exchange) {
-    const char *id = api_path_value(exchange, "job");
+static const struct {
+    api_job_action action;
+    const char *name, *done;
+} askable[] = {{API_JOB_CANCEL, "cancel", "cancelled"},
+               {API_JOB_PAUSE, "pause", "paused"},
+               {API_JOB_RESUME, "resume", "resumed"}};
+enum { N_ASKABLE = sizeof askable / sizeof *askable };
+
+/* 409 with what is allowed instead. */
+static void refuse(api_exchange *exchange, api_job_state state, bool pausable, const char *done) {
+    affect_json *members = affect_json_new_object();
+    affect_json *allowed = affect_json_set_array(members, "allowed");
+    for (size_t i = 0; i < N_ASKABLE; i++) {
+        api_job_state after = api_job_state_after(state, askable[i].action);
+        bool changes = after != API_JOB_STATE_COUNT && after != state;
+        if (changes && (pausable || askable[i].action == API_JOB_CANCEL))
+            affect_json_append(allowed, affect_json_new_string(askable[i].name));
+    }
+    api_answer_problem_with(exchange, "conflict", members, "the job is %s and cannot be %s%s",
+                            api_job_state_name(state), done,
+                            pausable ? "" : " (only train jobs are paused and resumed)");
+}
+
+static bool is_train(const api_exchange *exchange, const char *id) {
+    job_question q = {.id = id};
+    if (api_store_read(api_context_of(exchange)->store, read_job, &q, NULL) != AFFECT_STATUS_OK)
+        return false;
+    bool train = strcmp(affect_json_get_string(q.body, "type", ""), "train") == 0;
+    affect_json_free(q.body);
+    return train;
+}
+
+static void ask(api_exchange *exchange, api_job_action action) {
+    const char *id = api_path_value(exchange, "job"), *done = "";
     affect_error error = {0};
-    api_cancel_outcome outcome = API_CANCEL_DONE;
-    if (api_job_cancel(api_context_of(exchange)->jobs, id, &outcome, &error) != AFFECT_STATUS_OK) {
+    api_ask_outcome outcome = API_ASK_DONE;
+    api_job_state state = API_JOB_QUEUED;
+    if (api_job_ask(api_context_of(exchange)->jobs, id, action, &outcome, &state, &error) !=
+        AFFECT_STATUS_OK) {
         api_answer_error(exchange, &error);
         return;
     }
-    if (outcome != API_CANCEL_REFUSED) {
-        api_answer_job(exchange, outcome == API_CANCEL_ACCEPTED ? 202 : 200, id);
+    if (outcome != API_ASK_REFUSED) {
+        api_answer_job(exchange, outcome == API_ASK_ACCEPTED ? 202 : 200, id);
         return;
     }
-    affect_json *members = affect_json_new_object();
-    affect_json_set_array(members, "allowed");
-    api_answer_problem_with(exchange, "conflict", members,
-                            "the job has ended and cannot be cancelled");
+    for (size_t i = 0; i < N_ASKABLE; i++)
+        if (askable[i].action == action) done = askable[i].done;
+    refuse(exchange, state, is_train(exchange, id), done);
+}
+
+void api_handle_job_cancel(api_exchange *exchange) {
+    ask(exchange, API_JOB_CANCEL);
+}
+
+void api_handle_job_pause(api_exchange *exchange) {
+    ask(exchange, API_JOB_PAUSE);
+}
+
+void api_handle_job_resume(api_exchange *exchange) {
+    ask(exchange, API_JOB_RESUME);
 }

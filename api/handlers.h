@@ -13,7 +13,8 @@ api_handler api_handle_dataset_create, api_handle_dataset_list, api_handle_datas
     api_handle_dataset_report, api_handle_dataset_samples, api_handle_dataset_delete;
 
 /* handle_jobs.c */
-api_handler api_handle_job_create, api_handle_job_list, api_handle_job, api_handle_job_cancel;
+api_handler api_handle_job_create, api_handle_job_list, api_handle_job, api_handle_job_cancel,
+    api_handle_job_pause, api_handle_job_resume;
 
 /* handle_events.c */
 api_handler api_handle_job_events;

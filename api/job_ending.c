@@ -136,10 +136,20 @@ static affect_status store_product(api_job_write *w, api_db *db, ending *e, affe
     return AFFECT_STATUS_OK;
 }
 
+/* Whether the worker of a pausing job ended because it was asked to, or was lost meanwhile: its
+ * last checkpoint is what counts. */
+static bool pauses(const ending *e) {
+    return e->action == API_JOB_STOP || e->action == API_JOB_LOSE || e->how->killed_by_us;
+}
+
 static affect_status work_exit(api_db *db, void *context, affect_error *err) {
     api_job_write *w = context;
     ending *e = w->context;
     bool wanted = w->row.state != API_JOB_CANCELLING;
+    if (w->row.state == API_JOB_PAUSING && pauses(e)) {
+        const api_job_change paused = {.reason = "user"};
+        return api_job_row_act(&w->row, db, API_JOB_STOP, &paused, &w->events, err);
+    }
     if (wanted && e->action == API_JOB_SUCCEED) AFFECT_TRY(store_product(w, db, e, err));
     const api_job_change change = {.reason = wanted ? (e->reason[0] ? e->reason : NULL) : "user",
                                    .error = wanted ? e->error : NULL,

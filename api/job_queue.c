@@ -46,7 +46,7 @@ static void look_again(api_job_queue *queue) {
     pthread_mutex_unlock(&queue->lock);
 }
 
-/* ---- Creating and cancelling ---- */
+/* ---- Creating, cancelling, pausing ---- */
 
 typedef struct {
     const api_job_new *job;
@@ -103,27 +103,43 @@ affect_status api_job_create(api_job_queue *queue, const api_job_new *job, char 
     return AFFECT_STATUS_OK;
 }
 
-static affect_status work_cancel(api_db *db, void *context, affect_error *err) {
+typedef struct {
+    api_job_action action;
+    api_ask_outcome outcome;
+} question;
+
+static affect_status work_ask(api_db *db, void *context, affect_error *err) {
     api_job_write *w = context;
-    api_cancel_outcome *outcome = w->context;
+    question *q = w->context;
     api_job_state before = w->row.state;
-    if (api_job_state_after(before, API_JOB_CANCEL) == API_JOB_STATE_COUNT) {
-        *outcome = API_CANCEL_REFUSED;
+    bool pausable = strcmp(w->row.type, "train") == 0;
+    if (api_job_state_after(before, q->action) == API_JOB_STATE_COUNT ||
+        (q->action != API_JOB_CANCEL && !pausable)) {
+        q->outcome = API_ASK_REFUSED;
         return AFFECT_STATUS_OK;
     }
-    const api_job_change change = {.reason = "user"};
-    AFFECT_TRY(api_job_row_act(&w->row, db, API_JOB_CANCEL, &change, &w->events, err));
-    *outcome = w->row.state == before ? API_CANCEL_DONE : API_CANCEL_ACCEPTED;
+    const api_job_change change = {.reason = q->action == API_JOB_RESUME ? NULL : "user"};
+    AFFECT_TRY(api_job_row_act(&w->row, db, q->action, &change, &w->events, err));
+    q->outcome = w->row.state == before ? API_ASK_DONE : API_ASK_ACCEPTED;
     return AFFECT_STATUS_OK;
 }
 
-affect_status api_job_cancel(api_job_queue *queue, const char *id, api_cancel_outcome *outcome,
-                             affect_error *err) {
-    api_job_write w = {.base = &queue->base, .id = id, .work = work_cancel, .context = outcome};
+static bool is_stopping(api_job_state state) {
+    return state == API_JOB_CANCELLING || state == API_JOB_PAUSING;
+}
+
+affect_status api_job_ask(api_job_queue *queue, const char *id, api_job_action action,
+                          api_ask_outcome *outcome, api_job_state *state, affect_error *err) {
+    question q = {.action = action};
+    api_job_write w = {.base = &queue->base, .id = id, .work = work_ask, .context = &q};
     affect_status status = api_job_write_run(&w, err);
-    if (status == AFFECT_STATUS_OK && w.row.state == API_JOB_CANCELLING)
-        api_workers_stop(queue->workers, id);
-    if (status == AFFECT_STATUS_OK) api_job_remove_upload(&queue->base, &w.row);
+    if (status == AFFECT_STATUS_OK) {
+        if (is_stopping(w.row.state)) api_workers_stop(queue->workers, id);
+        if (w.row.state == API_JOB_QUEUED) look_again(queue);
+        api_job_remove_upload(&queue->base, &w.row);
+    }
+    *outcome = q.outcome;
+    *state = w.row.state;
     api_job_row_free(&w.row);
     return status;
 }
@@ -198,11 +214,11 @@ static void add_active(api_job_queue *queue, int n) {
     pthread_mutex_unlock(&queue->lock);
 }
 
-/* A cancel that came between the row's change and the worker's start found no worker to stop. */
-static void stop_if_cancelled(api_job_queue *queue, const char *id) {
+/* A cancel or pause that came between the row's change and the worker's start found no worker to
+ * stop. */
+static void stop_if_asked(api_job_queue *queue, const char *id) {
     api_job_row row = {0};
-    if (api_job_read(&row, &queue->base, id, NULL) == AFFECT_STATUS_OK &&
-        row.state == API_JOB_CANCELLING)
+    if (api_job_read(&row, &queue->base, id, NULL) == AFFECT_STATUS_OK && is_stopping(row.state))
         api_workers_stop(queue->workers, id);
     api_job_row_free(&row);
 }
@@ -218,7 +234,7 @@ static bool start_next(api_job_queue *queue) {
         add_active(queue, 1);
         started = start_worker(queue, &w.row, &why) == AFFECT_STATUS_OK;
         if (started) {
-            stop_if_cancelled(queue, w.row.id);
+            stop_if_asked(queue, w.row.id);
         } else {
             add_active(queue, -1);
             char id[API_ID_SIZE];
@@ -271,9 +287,9 @@ static void *schedule_thread(void *context) {
 static affect_status work_adopt(api_db *db, void *context, affect_error *err) {
     api_job_write *w = context;
     if (w->row.state != API_JOB_INTERRUPTED) {
-        const api_job_change change = {.reason = w->row.state == API_JOB_CANCELLING ? "user"
-                                                                                    : "worker_lost",
-                                       .counts_restart = w->row.state != API_JOB_CANCELLING};
+        bool asked = is_stopping(w->row.state);
+        const api_job_change change = {.reason = asked ? "user" : "worker_lost",
+                                       .counts_restart = !asked};
         AFFECT_TRY(api_job_row_act(&w->row, db, API_JOB_LOSE, &change, &w->events, err));
     }
     return w->row.state == API_JOB_INTERRUPTED ? api_job_write_requeue(w, db, err)

@@ -4,10 +4,10 @@
  * change of state is stored together with the event that tells it. The scheduler's thread starts
  * the oldest queued job whenever a slot is free; the workers' thread stores what workers say and
  * how they end. Found at start-up, rows of another server instance have lost their worker:
- * `cancelling` becomes `cancelled`, other active ones `interrupted` and then `queued` again, until
- * max_restarts is reached (failed, worker_lost). A restarted train job goes on
- * from its last checkpoint, other jobs begin anew; epochs that were told before carry "replayed":
- * true. */
+ * `cancelling` becomes `cancelled`, `pausing` becomes `paused`, other active ones `interrupted` and
+ * then `queued` again, until max_restarts is reached (failed, worker_lost). A restarted train job
+ * goes on from its last checkpoint, other jobs begin anew; epochs that were told before carry
+ * "replayed": true. */
 #ifndef AFFECT_API_JOB_QUEUE_H
 #define AFFECT_API_JOB_QUEUE_H
 
@@ -62,10 +62,13 @@ void api_job_id_make(char id[API_ID_SIZE]); /* job_ + ULID */
 affect_status api_job_create(api_job_queue *queue, const api_job_new *job, char id[API_ID_SIZE],
                              bool *existed, affect_error *err);
 
-typedef enum { API_CANCEL_ACCEPTED, API_CANCEL_DONE, API_CANCEL_REFUSED } api_cancel_outcome;
-/* ACCEPTED: cancelling or just cancelled; DONE: it was already; REFUSED: it ended otherwise. */
-affect_status api_job_cancel(api_job_queue *queue, const char *id, api_cancel_outcome *outcome,
-                             affect_error *err);
+typedef enum { API_ASK_ACCEPTED, API_ASK_DONE, API_ASK_REFUSED } api_ask_outcome;
+/* Asks a job to CANCEL, PAUSE or RESUME. ACCEPTED: it does, or has just done so; DONE: it was so
+ * already; REFUSED: not in its state, *state (and imports and evaluations are never paused). A
+ * pausing worker writes a checkpoint and ends; resumed, the job waits in the queue and goes on from
+ * there to the same bits. */
+affect_status api_job_ask(api_job_queue *queue, const char *id, api_job_action action,
+                          api_ask_outcome *outcome, api_job_state *state, affect_error *err);
 
 /* Answers with the job's body, its ETag, and with 202 its Location. */
 void api_answer_job(api_exchange *exchange, int status, const char *id);

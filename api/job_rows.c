@@ -83,7 +83,7 @@ affect_status api_job_rows_left(char (**ids)[API_ID_SIZE], size_t *n, api_db *db
     *n = 0;
     AFFECT_TRY(api_db_query(&rows, db, err,
                             "SELECT id FROM jobs WHERE state IN ('preparing', 'running', "
-                            "'cancelling', 'interrupted') ORDER BY id",
+                            "'pausing', 'cancelling', 'interrupted') ORDER BY id",
                             ""));
     while (status == AFFECT_STATUS_OK && api_rows_next(rows)) {
         char(*grown)[API_ID_SIZE] = realloc(*ids, (*n + 1) * API_ID_SIZE);

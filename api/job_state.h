@@ -1,8 +1,7 @@
 /* The states of a job and the table of what may happen in each.
  *
  * Pure: no store, no process. A transition that the table does not have is CONFLICT with the
- * actions that are allowed; the same request twice (cancel of a cancelled job) is no change. Pause
- * and resume have no rows yet: they come with exact resuming. */
+ * actions that are allowed; the same request twice (cancel of a cancelled job) is no change. */
 #ifndef AFFECT_API_JOB_STATE_H
 #define AFFECT_API_JOB_STATE_H
 
@@ -13,6 +12,8 @@
     X(QUEUED, "queued", false, false)                                                              \
     X(PREPARING, "preparing", false, true)                                                         \
     X(RUNNING, "running", false, true)                                                             \
+    X(PAUSING, "pausing", false, true)                                                             \
+    X(PAUSED, "paused", false, false)                                                              \
     X(CANCELLING, "cancelling", false, true)                                                       \
     X(INTERRUPTED, "interrupted", false, false)                                                    \
     X(SUCCEEDED, "succeeded", true, false)                                                         \
@@ -31,6 +32,8 @@ typedef enum {
     API_JOB_START,   /* a worker is about to be started for it */
     API_JOB_RUN,     /* the worker says that the work proper begins */
     API_JOB_CANCEL,  /* somebody asks to stop */
+    API_JOB_PAUSE,   /* somebody asks to keep it for later */
+    API_JOB_RESUME,  /* somebody asks to go on */
     API_JOB_SUCCEED, /* the worker ended well */
     API_JOB_FAIL,    /* the worker ended with an error, or crashed */
     API_JOB_STOP,    /* the worker ended because it was asked to */

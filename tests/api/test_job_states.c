@@ -6,7 +6,7 @@
 static void test_names(void) {
     for (int s = 0; s < API_JOB_STATE_COUNT; s++)
         CHECK(api_job_state_find(api_job_state_name((api_job_state)s)) == (api_job_state)s);
-    CHECK(api_job_state_find("pausing") == API_JOB_STATE_COUNT);
+    CHECK(api_job_state_find("dancing") == API_JOB_STATE_COUNT);
     CHECK(api_job_state_find(NULL) == API_JOB_STATE_COUNT);
 }
 
@@ -31,6 +31,19 @@ static void test_cancel(void) {
     const api_job_action ends[] = {API_JOB_SUCCEED, API_JOB_FAIL, API_JOB_STOP, API_JOB_LOSE};
     for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
         CHECK(api_job_state_after(API_JOB_CANCELLING, ends[i]) == API_JOB_CANCELLED);
+}
+
+static void test_pause(void) {
+    CHECK(api_job_state_after(API_JOB_RUNNING, API_JOB_PAUSE) == API_JOB_PAUSING);
+    CHECK(api_job_state_after(API_JOB_QUEUED, API_JOB_PAUSE) == API_JOB_STATE_COUNT);
+    CHECK(api_job_state_after(API_JOB_PAUSING, API_JOB_RESUME) == API_JOB_STATE_COUNT);
+    CHECK(api_job_state_after(API_JOB_PAUSING, API_JOB_CANCEL) == API_JOB_CANCELLING);
+    /* Stopped as asked, or lost with its server: paused. Ended by itself before it heard: ended. */
+    CHECK(api_job_state_after(API_JOB_PAUSING, API_JOB_STOP) == API_JOB_PAUSED);
+    CHECK(api_job_state_after(API_JOB_PAUSING, API_JOB_LOSE) == API_JOB_PAUSED);
+    CHECK(api_job_state_after(API_JOB_PAUSING, API_JOB_SUCCEED) == API_JOB_SUCCEEDED);
+    CHECK(api_job_state_after(API_JOB_PAUSED, API_JOB_RESUME) == API_JOB_QUEUED);
+    CHECK(!api_job_state_active(API_JOB_PAUSED) && !api_job_state_terminal(API_JOB_PAUSED));
 }
 
 static void test_lost_workers(void) {
@@ -65,6 +78,7 @@ int main(void) {
     TEST_RUN(test_names);
     TEST_RUN(test_main_path);
     TEST_RUN(test_cancel);
+    TEST_RUN(test_pause);
     TEST_RUN(test_lost_workers);
     TEST_RUN(test_ends);
     return TEST_END();

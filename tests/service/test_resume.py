@@ -1,4 +1,4 @@
-"""A server killed in the middle of a training: the next one goes on from the checkpoint, to the same bits."""
+"""A training that is paused, or whose server is killed, goes on from its checkpoint to the same bits."""
 import pathlib
 import shutil
 import signal
@@ -77,3 +77,55 @@ def test_kill_and_restart_give_the_same_bits(corpus, make_server):
         for number in ("loss", "val_loss", "val_confusion", "learning_rate"):
             assert event[number] == first[event["epoch"]][number]
     assert tensors(server, "disturbed") == tensors(server, "undisturbed")
+
+
+def ask(server, job, action):
+    return server.request("POST", f"/v1/jobs/{job}/{action}")
+
+
+def state_of(server, job):
+    return server.get(f"/v1/jobs/{job}").json()["state"]
+
+
+def test_pause_and_resume_give_the_same_bits(corpus, make_server):
+    pytest.importorskip("safetensors")
+    server = make_server(import_root=corpus, job_threads=2)
+    imported = server.post_json("/v1/datasets", {
+        "name": "demo", "layout": "iemocap", "source": {"path": "demo"},
+        "features": {"mel": {"clip_seconds": 1}}}).json()["id"]
+    assert wait_for_end(server, imported)["state"] == "succeeded"
+    refused = ask(server, imported, "pause")
+    assert refused.status == 409 and refused.json()["allowed"] == []
+    undisturbed = start_training(server, "undisturbed")
+    assert wait_for_end(server, undisturbed)["state"] == "succeeded"
+
+    job = start_training(server, "disturbed")
+    for wanted in (1, 3):
+        server.wait_for(lambda: len({e["epoch"] for e in epochs_told(server, job)}) >= wanted, "epochs", 60)
+        assert ask(server, job, "pause").status == 202
+        assert ask(server, job, "pause").status == 200
+        server.wait_for(lambda: state_of(server, job) == "paused", "the pause", 30)
+        assert ask(server, job, "pause").status == 200
+        if wanted == 1:  # a paused job stays so over a restart
+            server.stop()
+            server.start()
+            assert state_of(server, job) == "paused"
+        assert ask(server, job, "resume").status == 202
+        assert ask(server, job, "resume").status == 200
+    body = wait_for_end(server, job)
+    assert body["state"] == "succeeded" and body["restarts"] == 0
+    for event in epochs_told(server, job) + epochs_told(server, undisturbed):
+        same = next(e for e in epochs_told(server, undisturbed) if e["epoch"] == event["epoch"])
+        for number in ("loss", "val_loss", "val_confusion", "learning_rate"):
+            assert event[number] == same[number]
+    assert tensors(server, "disturbed") == tensors(server, "undisturbed")
+    for action in ("pause", "resume"):
+        refused = ask(server, job, action)
+        assert refused.status == 409 and refused.json()["allowed"] == []
+
+    job = start_training(server, "given-up")
+    server.wait_for(lambda: state_of(server, job) == "running", "running", 30)
+    assert ask(server, job, "pause").status == 202
+    server.wait_for(lambda: state_of(server, job) == "paused", "the pause", 30)
+    assert ask(server, job, "cancel").status == 202
+    assert state_of(server, job) == "cancelled"
