@@ -5,6 +5,7 @@
  * An architecture is a preset's name, found among the embedded ones only, or an inline object. */
 #include "api/context.h"
 #include "api/dataset_registry.h"
+#include "api/dry_run.h"
 #include "api/handlers.h"
 #include "api/job_queue.h"
 #include "api/job_rows.h"
@@ -245,9 +246,35 @@ static affect_status create(creation *c, const affect_json *body, const char *ke
     return api_job_create(c->context->jobs, &job, id, &existed, err);
 }
 
+/* ?dry_run=true: answers what a training would take, and makes no job. */
+static void answer_dry_run(api_exchange *exchange, const affect_json *body) {
+    creation c = {.context = api_context_of(exchange)};
+    affect_error error = {0};
+    affect_json *result = NULL;
+    affect_status status = make(&c, body, &error);
+    if (status == AFFECT_STATUS_OK && strcmp(c.request.type, "train") != 0)
+        status = affect_field_fail(&error, "", "type", "only train jobs have a dry run");
+    if (status == AFFECT_STATUS_OK) {
+        affect_json_set_bool(c.spec, "dry_run", true);
+        status = api_dry_run(&result, api_context_of(exchange), c.spec, &error);
+    }
+    affect_fields_free(&c.request, train_request_fields);
+    affect_json_free(c.spec);
+    api_answer_result(exchange, status, result, &error);
+}
+
 void api_handle_job_create(api_exchange *exchange) {
     const affect_json *body = api_body_json(exchange);
     if (!body) return;
+    const char *dry = api_query(exchange, "dry_run");
+    if (dry && strcmp(dry, "true") != 0 && strcmp(dry, "false") != 0) {
+        api_answer_problem(exchange, "invalid", "query dry_run: need true or false");
+        return;
+    }
+    if (dry && strcmp(dry, "true") == 0) {
+        answer_dry_run(exchange, body);
+        return;
+    }
     creation c = {.context = api_context_of(exchange)};
     affect_error error = {0};
     char id[API_ID_SIZE];

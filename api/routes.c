@@ -39,8 +39,8 @@ const api_route api_routes[] = {
     {"DELETE", "/v1/datasets/{dataset}", api_handle_dataset_delete, API_ROLE_TRAINER, 0, NULL, "",
      "delete a dataset that nothing uses"},
 
-    {"POST", "/v1/jobs", api_handle_job_create, API_ROLE_TRAINER, JSON, "max_json_bytes", "",
-     "queue a train or evaluate job"},
+    {"POST", "/v1/jobs", api_handle_job_create, API_ROLE_TRAINER, JSON, "max_json_bytes", "dry_run",
+     "queue a train or evaluate job; dry_run=true only says what it would take"},
     {"GET", "/v1/jobs", api_handle_job_list, API_ROLE_VIEWER, 0, NULL, "limit after state type",
      "all jobs, newest first"},
     {"GET", "/v1/jobs/{job}", api_handle_job, API_ROLE_VIEWER, 0, NULL, "wait",

@@ -94,6 +94,15 @@ def test_pause_and_resume_give_the_same_bits(corpus, make_server):
         "name": "demo", "layout": "iemocap", "source": {"path": "demo"},
         "features": {"mel": {"clip_seconds": 1}}}).json()["id"]
     assert wait_for_end(server, imported)["state"] == "succeeded"
+    body = {"type": "train", "dataset": "demo", "model": "m", "training": {"batch_size": 8}}
+    told = server.post_json("/v1/jobs?dry_run=true", body)
+    assert told.status == 200, told.body
+    assert told.json()["parameters"] > 1e6 and told.json()["seconds_per_epoch"] > 0
+    assert told.json()["largest_batch"] >= 8 and told.json()["bytes"]["total"] > 1e7
+    split = {"kind": "speakers", "validation": ["Ses09F"]}
+    assert server.post_json("/v1/jobs?dry_run=true", body | {"split": split}).status == 422
+    assert server.post_json("/v1/jobs?dry_run=maybe", body).status == 422
+    assert len(server.get("/v1/jobs").json()["data"]) == 1, "a dry run makes no job"
     refused = ask(server, imported, "pause")
     assert refused.status == 409 and refused.json()["allowed"] == []
     undisturbed = start_training(server, "undisturbed")
