@@ -364,7 +364,7 @@ def test_name_taken(service):
 def test_cancel_of_a_finished_job(service):
     done = service.server.get("/v1/jobs?type=train&state=succeeded").json()["data"][0]["id"]
     body = problem(service.server.request("POST", f"/v1/jobs/{done}/cancel"), 409, "conflict",
-                   "ended")
+                   "cannot be cancelled")
     assert body["allowed"] == []
 
 
