@@ -21,7 +21,8 @@ static affect_status print_devices(void) {
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         affect_backend *backend = NULL;
         affect_error err = {0};
-        if (affect_backend_open(&backend, names[i], 0, &err) == AFFECT_STATUS_OK)
+        if (affect_backend_open(&backend, (affect_backend_options){.device = names[i]}, &err) ==
+            AFFECT_STATUS_OK)
             printf("%-6s available\n", names[i]);
         else
             printf("%-6s unavailable: %s\n", names[i], err.message);
@@ -72,7 +73,9 @@ static affect_status initialize(const arguments *a, affect_error *err) {
     if (!a->output) status = affect_fail(err, INVALID, "--init needs --output FILE");
     if (status == AFFECT_STATUS_OK) status = make_architecture(&architecture, a, err);
     if (status == AFFECT_STATUS_OK)
-        status = affect_backend_open(&backend, a->device, (int)a->threads, err);
+        status = affect_backend_open(
+            &backend, (affect_backend_options){.device = a->device, .n_threads = (int)a->threads},
+            err);
     if (status == AFFECT_STATUS_OK)
         status = affect_session_create(&session, backend, architecture, options, err);
     if (status == AFFECT_STATUS_OK)
@@ -203,7 +206,9 @@ static affect_status predict(const affect_model *model, const arguments *a, affe
     if (!a->output) return affect_fail(err, INVALID, "--predict needs --output FILE");
     affect_status status = affect_safetensors_open(&file, a->predict, err);
     if (status == AFFECT_STATUS_OK)
-        status = affect_backend_open(&backend, a->device, (int)a->threads, err);
+        status = affect_backend_open(
+            &backend, (affect_backend_options){.device = a->device, .n_threads = (int)a->threads},
+            err);
     if (status == AFFECT_STATUS_OK) status = predict_file(model, file, backend, a, err);
     affect_backend_free(backend);
     affect_safetensors_close(file);

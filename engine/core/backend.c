@@ -3,10 +3,17 @@
 
 #include <string.h>
 
-affect_status affect_backend_open(affect_backend **backend, const char *device, int n_threads,
+const char *const affect_precision_names[] = {"fp32", "tf32", "bf16", NULL};
+
+affect_status affect_backend_open(affect_backend **backend, affect_backend_options options,
                                   affect_error *err) {
-    if (strcmp(device, "cpu") == 0 || strcmp(device, "auto") == 0)
-        return affect_cpu_backend_open(backend, n_threads, err);
+    const char *device = options.device;
+    if (strcmp(device, "cpu") == 0 || strcmp(device, "auto") == 0) {
+        if (options.precision != AFFECT_PRECISION_FP32)
+            return affect_fail(err, UNSUPPORTED, "precision \"%s\": a CPU computes in fp32",
+                               affect_precision_names[options.precision]);
+        return affect_cpu_backend_open(backend, options.n_threads, err);
+    }
     if (strncmp(device, "cuda", 4) == 0)
         return affect_fail(err, DEVICE_UNAVAILABLE,
                            "device \"%s\": this build has no CUDA engine (use cpu or auto)",

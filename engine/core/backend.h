@@ -31,7 +31,7 @@ extern "C" {
 #endif
 
 /* Bumped with every change of the table; a plug-in of another version is refused. */
-#define AFFECT_BACKEND_VERSION 2
+#define AFFECT_BACKEND_VERSION 3
 
 typedef enum {
     AFFECT_ACTIVATION_LINEAR,
@@ -122,6 +122,22 @@ typedef struct {
     double divisor; /* d_logits = weight (p - onehot) / divisor */
 } affect_loss_shape;
 
+/* `count` numbers that go from one place to another. */
+typedef struct {
+    size_t to, from, count;
+} affect_run;
+
+/* What products are computed in. Accumulators, parameters, states and losses are fp32 in all. */
+typedef enum {
+    AFFECT_PRECISION_FP32, /* the only one of a CPU */
+    AFFECT_PRECISION_TF32, /* factors rounded to 10 bits of mantissa */
+    AFFECT_PRECISION_BF16, /* factors rounded to 7 bits of mantissa */
+    AFFECT_PRECISION_COUNT
+} affect_precision;
+
+/* "fp32", "tf32", "bf16", ended by NULL. */
+extern const char *const affect_precision_names[];
+
 typedef struct affect_backend affect_backend;
 
 typedef struct affect_backend_ops {
@@ -143,6 +159,16 @@ typedef struct affect_backend_ops {
     /* Copies rows: to[r * to_stride + c] = from[r * from_stride + c], c < columns (in numbers). */
     void (*copy_rows)(affect_backend *backend, affect_real *to, size_t to_stride,
                       const affect_real *from, size_t from_stride, size_t rows, size_t columns);
+    /* Gathers: to[r.to + i] = from[r.from + i], i < r.count, for each run r (host, copied). */
+    void (*copy_runs)(affect_backend *backend, affect_real *to, const affect_real *from,
+                      const affect_run *runs, size_t n_runs);
+    /* Copies host bytes of a small array; the host memory is free at once, also in a recording. */
+    void (*put)(affect_backend *backend, void *to, const void *from_host, size_t n_bytes);
+
+    /* What is enqueued between the two is one step: a device may record it and start it at once as
+     * a whole. In between: no upload, download, allocation or synchronize. */
+    void (*step_begin)(affect_backend *backend);
+    void (*step_end)(affect_backend *backend);
 
     size_t (*conv1d_workspace)(affect_backend *backend, const affect_conv1d_shape *shape);
     void (*conv1d_forward)(affect_backend *backend, affect_real *y, const affect_real *x,
@@ -237,10 +263,15 @@ struct affect_backend {
     affect_error error; /* the first failure; status OK while there is none */
 };
 
-/* Opens a device: "cpu", "cuda", "cuda:1", "auto" (cuda where it works, else cpu). n_threads: 0 =
- * all cores this process may use (CPU only). *backend is owned by one thread, affect_backend_free.
- * DEVICE_UNAVAILABLE says what is missing. */
-affect_status affect_backend_open(affect_backend **backend, const char *device, int n_threads,
+typedef struct {
+    const char *device; /* "cpu", "cuda", "cuda:1", "auto" (cuda where it works, else cpu) */
+    int n_threads;      /* CPU only; 0 = all cores this process may use */
+    affect_precision precision;
+} affect_backend_options;
+
+/* Opens a device. *backend is owned by one thread, affect_backend_free. DEVICE_UNAVAILABLE says
+ * what is missing, UNSUPPORTED which precisions the device has. */
+affect_status affect_backend_open(affect_backend **backend, affect_backend_options options,
                                   affect_error *err);
 void affect_backend_free(affect_backend *backend);
 
@@ -251,6 +282,15 @@ static inline affect_status affect_backend_synchronize(affect_backend *backend, 
 
 /* The opener of the CPU backend (engine/cpu/cpu_open.c); at the level of core/cpu_level.h. */
 affect_status affect_cpu_backend_open(affect_backend **backend, int n_threads, affect_error *err);
+
+/* What the plug-in of engine/cuda exports as `affect_cuda_plugin`. */
+typedef struct {
+    uint32_t version;   /* AFFECT_BACKEND_VERSION */
+    uint32_t real_size; /* sizeof(affect_real) */
+    /* Number 0 is the first device. */
+    affect_status (*open)(affect_backend **backend, int number, affect_precision precision,
+                          affect_error *err);
+} affect_backend_plugin;
 
 #ifdef __cplusplus
 }

@@ -39,6 +39,16 @@ static void cpu_copy(affect_backend *backend, void *to, const void *from, size_t
     if (affect_cpu_ready(backend) && n_bytes) memcpy(to, from, n_bytes);
 }
 
+static void cpu_copy_runs(affect_backend *backend, affect_real *to, const affect_real *from,
+                          const affect_run *runs, size_t n_runs) {
+    for (size_t i = 0; i < n_runs; i++)
+        cpu_copy(backend, to + runs[i].to, from + runs[i].from, runs[i].count * sizeof *to);
+}
+
+static void cpu_step(affect_backend *backend) {
+    (void)backend; /* operations run as they are called */
+}
+
 typedef struct {
     affect_parallel_task *task;
     void *context;
@@ -75,6 +85,10 @@ static const affect_backend_ops cpu_ops = {
     .upload = cpu_copy,
     .download = cpu_copy,
     .copy_rows = affect_cpu_copy_rows,
+    .copy_runs = cpu_copy_runs,
+    .put = cpu_copy,
+    .step_begin = cpu_step,
+    .step_end = cpu_step,
     .conv1d_workspace = affect_cpu_conv1d_workspace,
     .conv1d_forward = affect_cpu_conv1d_forward,
     .conv1d_backward = affect_cpu_conv1d_backward,

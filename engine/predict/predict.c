@@ -138,7 +138,9 @@ static affect_status open_all(affect_predictor *predictor, const char *model_pat
         return affect_fail(err, MALFORMED, "%s: labels and classes differ", model_path);
     AFFECT_TRY(affect_normalizer_from_json(
         &predictor->normalizer, affect_model_metadata(predictor->model, "normalizer"), err));
-    AFFECT_TRY(affect_backend_open(&predictor->backend, options->device, options->n_threads, err));
+    AFFECT_TRY(affect_backend_open(
+        &predictor->backend,
+        (affect_backend_options){.device = options->device, .n_threads = options->n_threads}, err));
     affect_session_options session = {.max_batch = predictor->max_batch};
     AFFECT_TRY(affect_session_create(&predictor->session, predictor->backend,
                                      architecture_of(predictor), session, err));

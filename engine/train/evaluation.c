@@ -96,7 +96,10 @@ static affect_status begin(evaluation *e, affect_error *err) {
     AFFECT_TRY(choose_utterances(e, err));
     e->probabilities = malloc(e->n * e->n_classes * sizeof *e->probabilities);
     if (!e->probabilities) return affect_fail(err, NO_MEMORY, "no memory for %zu results", e->n);
-    AFFECT_TRY(affect_backend_open(&e->backend, e->spec->device, (int)e->spec->threads, err));
+    AFFECT_TRY(affect_backend_open(
+        &e->backend,
+        (affect_backend_options){.device = e->spec->device, .n_threads = (int)e->spec->threads},
+        err));
     const affect_architecture *architecture = affect_model_architecture(e->model);
     affect_session_options options = {.max_batch = e->n < BATCH_SIZE ? e->n : BATCH_SIZE};
     AFFECT_TRY(affect_session_create(&e->session, e->backend, architecture, options, err));

@@ -124,7 +124,9 @@ static affect_status open_backend(affect_training *t, affect_error *err) {
     int64_t cores = affect_parallel_n_cores();
     t->n_threads = (int)(t->spec->threads ? t->spec->threads
                                           : affect_checkpoint_engine_number(t, "threads", cores));
-    return affect_backend_open(&t->backend, t->spec->device, t->n_threads, err);
+    return affect_backend_open(
+        &t->backend, (affect_backend_options){.device = t->spec->device, .n_threads = t->n_threads},
+        err);
 }
 
 /* What the bits depend on beside config and data. */

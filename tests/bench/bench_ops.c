@@ -115,7 +115,9 @@ int main(int argc, char **argv) {
     size_t frames = argc > 1 ? strtoul(argv[1], NULL, 10) : 126;
     int n_threads = argc > 2 ? atoi(argv[2]) : 0;
     affect_error err = {0};
-    if (affect_backend_open(&backend, "cpu", n_threads, &err) != AFFECT_STATUS_OK) {
+    if (affect_backend_open(&backend,
+                            (affect_backend_options){.device = "cpu", .n_threads = n_threads},
+                            &err) != AFFECT_STATUS_OK) {
         fprintf(stderr, "%s\n", err.message);
         return 1;
     }

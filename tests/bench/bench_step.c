@@ -106,7 +106,8 @@ int main(int argc, char **argv) {
     affect_architecture *architecture = open_preset();
     size_t rows = make_inputs(inputs, architecture, lengths);
     affect_session_options options = {.max_batch = BATCH, .training = true, .max_rows = rows};
-    if (affect_backend_open(&backend, "cpu", 0, &err) != AFFECT_STATUS_OK ||
+    if (affect_backend_open(&backend, (affect_backend_options){.device = "cpu"}, &err) !=
+            AFFECT_STATUS_OK ||
         affect_session_measure(&plan, backend, architecture, options, &err) != AFFECT_STATUS_OK ||
         affect_session_create(&session, backend, architecture, options, &err) != AFFECT_STATUS_OK ||
         affect_session_initialize(session, 1, &err) != AFFECT_STATUS_OK)

@@ -160,7 +160,8 @@ static void test_lstm_threads(void) {
     affect_lstm_parameters p = {{w, w + 160}, {w + 320, w + 576}, {w + 832, w + 864}};
     for (int run = 0; run < 6; run++) {
         affect_backend *backend = NULL;
-        CHECK_OK(affect_backend_open(&backend, "cpu", 1 + run / 2, err));
+        CHECK_OK(affect_backend_open(
+            &backend, (affect_backend_options){.device = "cpu", .n_threads = 1 + run / 2}, err));
         guard();
         backend->ops->lstm_forward(backend, got, NULL, x, &p, workspace, &s);
         if (run == 0) memcpy(first, got, sizeof first);
@@ -174,7 +175,8 @@ static void test_lstm_threads(void) {
 static void test_failure_sticks(void) {
     affect_backend *backend = NULL;
     affect_error error = {0};
-    CHECK_OK(affect_backend_open(&backend, "cpu", 1, err));
+    CHECK_OK(affect_backend_open(&backend,
+                                 (affect_backend_options){.device = "cpu", .n_threads = 1}, err));
     CHECK(backend->ops->allocate(backend, (size_t)1 << 60) == NULL);
     CHECK(affect_backend_synchronize(backend, &error) == AFFECT_STATUS_NO_MEMORY);
     affect_dropout_shape s = {10, 0.5, {1, 2}, 0};
@@ -187,8 +189,11 @@ static void test_failure_sticks(void) {
 static void test_devices(void) {
     affect_backend *backend = NULL;
     affect_error error = {0};
-    CHECK(affect_backend_open(&backend, "cuda:7", 1, &error) != AFFECT_STATUS_OK);
-    CHECK(affect_backend_open(&backend, "tpu", 1, &error) == AFFECT_STATUS_INVALID);
+    CHECK(affect_backend_open(&backend,
+                              (affect_backend_options){.device = "cuda:7", .n_threads = 1},
+                              &error) != AFFECT_STATUS_OK);
+    CHECK(affect_backend_open(&backend, (affect_backend_options){.device = "tpu", .n_threads = 1},
+                              &error) == AFFECT_STATUS_INVALID);
     CHECK(strstr(error.message, "cpu") != NULL);
 }
 
@@ -196,10 +201,12 @@ static void test_level_names(void) {
     affect_backend *backend = NULL;
     affect_error error = {0};
     setenv("AFFECT_CPU", "avx9", 1);
-    CHECK(affect_backend_open(&backend, "cpu", 1, &error) == AFFECT_STATUS_INVALID);
+    CHECK(affect_backend_open(&backend, (affect_backend_options){.device = "cpu", .n_threads = 1},
+                              &error) == AFFECT_STATUS_INVALID);
     CHECK(strstr(error.message, "generic, avx2, avx512") != NULL);
     setenv("AFFECT_CPU", "generic", 1);
-    CHECK_OK(affect_backend_open(&backend, "cpu", 1, err));
+    CHECK_OK(affect_backend_open(&backend,
+                                 (affect_backend_options){.device = "cpu", .n_threads = 1}, err));
     CHECK(strcmp(backend->ops->level, "generic") == 0);
     affect_backend_free(backend);
     unsetenv("AFFECT_CPU");
@@ -210,7 +217,8 @@ int main(void) {
         setenv("AFFECT_CPU", affect_cpu_level_names[level], 1);
         for (int n_threads = 1; n_threads <= 3; n_threads++) {
             affect_backend *backend = NULL;
-            CHECK_OK(affect_backend_open(&backend, "cpu", n_threads, err));
+            CHECK_OK(affect_backend_open(
+                &backend, (affect_backend_options){.device = "cpu", .n_threads = n_threads}, err));
             test_conv(backend);
             test_conv_pool(backend);
             test_pool(backend);

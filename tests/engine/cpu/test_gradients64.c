@@ -375,7 +375,8 @@ static double relative_error(const gradient_case *c, affect_backend *backend, ui
 
 static void check_all(int n_threads) {
     affect_backend *backend = NULL;
-    CHECK_OK(affect_backend_open(&backend, "cpu", n_threads, err));
+    CHECK_OK(affect_backend_open(
+        &backend, (affect_backend_options){.device = "cpu", .n_threads = n_threads}, err));
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         CHECK(cases[i].n_values <= MAX_NUMBERS && cases[i].n_outputs <= MAX_NUMBERS);
         double error = relative_error(&cases[i], backend, 3);

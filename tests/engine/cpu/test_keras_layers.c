@@ -311,7 +311,8 @@ static void test_cross_entropy(void) {
 
 int main(void) {
     CHECK_OK(affect_safetensors_open(&file, TEST_REFERENCE_DIR "/keras/layers.safetensors", err));
-    CHECK_OK(affect_backend_open(&backend, "cpu", 2, err));
+    CHECK_OK(affect_backend_open(&backend,
+                                 (affect_backend_options){.device = "cpu", .n_threads = 2}, err));
     if (file && backend) {
         TEST_RUN(test_layers);
         TEST_RUN(test_cross_entropy);

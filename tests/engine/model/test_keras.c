@@ -39,7 +39,8 @@ static affect_status open_fixture(fixture *f, const char *name, affect_session_o
         .classes = size_of(f->sizes, "classes"),
     };
     AFFECT_TRY(affect_architecture_create(&f->architecture, f->document, NULL, sizes, err));
-    AFFECT_TRY(affect_backend_open(&f->backend, "cpu", 2, err));
+    AFFECT_TRY(affect_backend_open(&f->backend,
+                                   (affect_backend_options){.device = "cpu", .n_threads = 2}, err));
     return affect_session_create(&f->session, f->backend, f->architecture, options, err);
 }
 

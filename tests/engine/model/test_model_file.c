@@ -23,7 +23,8 @@ typedef struct {
 static network make_network(bool training) {
     network net = {.architecture = make_architecture(every_layer, "{\"rate\": 0.4}", small_sizes)};
     affect_session_options options = {.max_batch = 6, .training = training};
-    CHECK_OK(affect_backend_open(&net.backend, "cpu", 1, err));
+    CHECK_OK(affect_backend_open(&net.backend,
+                                 (affect_backend_options){.device = "cpu", .n_threads = 1}, err));
     CHECK_OK(affect_session_create(&net.session, net.backend, net.architecture, options, err));
     CHECK_OK(affect_session_initialize(net.session, 5, err));
     return net;

@@ -11,7 +11,8 @@ typedef struct {
 static network make_network(const char *text, const char *variables, affect_sizes sizes,
                             affect_session_options options) {
     network net = {.architecture = make_architecture(text, variables, sizes)};
-    CHECK_OK(affect_backend_open(&net.backend, "cpu", 2, err));
+    CHECK_OK(affect_backend_open(&net.backend,
+                                 (affect_backend_options){.device = "cpu", .n_threads = 2}, err));
     CHECK_OK(affect_session_create(&net.session, net.backend, net.architecture, options, err));
     CHECK_OK(affect_session_initialize(net.session, 5, err));
     return net;

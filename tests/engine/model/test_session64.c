@@ -61,7 +61,8 @@ static void check_network(const char *text, const char *variables, affect_sizes 
     if (weighted) data.batch.weights = data.weights;
     if (with_padding) pad_data(&data, architecture, 0.5f, 0.5f); /* 0 would be at relu's kink */
     affect_session_options options = {.max_batch = 6, .training = true};
-    CHECK_OK(affect_backend_open(&backend, "cpu", 2, err));
+    CHECK_OK(affect_backend_open(&backend,
+                                 (affect_backend_options){.device = "cpu", .n_threads = 2}, err));
     CHECK_OK(affect_session_create(&session, backend, architecture, options, err));
     CHECK_OK(affect_session_initialize(session, 4, err));
     affect_real *gradients = gradients_of(session, &data.batch);
@@ -115,7 +116,8 @@ static void test_padding_is_exact(void) {
     double stats[2][2 + 9] = {{0}};
     float probabilities[2][9 * 3];
     affect_real *gradients[2];
-    CHECK_OK(affect_backend_open(&backend, "cpu", 2, err));
+    CHECK_OK(affect_backend_open(&backend,
+                                 (affect_backend_options){.device = "cpu", .n_threads = 2}, err));
     for (int k = 0; k < 2; k++) {
         network_data data;
         make_data(&data, architecture, 9);
@@ -158,7 +160,8 @@ static void test_masked(void) {
     affect_session *session = NULL;
     affect_session_options options = {.max_batch = 9};
     float probabilities[2][9 * 3];
-    CHECK_OK(affect_backend_open(&backend, "cpu", 2, err));
+    CHECK_OK(affect_backend_open(&backend,
+                                 (affect_backend_options){.device = "cpu", .n_threads = 2}, err));
     CHECK_OK(affect_session_create(&session, backend, architecture, options, err));
     CHECK_OK(affect_session_initialize(session, 4, err));
     for (int k = 0; k < 2; k++) {
@@ -185,7 +188,8 @@ static void test_too_many_rows(void) {
     affect_error error = {0};
     float probabilities[4 * 3];
     make_data(&data, architecture, 4);
-    CHECK_OK(affect_backend_open(&backend, "cpu", 1, err));
+    CHECK_OK(affect_backend_open(&backend,
+                                 (affect_backend_options){.device = "cpu", .n_threads = 1}, err));
     CHECK_OK(affect_session_create(&session, backend, architecture, options, err));
     CHECK(affect_session_predict(session, probabilities, data.batch.inputs, 4, &error) ==
           AFFECT_STATUS_INVALID);

@@ -110,7 +110,8 @@ static void test_dropout(void) {
     affect_backend *backend = NULL;
     affect_layer_builder builder = {0};
     affect_shape shape = {1, {10000}};
-    CHECK_OK(affect_backend_open(&backend, "cpu", 2, err));
+    CHECK_OK(affect_backend_open(&backend,
+                                 (affect_backend_options){.device = "cpu", .n_threads = 2}, err));
     affect_layer *first =
         make("{\"type\":\"dropout\",\"name\":\"a\",\"rate\":0.3}", shape, &builder);
     affect_layer *second =
@@ -144,7 +145,8 @@ static void test_dropout(void) {
 static void test_fold(void) {
     affect_backend *backend = NULL;
     affect_layer_builder builder = {0}, inner_builder = {0};
-    CHECK_OK(affect_backend_open(&backend, "cpu", 2, err));
+    CHECK_OK(affect_backend_open(&backend,
+                                 (affect_backend_options){.device = "cpu", .n_threads = 2}, err));
     affect_layer *folded =
         make("{\"type\":\"time_distributed\",\"layer\":{\"type\":\"dense\",\"name\":\"x\","
              "\"units\":2,\"activation\":\"tanh\"}}",
@@ -198,7 +200,8 @@ static void test_concatenate(void) {
     affect_json *json = NULL;
     const char *text = "{\"type\":\"concatenate\",\"name\":\"join\"}";
     const affect_shape inputs[] = {{1, {2}}, {1, {3}}};
-    CHECK_OK(affect_backend_open(&backend, "cpu", 1, err));
+    CHECK_OK(affect_backend_open(&backend,
+                                 (affect_backend_options){.device = "cpu", .n_threads = 1}, err));
     CHECK_OK(affect_json_parse(&json, text, strlen(text), err));
     CHECK_OK(affect_layer_create_concatenate(&layer, &builder, json, inputs, 2, "", err));
     CHECK(layer->output.rank == 1 && layer->output.size[0] == 5);

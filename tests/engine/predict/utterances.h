@@ -41,7 +41,8 @@ static inline void make_model(const char *path, const char *preset, double clip_
     affect_session *session = NULL;
     CHECK_OK(affect_architecture_preset(&document, preset, err));
     CHECK_OK(affect_architecture_create(&architecture, document, NULL, sizes, err));
-    CHECK_OK(affect_backend_open(&backend, "cpu", 1, err));
+    CHECK_OK(affect_backend_open(&backend,
+                                 (affect_backend_options){.device = "cpu", .n_threads = 1}, err));
     affect_session_options options = {.max_batch = 1};
     CHECK_OK(affect_session_create(&session, backend, architecture, options, err));
     CHECK_OK(affect_session_initialize(session, 3, err));
