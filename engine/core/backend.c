@@ -3,8 +3,6 @@
 
 #include <string.h>
 
-const char *const affect_precision_names[] = {"fp32", "tf32", "bf16", NULL};
-
 affect_status affect_backend_open(affect_backend **backend, affect_backend_options options,
                                   affect_error *err) {
     const char *device = options.device;

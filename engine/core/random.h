@@ -9,6 +9,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* What distinguishes one sequence from another. `stream` is made with affect_random_stream. */
 typedef struct {
     uint64_t seed;
@@ -29,5 +33,9 @@ double affect_random_uniform(affect_random_key key, uint64_t index);
 double affect_random_normal(affect_random_key key, uint64_t index);
 /* order[0..n) becomes a uniformly random permutation of 0..n-1 (Fisher-Yates). */
 void affect_random_permutation(size_t *order, size_t n, affect_random_key key);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -9,6 +9,10 @@
 
 #include <stddef.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /*  X(name, text for programs: also the `code` of a problem+json) */
 #define AFFECT_STATUS_TABLE(X)                                                                     \
     X(OK, "ok")                                                                                    \
@@ -70,5 +74,9 @@ affect_status affect_error_errno(affect_error *err, int error_number, const char
         affect_status try_status_ = (call);                                                        \
         if (try_status_ != AFFECT_STATUS_OK) return try_status_;                                   \
     } while (0)
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -9,6 +9,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #ifdef AFFECT_REAL_DOUBLE
 typedef double affect_real;
 #else
@@ -29,5 +33,9 @@ bool affect_shape_equal(affect_shape a, affect_shape b);
 #define AFFECT_SHAPE_TEXT_SIZE 96
 /* "(501, 128, 1)"; returns text. */
 const char *affect_shape_text(char text[AFFECT_SHAPE_TEXT_SIZE], affect_shape shape);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -30,8 +30,8 @@ struct affect_cuda {
     cudaStream_t stream;
     cublasHandle_t cublas; /* on the stream, with a workspace of its own */
     void *cublas_workspace;
-    bool recording;            /* between step_begin and step_end */
-    cudaGraphExec_t step;      /* the last recorded step, updated in place; or NULL */
+    bool recording;       /* between step_begin and step_end */
+    cudaGraphExec_t step; /* the last recorded step, updated in place; or NULL */
 };
 
 static inline affect_cuda *affect_cuda_of(affect_backend *backend) {
@@ -89,9 +89,8 @@ void affect_cuda_launch(affect_backend *backend, const char *name, void (*kernel
     config.blockDim = block;
     config.dynamicSmemBytes = shared;
     config.stream = affect_cuda_of(backend)->stream;
-    affect_cuda_check(backend,
-                      cudaLaunchKernelEx(&config, kernel, std::forward<Arguments>(arguments)...),
-                      name);
+    affect_cuda_check(
+        backend, cudaLaunchKernelEx(&config, kernel, std::forward<Arguments>(arguments)...), name);
 }
 #define AFFECT_CUDA_LAUNCH(backend, kernel, grid, block, shared, ...)                              \
     affect_cuda_launch(backend, #kernel, kernel, grid, block, shared, __VA_ARGS__)
@@ -121,8 +120,8 @@ void affect_cuda_conv1d_pool_forward(affect_backend *, float *, uint32_t *, cons
                                      const float *, const float *, void *,
                                      const affect_conv1d_shape *);
 void affect_cuda_conv1d_pool_backward(affect_backend *, float *, float *, float *, const float *,
-                                      const float *, const float *, const uint32_t *,
-                                      const float *, void *, const affect_conv1d_shape *);
+                                      const float *, const float *, const uint32_t *, const float *,
+                                      void *, const affect_conv1d_shape *);
 void affect_cuda_pool1d_forward(affect_backend *, float *, const float *,
                                 const affect_pool1d_shape *);
 void affect_cuda_pool1d_backward(affect_backend *, float *, const float *, const float *,
@@ -151,8 +150,8 @@ void affect_cuda_lstm_forward(affect_backend *, float *, void *, const float *,
 void affect_cuda_lstm_backward(affect_backend *, float *, const affect_lstm_parameters *,
                                const float *, const float *, const float *, void *,
                                const affect_lstm_parameters *, void *, const affect_lstm_shape *);
-void affect_cuda_cross_entropy(affect_backend *, float *, double *, const float *,
-                               const int32_t *, const float *, const affect_loss_shape *);
+void affect_cuda_cross_entropy(affect_backend *, float *, double *, const float *, const int32_t *,
+                               const float *, const affect_loss_shape *);
 void affect_cuda_l2_penalty(affect_backend *, double *, float *, const float *, size_t, double);
 void affect_cuda_adam_step(affect_backend *, float *, float *, float *, const float *,
                            const affect_adam_shape *);

@@ -1,0 +1,296 @@
+/* The CUDA backend: opening a device, memory, copies, recorded steps, and the table that names
+ * every operation. */
+#include "engine/cuda/cuda_backend.cuh"
+
+#include <cstdlib>
+#include <cstring>
+#include <new>
+
+namespace {
+
+/* cuBLAS must have memory of its own inside a recording, and equal memory for equal bits. */
+const size_t cublas_workspace_bytes = static_cast<size_t>(32) << 20;
+
+/* ---- Failures ---- */
+
+affect_status status_of(cudaError_t code) {
+    switch (code) {
+    case cudaErrorMemoryAllocation:
+        return AFFECT_STATUS_NO_MEMORY;
+    case cudaErrorNoDevice:
+    case cudaErrorInvalidDevice:
+    case cudaErrorInsufficientDriver:
+        return AFFECT_STATUS_DEVICE_UNAVAILABLE;
+    default:
+        return AFFECT_STATUS_DEVICE_LOST;
+    }
+}
+
+} // namespace
+
+bool affect_cuda_check(affect_backend *backend, cudaError_t code, const char *what) {
+    if (code == cudaSuccess) return true;
+    if (affect_cuda_ready(backend))
+        affect_error_set(&backend->error, status_of(code), "cuda: %s: %s (%s)", what,
+                         cudaGetErrorString(code), cudaGetErrorName(code));
+    return false;
+}
+
+bool affect_cublas_check(affect_backend *backend, cublasStatus_t code, const char *what) {
+    if (code == CUBLAS_STATUS_SUCCESS) return true;
+    if (affect_cuda_ready(backend))
+        affect_error_set(&backend->error,
+                         code == CUBLAS_STATUS_ALLOC_FAILED ? AFFECT_STATUS_NO_MEMORY
+                                                            : AFFECT_STATUS_DEVICE_LOST,
+                         "cublas: %s: %s", what, cublasGetStatusString(code));
+    return false;
+}
+
+namespace {
+
+/* ---- Memory and copies ---- */
+
+affect_status cuda_synchronize(affect_backend *backend, affect_error *err) {
+    if (affect_cuda_ready(backend))
+        affect_cuda_check(backend, cudaStreamSynchronize(affect_cuda_of(backend)->stream),
+                          "synchronize");
+    if (err && backend->error.status != AFFECT_STATUS_OK) *err = backend->error;
+    return backend->error.status;
+}
+
+void *cuda_allocate(affect_backend *backend, size_t n_bytes) {
+    void *memory = nullptr;
+    if (!affect_cuda_ready(backend)) return nullptr;
+    cudaError_t code = cudaMalloc(&memory, n_bytes ? n_bytes : 1);
+    if (code == cudaErrorMemoryAllocation) {
+        size_t n_free = 0, n_total = 0;
+        cudaGetLastError(); /* this one does not stick to the device */
+        cudaMemGetInfo(&n_free, &n_total);
+        affect_fail(&backend->error, NO_MEMORY,
+                    "cuda:%d: no memory for %zu bytes (%zu of %zu free)",
+                    affect_cuda_of(backend)->device, n_bytes, n_free, n_total);
+        return nullptr;
+    }
+    return affect_cuda_check(backend, code, "allocate") ? memory : nullptr;
+}
+
+void cuda_deallocate(affect_backend *, void *memory) {
+    cudaFree(memory);
+}
+
+void cuda_zero(affect_backend *backend, void *memory, size_t n_bytes) {
+    if (!affect_cuda_ready(backend) || !n_bytes) return;
+    affect_cuda_check(backend, cudaMemsetAsync(memory, 0, n_bytes, affect_cuda_of(backend)->stream),
+                      "zero");
+}
+
+void copy(affect_backend *backend, void *to, const void *from, size_t n_bytes, cudaMemcpyKind kind,
+          const char *what) {
+    if (!affect_cuda_ready(backend) || !n_bytes) return;
+    affect_cuda_check(
+        backend, cudaMemcpyAsync(to, from, n_bytes, kind, affect_cuda_of(backend)->stream), what);
+}
+
+void cuda_copy(affect_backend *backend, void *to, const void *from, size_t n_bytes) {
+    copy(backend, to, from, n_bytes, cudaMemcpyDeviceToDevice, "copy");
+}
+void cuda_upload(affect_backend *backend, void *to, const void *from_host, size_t n_bytes) {
+    copy(backend, to, from_host, n_bytes, cudaMemcpyHostToDevice, "upload");
+}
+void cuda_download(affect_backend *backend, void *to_host, const void *from, size_t n_bytes) {
+    copy(backend, to_host, from, n_bytes, cudaMemcpyDeviceToHost, "download");
+}
+
+/* ---- Small arrays by value ---- */
+
+const size_t put_size = 3072; /* kernel arguments hold 4096 */
+
+struct put_bytes {
+    uint64_t words[put_size / 8];
+};
+
+__global__ void put_kernel(unsigned char *to, put_bytes bytes, unsigned n_bytes) {
+    for (unsigned i = threadIdx.x; i < n_bytes; i += blockDim.x)
+        to[i] = reinterpret_cast<const unsigned char *>(bytes.words)[i];
+}
+
+} // namespace
+
+void affect_cuda_put(affect_backend *backend, void *to, const void *from_host, size_t n_bytes) {
+    for (size_t done = 0; done < n_bytes; done += put_size) {
+        size_t n = n_bytes - done < put_size ? n_bytes - done : put_size;
+        put_bytes bytes;
+        memcpy(bytes.words, static_cast<const char *>(from_host) + done, n);
+        AFFECT_CUDA_LAUNCH(backend, put_kernel, 1, 256, 0, static_cast<unsigned char *>(to) + done,
+                           bytes, static_cast<unsigned>(n));
+    }
+}
+
+/* ---- Gathers ---- */
+
+namespace {
+
+const size_t runs_at_once = 128;
+
+struct run_list {
+    affect_run runs[runs_at_once];
+};
+
+/* A row of blocks for each run. */
+__global__ void copy_runs_kernel(float *to, const float *from, run_list list) {
+    affect_run run = list.runs[blockIdx.y];
+    size_t step = static_cast<size_t>(gridDim.x) * blockDim.x;
+    for (size_t i = static_cast<size_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < run.count;
+         i += step)
+        to[run.to + i] = from[run.from + i];
+}
+
+} // namespace
+
+void affect_cuda_copy_runs(affect_backend *backend, float *to, const float *from,
+                           const affect_run *runs, size_t n_runs) {
+    for (size_t done = 0; done < n_runs; done += runs_at_once) {
+        size_t n = n_runs - done < runs_at_once ? n_runs - done : runs_at_once, longest = 1;
+        run_list list;
+        for (size_t i = 0; i < n; i++) {
+            list.runs[i] = runs[done + i];
+            longest = list.runs[i].count > longest ? list.runs[i].count : longest;
+        }
+        dim3 grid(affect_cuda_blocks(longest, 1024, 64), static_cast<unsigned>(n));
+        AFFECT_CUDA_LAUNCH(backend, copy_runs_kernel, grid, 256, 0, to, from, list);
+    }
+}
+
+namespace {
+
+/* ---- Recorded steps ---- */
+
+void cuda_step_begin(affect_backend *backend) {
+    affect_cuda *cuda = affect_cuda_of(backend);
+    if (!affect_cuda_ready(backend)) return;
+    cuda->recording = affect_cuda_check(
+        backend, cudaStreamBeginCapture(cuda->stream, cudaStreamCaptureModeThreadLocal),
+        "step_begin");
+}
+
+/* Steps of one session differ in arguments only: the graph that was made for one takes the next
+ * one's. Where it does not, it is made again. */
+bool take_graph(affect_backend *backend, cudaGraph_t graph) {
+    affect_cuda *cuda = affect_cuda_of(backend);
+    cudaGraphExecUpdateResultInfo info;
+    if (cuda->step && cudaGraphExecUpdate(cuda->step, graph, &info) == cudaSuccess) return true;
+    if (cuda->step) {
+        cudaGetLastError(); /* of the refused update */
+        cudaGraphExecDestroy(cuda->step);
+        cuda->step = nullptr;
+    }
+    return affect_cuda_check(backend, cudaGraphInstantiate(&cuda->step, graph, 0), "step graph");
+}
+
+void cuda_step_end(affect_backend *backend) {
+    affect_cuda *cuda = affect_cuda_of(backend);
+    cudaGraph_t graph = nullptr;
+    if (!cuda->recording) return;
+    cuda->recording = false;
+    cudaError_t code = cudaStreamEndCapture(cuda->stream, &graph);
+    if (affect_cuda_ready(backend) && affect_cuda_check(backend, code, "step_end") &&
+        take_graph(backend, graph))
+        affect_cuda_check(backend, cudaGraphLaunch(cuda->step, cuda->stream), "step");
+    if (graph) cudaGraphDestroy(graph);
+}
+
+/* ---- Opening ---- */
+
+void cuda_free(affect_backend *backend) {
+    affect_cuda *cuda = affect_cuda_of(backend);
+    if (cuda->stream) cudaStreamSynchronize(cuda->stream);
+    if (cuda->step) cudaGraphExecDestroy(cuda->step);
+    if (cuda->cublas) cublasDestroy(cuda->cublas);
+    if (cuda->cublas_workspace) cudaFree(cuda->cublas_workspace);
+    if (cuda->stream) cudaStreamDestroy(cuda->stream);
+    delete cuda;
+}
+
+affect_backend_ops make_ops() {
+    affect_backend_ops ops = {};
+    ops.version = AFFECT_BACKEND_VERSION;
+    ops.real_size = sizeof(affect_real);
+    ops.name = "cuda";
+    ops.level = "";
+    ops.free = cuda_free;
+    ops.synchronize = cuda_synchronize;
+    ops.allocate = cuda_allocate;
+    ops.deallocate = cuda_deallocate;
+    ops.zero = cuda_zero;
+    ops.copy = cuda_copy;
+    ops.upload = cuda_upload;
+    ops.download = cuda_download;
+    ops.copy_runs = affect_cuda_copy_runs;
+    ops.put = affect_cuda_put;
+    ops.step_begin = cuda_step_begin;
+    ops.step_end = cuda_step_end;
+    return ops;
+}
+
+const affect_backend_ops cuda_ops = make_ops();
+
+bool attribute(affect_backend *backend, int *value, cudaDeviceAttr name) {
+    return affect_cuda_check(backend,
+                             cudaDeviceGetAttribute(value, name, affect_cuda_of(backend)->device),
+                             "device attributes");
+}
+
+bool read_device(affect_cuda *cuda) {
+    affect_backend *backend = &cuda->base;
+    int major = 0, minor = 0, shared = 0;
+    if (!attribute(backend, &major, cudaDevAttrComputeCapabilityMajor) ||
+        !attribute(backend, &minor, cudaDevAttrComputeCapabilityMinor) ||
+        !attribute(backend, &shared, cudaDevAttrMaxSharedMemoryPerBlockOptin) ||
+        !attribute(backend, &cuda->n_multiprocessors, cudaDevAttrMultiProcessorCount))
+        return false;
+    cuda->compute_capability = 10 * major + minor;
+    cuda->shared_limit = static_cast<size_t>(shared);
+    if (cuda->precision == AFFECT_PRECISION_FP32 || cuda->compute_capability >= 80) return true;
+    affect_fail(&backend->error, UNSUPPORTED,
+                "cuda:%d: precision \"%s\" needs compute capability 8.0, this is %d.%d (use fp32)",
+                cuda->device, affect_precision_names[cuda->precision], major, minor);
+    return false;
+}
+
+bool open_device(affect_cuda *cuda) {
+    affect_backend *backend = &cuda->base;
+    return affect_cuda_check(backend, cudaSetDevice(cuda->device), "device") && read_device(cuda) &&
+           affect_cuda_check(backend,
+                             cudaStreamCreateWithFlags(&cuda->stream, cudaStreamNonBlocking),
+                             "stream") &&
+           affect_cublas_check(backend, cublasCreate(&cuda->cublas), "create") &&
+           affect_cuda_check(backend, cudaMalloc(&cuda->cublas_workspace, cublas_workspace_bytes),
+                             "cublas workspace") &&
+           affect_cublas_check(backend, cublasSetStream(cuda->cublas, cuda->stream), "stream") &&
+           affect_cublas_check(
+               backend,
+               cublasSetWorkspace(cuda->cublas, cuda->cublas_workspace, cublas_workspace_bytes),
+               "workspace");
+}
+
+affect_status cuda_open(affect_backend **backend, int number, affect_precision precision,
+                        affect_error *err) {
+    affect_cuda *cuda = new (std::nothrow) affect_cuda();
+    if (!cuda) return affect_fail(err, NO_MEMORY, "cuda: no memory");
+    cuda->base.ops = &cuda_ops;
+    cuda->device = number;
+    cuda->precision = precision;
+    if (open_device(cuda)) {
+        *backend = &cuda->base;
+        return AFFECT_STATUS_OK;
+    }
+    affect_status status = cuda->base.error.status;
+    if (err) *err = cuda->base.error;
+    cuda_free(&cuda->base);
+    return status;
+}
+
+} // namespace
+
+extern "C" __attribute__((visibility("default"))) const affect_backend_plugin affect_cuda_plugin = {
+    AFFECT_BACKEND_VERSION, sizeof(affect_real), cuda_open};
