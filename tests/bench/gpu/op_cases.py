@@ -1,0 +1,202 @@
+"""Every operation of a device, forward and backward, against double precision: the `check` stage of gpu_table.py.
+
+    python3 tests/bench/gpu/op_cases.py --programs build/bench --device cuda --precision fp32 [--sizes small]
+
+A case is a request to run_ops (its source says what each operation takes and answers). The device computes all cases in one
+process, then run_ops64 computes the same inputs in double on the CPU. The figure is the norm of the difference over the
+norm. Inputs are normal numbers that float32 holds, of a fixed seed.
+
+Backward passes that choose (ReLU, pooling) follow the device's choices, for a value near a tie may go either way in another
+arithmetic: convolutions get the device's own y; fused convolution and pooling, whose saved switches are the backend's
+secret, get no gradient at pairs that are near a tie (share below a twentieth). Everything else must agree.
+"""
+
+import argparse
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+
+LIMITS = {"fp32": 1e-5, "tf32": 2e-3, "bf16": 1e-2}  # of the project's contract
+TIES = {"fp32": 1e-4, "tf32": 6e-3, "bf16": 4e-2}  # of the convolution's root mean square
+LINEAR, RELU, TANH, SIGMOID, SOFTMAX = range(5)
+LSTM_OUTPUTS = [f"{name}_{d}" for d in (0, 1) for name in ("d_kernel", "d_recurrent", "d_bias")]
+
+
+class Case:
+    """name: for the table; line: numbers of the request; inputs: arrays; outputs: names of what is answered."""
+
+    def __init__(self, name, operation, line, inputs, outputs):
+        self.name, self.operation, self.line, self.outputs = name, operation, list(line), outputs
+        self.inputs = [np.asarray(array, np.float32).astype(np.float64) for array in inputs]
+
+    def request(self, line=None, inputs=None):
+        head = " ".join([self.operation, *(repr(n) if isinstance(n, float) else str(int(n)) for n in line or self.line)])
+        return head.encode() + b"\n" + b"".join(array.tobytes() for array in inputs or self.inputs)
+
+
+def cases(sizes, seed=1):
+    """All operations; `paper`: the network's shapes on a few hundred frames; `small`: for an emulated device."""
+    paper = sizes == "paper"
+    generator = np.random.default_rng(seed)
+    normal = lambda *shape: generator.standard_normal(shape)  # noqa: E731
+    found = []
+
+    def convolution(name, n, length, channels, filters, kernel=3, stride=1, pad=0, out=None, activation=RELU, pool=False):
+        out = out or (length - kernel) // stride + 1
+        y = (n, out // 2 if pool else out, filters)
+        line = [n, length, channels, filters, kernel, stride, pad, out] + ([] if pool else [activation, 0])
+        inputs = [normal(n, length, channels), normal(kernel, channels, filters) / np.sqrt(kernel * channels),
+                  0.1 * normal(filters), normal(*y)]
+        found.append(Case(name, "conv1d_pool" if pool else "conv1d", line, inputs, ["y", "d_x", "d_kernel", "d_bias"]))
+
+    def lstm(name, batch, steps, inputs, units, directions=2, reverse=0, sequences=1, rows=None, lengths=None):
+        first = np.concatenate([[0], np.cumsum(rows)]) if rows is not None else None
+        n_rows = int(first[-1]) if rows is not None else 0
+        x = normal(n_rows, inputs) if n_rows else normal(batch, steps, inputs)
+        parameters = []
+        for _ in range(directions):
+            parameters += [normal(inputs, 4 * units) / np.sqrt(inputs), normal(units, 4 * units) / np.sqrt(units) / 2,
+                           0.1 * normal(4 * units)]
+        d_y = normal(batch, steps if sequences else 1, directions * units)
+        arrays = [a for a in (first, lengths) if a is not None] + [x, *parameters, d_y]
+        found.append(Case(name, "lstm", [batch, steps, inputs, units, directions, reverse, sequences, n_rows,
+                                         lengths is not None], arrays, ["y", "d_x", *LSTM_OUTPUTS[:3 * directions]]))
+
+    few = 777 if paper else 9
+    stack = [(128, 1, 64), (63, 64, 128), (30, 128, 64), (14, 64, 32), (6, 32, 64)]
+    for i, (length, channels, filters) in enumerate(stack):
+        if not paper and i == 0:
+            length, filters = 24, 16
+        convolution(f"audio convolution {i + 1} + ReLU + pool", few if i or not paper else 500, length, channels, filters, pool=True)
+    convolution("convolution + pool, odd sizes", 3, 11, 5, 7, kernel=4, pool=True)
+    convolution("motion convolution 1 + ReLU", 48 if paper else 2, 200 if paper else 12, 189 if paper else 9, 128 if paper else 8)
+    convolution("convolution, stride 2, padded", 3, 11, 3, 4, kernel=4, stride=2, pad=1, out=5)
+    convolution("convolution, tanh", 2, 9, 3, 4, activation=TANH)
+    convolution("dense 256 -> 256 + ReLU" if paper else "dense + ReLU", 48, 1, 256 if paper else 24, 256 if paper else 20, kernel=1)
+    convolution("dense 512 -> 4, linear", 48, 1, 512 if paper else 40, 4, kernel=1, activation=LINEAR)
+    batch, steps, units = (48, 501, 128) if paper else (5, 6, 8)
+    rows = np.minimum(1 + generator.integers(1, steps, batch), steps)
+    lstm("BiLSTM, sequences", batch, steps, 256 if paper else 12, units)
+    lstm("BiLSTM, distinct rows", batch, steps, 128 if paper else 12, units, rows=rows)
+    lstm("BiLSTM, last states", batch, steps, 256 if paper else 12, units, sequences=0)
+    lstm("BiLSTM of 128 units, few steps", 9 if paper else 3, 5, 24, 128)
+    lstm("BiLSTM, masked", 6, 8, 5, 12, lengths=np.array([8, 1, 5, 7, 3, 8]))
+    lstm("LSTM, backwards", 4, 7, 5, 6, directions=1, reverse=1, sequences=0)
+    n, c = (48 * 198, 128) if paper else (60, 12)
+    found.append(Case("batch normalisation", "batch_norm", [n, c, 0.99, 1e-3],
+                      [normal(n, c) + 0.5, 1 + 0.1 * normal(c), normal(c), normal(c), 1 + normal(c) ** 2, normal(n, c)],
+                      ["y", "mean", "variance", "y inference", "d_x", "d_gamma", "d_beta"]))
+    found.append(Case("pool 2", "pool1d", [48, 99, 64, 2, 2, 0, 49], [normal(48, 99, 64), normal(48, 49, 64)], ["y", "d_x"]))
+    found.append(Case("pool 3, overlapping, padded", "pool1d", [4, 9, 5, 3, 1, 1, 9], [normal(4, 9, 5), normal(4, 9, 5)],
+                      ["y", "d_x"]))
+    found.append(Case("dropout", "dropout", [48 * 256 + 1, 0.3, 7, 5], [normal(48 * 256 + 1)], ["y"]))
+    for name, activation in (("ReLU", RELU), ("tanh", TANH), ("sigmoid", SIGMOID), ("softmax", SOFTMAX)):
+        found.append(Case(name, "activation", [50, 9, activation], [normal(50, 9), normal(50, 9)],
+                          ["y", "d_x"] if activation != SOFTMAX else ["y"]))
+    p = np.exp(normal(48, 4))
+    found.append(Case("cross-entropy", "cross_entropy", [48, 4, 48.0],
+                      [p / p.sum(1, keepdims=True), generator.integers(0, 4, 48), generator.random(48)], ["d_logits", "stats"]))
+    found.append(Case("L2 penalty", "l2_penalty", [10007, 0.01], [normal(10007)], ["penalty", "d_w"]))
+    found.append(Case("Adam", "adam_step", [10007, 1e-3, 0.9, 0.999, 1e-7, 3],
+                      [normal(10007), 0.1 * normal(10007), 0.1 * normal(10007) ** 2, normal(10007)], ["parameters", "m", "v"]))
+    found.append(Case("copies of rows and runs", "copies", [9, 7, 33, 5], [normal(33, 7)], ["rows", "runs"]))
+    return found
+
+
+def run(command, requests, environment=None, timeout=500):
+    """The arrays that run_ops answers to all requests."""
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [pathlib.Path(folder) / name for name in ("requests", "answers")]
+        with open(paths[0], "wb") as file:
+            for request in requests:
+                file.write(request)
+        done = subprocess.run([*map(str, command), *map(str, paths)], env=environment, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True, timeout=timeout)
+        if done.returncode:
+            raise RuntimeError(f"{' '.join(map(str, command))}: exit {done.returncode}: {done.stdout[-1500:]}")
+        arrays, data, at = [], paths[1].read_bytes(), 0
+    while at < len(data):
+        line = data.index(b"\n", at)
+        count = int(data[at:line])
+        arrays.append(np.frombuffer(data, np.float64, count, line + 1))
+        at = line + 1 + 8 * count
+    return arrays
+
+
+def grouped(arrays, listed):
+    arrays = iter(arrays)
+    return [[next(arrays) for _ in case.outputs] for case in listed]
+
+
+def difference(got, truth):
+    """Norm of the difference over the norm; infinite where something was not written."""
+    if not np.isfinite(got).all():
+        return float("inf")
+    norm = np.linalg.norm(truth)
+    return float(np.linalg.norm(got - truth) / (norm if norm else 1))
+
+
+def drop_ties(listed, truth_command, precision):
+    """No gradient for pairs that are near a tie; returns the share of those."""
+    fused = [case for case in listed if case.operation == "conv1d_pool"]
+    requests = []
+    for case in fused:
+        n, out, filters = case.line[0], case.line[7], case.line[3]
+        plain = Case(case.name, "conv1d", [*case.line, LINEAR, 0], [*case.inputs[:3], np.zeros((n, out, filters))], [])
+        requests.append(plain.request())
+    answers, n_tied, n_all = run(truth_command, requests), 0, 0
+    for i, case in enumerate(fused):
+        n, out, filters = case.line[0], case.line[7], case.line[3]
+        z = answers[4 * i].reshape(n, out, filters)[:, :out // 2 * 2].reshape(n, out // 2, 2, filters)
+        near = TIES[precision] * np.sqrt(np.mean(z ** 2))
+        tied = (np.abs(z[:, :, 0] - z[:, :, 1]) <= near) & (z.max(2) > -near) | (np.abs(z.max(2)) <= near)
+        case.inputs[3][tied] = 0
+        n_tied, n_all = n_tied + tied.sum(), n_all + tied.size
+    return n_tied / n_all
+
+
+def check(programs, device, precision, sizes, environment=None, prefix=()):
+    """[{"case", "errors": {output: figure}, "worst", "limit", "ok"}], {"ties"}. prefix: before the device's command."""
+    listed = cases(sizes)
+    truth_command = [programs / "run_ops64", "cpu", "fp32"]
+    ties = drop_ties(listed, truth_command, precision)
+    got = grouped(run([*prefix, programs / "run_ops", device, precision], [case.request() for case in listed], environment), listed)
+    requests = []
+    for case, answers in zip(listed, got):
+        if case.operation == "conv1d":  # follow the device's y
+            y = answers[0] if np.isfinite(answers[0]).all() else np.zeros_like(answers[0])
+            requests.append(case.request([*case.line[:-1], 1], [*case.inputs, y]))
+        else:
+            requests.append(case.request())
+    truth = grouped(run(truth_command, requests), listed)
+    rows = []
+    for case, answers, right in zip(listed, got, truth):
+        errors = {name: difference(a, r) for name, a, r in zip(case.outputs, answers, right)}
+        worst = max(errors.values())
+        rows.append({"case": case.name, "errors": errors, "worst": worst, "limit": LIMITS[precision],
+                     "ok": worst <= LIMITS[precision]})
+    return rows, {"ties": float(ties)}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--programs", type=pathlib.Path, required=True, help="folder of run_ops and run_ops64")
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--precision", choices=LIMITS, default="fp32")
+    parser.add_argument("--sizes", choices=("paper", "small"), default="paper")
+    parser.add_argument("--prefix", nargs="*", default=[], help="what the device's program runs under: compute-sanitizer ...")
+    args = parser.parse_args()
+    rows, more = check(args.programs, args.device, args.precision, args.sizes, prefix=args.prefix)
+    for row in rows:
+        print(f"{'ok  ' if row['ok'] else 'FAIL'} {row['worst']:.1e} of {row['limit']:.0e}  {row['case']}: "
+              + ", ".join(f"{name} {error:.1e}" for name, error in row["errors"].items()))
+    print(json.dumps({"worst": max(row["worst"] for row in rows), **more}))
+    sys.exit(not all(row["ok"] for row in rows))
+
+
+if __name__ == "__main__":
+    main()
