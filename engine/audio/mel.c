@@ -1,9 +1,9 @@
 /* Mel spectrograms; see mel.h.
  *
- * A filter touches few bins (2 to 40 of 1025), so only these are stored and summed; the inner loop
- * runs over the frames of a batch, which vectorises without changing the order of any sum. */
+ * A filter touches few bins (2 to 40 of 1025), so only these are stored and summed. */
 #include "engine/audio/mel.h"
 
+#include "engine/audio/frame_kernel.h"
 #include "engine/audio/spectrogram.h"
 
 #include <assert.h>
@@ -43,18 +43,14 @@ const affect_field affect_mel_fields[] = {
                         "seconds of sound that a network sees; longer is cut, shorter padded"),
     AFFECT_FIELD_END};
 
-/* Band m sums weights[offset + i] * power[first + i]. */
-typedef struct {
-    size_t first, count, offset;
-} mel_filter;
-
 struct affect_mel {
     affect_mel_config config;
     size_t n_mels, hop_length, n_fft;
     affect_spectrogram *spectrogram;
-    mel_filter *filters; /* (n_mels) */
-    float *weights;      /* of all filters, one after the other */
-    float *values;       /* (n_frames rounded up to a batch, n_mels) */
+    const affect_frame_kernel *kernel;
+    affect_mel_filter_row *filters; /* (n_mels) */
+    float *weights;                 /* of all filters, one after the other */
+    float *values;                  /* (n_frames rounded up to a batch, n_mels) */
 };
 
 static double top_hz(const affect_mel_config *config) {
@@ -127,8 +123,8 @@ static size_t build_filter(affect_mel *mel, size_t band, size_t offset) {
         edges[i] = mel_to_hz(low + (high - low) * (double)(band + i) / (double)(mel->n_mels + 1),
                              config->scale);
     double norm = config->norm == AFFECT_MEL_NORM_SLANEY ? 2 / (edges[2] - edges[0]) : 1;
-    mel_filter *filter = &mel->filters[band];
-    *filter = (mel_filter){.offset = offset};
+    affect_mel_filter_row *filter = &mel->filters[band];
+    *filter = (affect_mel_filter_row){.offset = offset};
     for (size_t k = 0; k <= mel->n_fft / 2; k++) {
         double hz = (double)k * (double)config->sample_rate_hz / (double)mel->n_fft;
         float weight = triangle(edges, hz, norm);
@@ -151,8 +147,10 @@ affect_status affect_mel_create(affect_mel **mel, const affect_mel_config *confi
     made->hop_length = (size_t)config->hop_length;
     size_t win_length = config->win_length ? (size_t)config->win_length : made->n_fft;
     size_t n_rows = (affect_mel_n_frames(config) + BATCH - 1) / BATCH * BATCH;
-    affect_status status = affect_spectrogram_create(
-        &made->spectrogram, made->n_fft, made->hop_length, win_length, config->power, err);
+    affect_status status = affect_frame_kernel_choose(&made->kernel, err);
+    if (status != AFFECT_STATUS_OK) goto fail;
+    status = affect_spectrogram_create(&made->spectrogram, made->n_fft, made->hop_length,
+                                       win_length, config->power, err);
     if (status != AFFECT_STATUS_OK) goto fail;
     made->filters = calloc(made->n_mels, sizeof *made->filters);
     /* A bin lies under at most two neighbouring triangles. */
@@ -193,19 +191,6 @@ const float *affect_mel_filter(const affect_mel *mel, size_t band, size_t *first
     return mel->weights + mel->filters[band].offset;
 }
 
-/* All bands of one batch: powers (n_bins, BATCH) -> values (BATCH, n_mels). */
-static void apply_filters(const affect_mel *mel, float *values, const float *powers) {
-    for (size_t band = 0; band < mel->n_mels; band++) {
-        const mel_filter *filter = &mel->filters[band];
-        const float *weights = mel->weights + filter->offset;
-        const float *power = powers + filter->first * BATCH;
-        float sums[BATCH] = {0};
-        for (size_t i = 0; i < filter->count; i++, power += BATCH)
-            for (size_t q = 0; q < BATCH; q++) sums[q] += weights[i] * power[q];
-        for (size_t q = 0; q < BATCH; q++) values[q * mel->n_mels + band] = sums[q];
-    }
-}
-
 affect_mel_clip affect_mel_compute_power(affect_mel *mel, const float *samples, size_t n) {
     assert(n >= 1);
     size_t clip_samples = affect_mel_clip_samples(&mel->config);
@@ -214,40 +199,32 @@ affect_mel_clip affect_mel_compute_power(affect_mel *mel, const float *samples, 
     size_t n_seeing = (n + mel->n_fft / 2 + mel->hop_length - 1) / mel->hop_length;
     if (n_frames > n_seeing) n_frames = n_seeing;
     for (size_t t = 0; t < n_frames; t += BATCH)
-        apply_filters(mel, mel->values + t * mel->n_mels,
-                      affect_spectrogram_batch(mel->spectrogram, samples, n, t));
+        mel->kernel->filter(mel->values + t * mel->n_mels,
+                            affect_spectrogram_batch(mel->spectrogram, samples, n, t), mel->filters,
+                            mel->n_mels, mel->weights);
     return (affect_mel_clip){.n_frames = n_frames, .values = mel->values};
 }
 
-static float largest(const float *values, size_t n) {
-    float most = 0;
-    for (size_t i = 0; i < n; i++) most = values[i] > most ? values[i] : most;
-    return most;
-}
-
-static float decibels(float power) {
-    return (float)(10 / M_LN10) * logf(power);
-}
-
 /* Turns power into max(dB, floor) * gain + offset; silent clips become zeros. */
-static affect_mel_clip scale_clip(affect_mel *mel, affect_mel_clip clip, float gain, float offset) {
+static affect_mel_clip scale_clip(affect_mel *mel, affect_mel_clip clip, double gain,
+                                  double offset) {
     const affect_mel_config *config = &mel->config;
     size_t n = clip.n_frames * mel->n_mels;
-    float amin = (float)config->amin, most = largest(mel->values, n);
+    float amin = (float)config->amin, most = mel->kernel->largest(mel->values, n);
     if (most <= amin) {
         memset(mel->values, 0, n * sizeof *mel->values);
         clip.silent = true;
         return clip;
     }
-    float reference = config->reference == AFFECT_MEL_REFERENCE_MAX ? decibels(most) : 0;
-    float floor_db = decibels(most) - reference - (float)config->top_db;
-    for (size_t i = 0; i < n; i++) {
-        float power = mel->values[i] > amin ? mel->values[i] : amin;
-        float db = decibels(power) - reference;
-        mel->values[i] = (db > floor_db ? db : floor_db) * gain + offset;
-    }
-    float db = decibels(amin) - reference;
-    clip.pad_value = (db > floor_db ? db : floor_db) * gain + offset;
+    double loudest = 10 * log10((double)most);
+    double reference = config->reference == AFFECT_MEL_REFERENCE_MAX ? loudest : 0;
+    const double range[] = {[AFFECT_DB_REFERENCE] = reference,
+                            [AFFECT_DB_FLOOR] = loudest - reference - config->top_db,
+                            [AFFECT_DB_GAIN] = gain,
+                            [AFFECT_DB_OFFSET] = offset};
+    mel->kernel->decibels(mel->values, n, amin, range);
+    clip.pad_value = amin;
+    mel->kernel->decibels(&clip.pad_value, 1, amin, range);
     return clip;
 }
 
@@ -256,6 +233,6 @@ affect_mel_clip affect_mel_compute_decibels(affect_mel *mel, const float *sample
 }
 
 affect_mel_clip affect_mel_compute(affect_mel *mel, const float *samples, size_t n) {
-    float gain = (float)(1 / mel->config.top_db);
+    double gain = 1 / mel->config.top_db;
     return scale_clip(mel, affect_mel_compute_power(mel, samples, n), gain, 1);
 }

@@ -147,38 +147,49 @@ static affect_status grow(affect_sound *sound, size_t n, size_t most, affect_err
     return AFFECT_STATUS_OK;
 }
 
-/* Appends the mean over channels of n frames. */
-static affect_status append_mono(affect_sound *sound, const float *block, size_t n,
-                                 affect_error *err) {
-    size_t n_channels = (size_t)sound->n_channels;
-    float *to = sound->samples + sound->n_samples;
-    for (size_t i = 0; i < n; i++) {
-        float sum = 0;
-        for (size_t c = 0; c < n_channels; c++) {
-            float value = block[i * n_channels + c];
-            if (!(fabsf(value) <= AFFECT_SOUND_MAX_AMPLITUDE))
-                return affect_fail(
-                    err, MALFORMED, "sample %zu is %g: not a finite number within +-%g",
-                    sound->n_samples + i, (double)value, (double)AFFECT_SOUND_MAX_AMPLITUDE);
-            sum += value;
-        }
-        to[i] = sum / (float)n_channels;
-    }
-    sound->n_samples += n;
-    return AFFECT_STATUS_OK;
+/* Whether all n values are finite and within the limit. Without branches, for the vectoriser. */
+static bool all_within_limit(const float *values, size_t n) {
+    unsigned wrong = 0;
+    for (size_t i = 0; i < n; i++) wrong |= !(fabsf(values[i]) <= AFFECT_SOUND_MAX_AMPLITUDE);
+    return !wrong;
 }
 
-/* Decodes up to `wanted` frames from where the file stands. */
+static affect_status check_values(const affect_sound *sound, const float *values, size_t n,
+                                  affect_error *err) {
+    if (all_within_limit(values, n)) return AFFECT_STATUS_OK;
+    size_t i = 0;
+    while (fabsf(values[i]) <= AFFECT_SOUND_MAX_AMPLITUDE) i++;
+    return affect_fail(err, MALFORMED, "sample %zu is %g: not a finite number within +-%g",
+                       sound->n_samples + i / (size_t)sound->n_channels, (double)values[i],
+                       (double)AFFECT_SOUND_MAX_AMPLITUDE);
+}
+
+/* to[i] = the mean over channels of frame i. */
+static void mix(float *to, const float *block, size_t n, size_t n_channels) {
+    for (size_t i = 0; i < n; i++) {
+        float sum = 0;
+        for (size_t c = 0; c < n_channels; c++) sum += block[i * n_channels + c];
+        to[i] = sum / (float)n_channels;
+    }
+}
+
+/* Decodes up to `wanted` frames from where the file stands; one channel goes straight to its place.
+ */
 static affect_status read_frames(affect_sound *sound, SNDFILE *file, sf_count_t wanted,
                                  affect_error *err) {
     float block[BLOCK_VALUES];
+    size_t n_channels = (size_t)sound->n_channels;
     sf_count_t block_frames = BLOCK_VALUES / sound->n_channels;
     while ((sf_count_t)sound->n_samples < wanted) {
         sf_count_t n = wanted - (sf_count_t)sound->n_samples;
-        n = sf_readf_float(file, block, n < block_frames ? n : block_frames);
-        if (n <= 0) break;
+        if (n > block_frames) n = block_frames;
         AFFECT_TRY(grow(sound, sound->n_samples + (size_t)n, (size_t)wanted, err));
-        AFFECT_TRY(append_mono(sound, block, (size_t)n, err));
+        float *to = sound->samples + sound->n_samples, *values = n_channels == 1 ? to : block;
+        n = sf_readf_float(file, values, n);
+        if (n <= 0) break;
+        AFFECT_TRY(check_values(sound, values, (size_t)n * n_channels, err));
+        if (n_channels > 1) mix(to, block, (size_t)n, n_channels);
+        sound->n_samples += (size_t)n;
     }
     return AFFECT_STATUS_OK;
 }

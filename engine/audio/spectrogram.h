@@ -5,9 +5,9 @@
  * is the periodic Hann window of win_length samples, centred in n_fft and zero outside.
  *
  * Frames are transformed AFFECT_SPECTROGRAM_BATCH at a time, and their powers are stored with the
- * frame as the last index, so that all later loops run over neighbouring frames. Plans are made
- * with FFTW_ESTIMATE (the others depend on timing, and so would the last bits of a result); FFTW's
- * planner is not thread-safe and is called under one lock. An affect_spectrogram belongs to one
+ * frame as the last index, so that all later loops run over neighbouring frames. FFTW's plans are
+ * made with FFTW_ESTIMATE (the others depend on timing, and so would the last bits of a result);
+ * its planner is not thread-safe and is called under one lock. An affect_spectrogram belongs to one
  * thread and allocates only when created. */
 #ifndef AFFECT_AUDIO_SPECTROGRAM_H
 #define AFFECT_AUDIO_SPECTROGRAM_H
