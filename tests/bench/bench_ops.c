@@ -1,22 +1,38 @@
-/* Times the device's operations at the paper's sizes: medians, and billions of operations a second.
+/* Times a device's operations at the paper's sizes: medians, and billions of operations a second.
  *
- *   cmake --build build --target bench_ops && build/bench/bench_ops [FRAMES] [THREADS]
+ *   cmake --build build --target bench_ops
+ *   build/bench/bench_ops [--device D] [--precision P] [FRAMES] [THREADS]
  *
- * 48 clips of FRAMES (default 126: 4 s at 16 kHz); a multiply-add counts as two operations. */
+ * 48 clips of FRAMES (default 126: 4 s at 16 kHz); a multiply-add counts as two operations. A time
+ * is the median of REPEATS blocks, each of BLOCK calls on a GPU (they are enqueued; the clock is
+ * looked at when all are done) and of one on a CPU. Each call is one step (step_begin, step_end),
+ * as a training records it. The last line is a JSON object: seconds by operation. */
 #include "engine/core/backend.h"
 #include "engine/core/clock.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
-#define REPEATS 5
+enum { REPEATS = 5, BLOCK = 10 };
 
 static affect_backend *backend;
 
+static void wait_for_all(void) {
+    affect_error err = {0};
+    if (affect_backend_synchronize(backend, &err) == AFFECT_STATUS_OK) return;
+    fprintf(stderr, "bench_ops: %s\n", err.message);
+    exit(1);
+}
+
 static affect_real *numbers(size_t n) {
-    affect_real *x = backend->ops->allocate(backend, n * sizeof *x);
+    affect_real *x = backend->ops->allocate(backend, n * sizeof *x), *host = calloc(n, sizeof *x);
     affect_random_key key = {1, n};
-    for (size_t i = 0; i < n; i++) x[i] = (affect_real)(affect_random_uniform(key, i) - 0.5);
+    if (!x || !host) exit(1);
+    for (size_t i = 0; i < n; i++) host[i] = (affect_real)(affect_random_uniform(key, i) - 0.5);
+    backend->ops->upload(backend, x, host, n * sizeof *x);
+    wait_for_all();
+    free(host);
     return x;
 }
 
@@ -35,11 +51,16 @@ typedef struct {
 
 static double median_seconds(void (*run)(const sized *), const sized *at) {
     double seconds[REPEATS];
-    run(at);
-    for (int i = 0; i < REPEATS; i++) {
+    int block = strcmp(backend->ops->name, "cpu") == 0 ? 1 : BLOCK;
+    for (int i = -1; i < REPEATS; i++) { /* the first only warms up */
         double started = affect_clock_seconds();
-        run(at);
-        seconds[i] = affect_clock_seconds() - started;
+        for (int k = 0; k < block; k++) {
+            backend->ops->step_begin(backend);
+            run(at);
+            backend->ops->step_end(backend);
+        }
+        wait_for_all();
+        if (i >= 0) seconds[i] = (affect_clock_seconds() - started) / block;
     }
     qsort(seconds, REPEATS, sizeof *seconds, ascending);
     return seconds[REPEATS / 2];
@@ -111,23 +132,47 @@ static double bench_lstm(size_t frames) {
     return both;
 }
 
+static affect_backend_options read_arguments(size_t *frames, int argc, char **argv) {
+    affect_backend_options options = {.device = "cpu"};
+    int place = 0;
+    for (int i = 1; i < argc; i++) {
+        const char *value = i + 1 < argc ? argv[i + 1] : "";
+        if (strcmp(argv[i], "--device") == 0) {
+            options.device = value, i++;
+        } else if (strcmp(argv[i], "--precision") == 0) {
+            while (strcmp(value, affect_precision_names[options.precision]) != 0)
+                if (++options.precision == AFFECT_PRECISION_COUNT) {
+                    fprintf(stderr, "bench_ops: --precision: fp32, tf32 or bf16\n");
+                    exit(1);
+                }
+            i++;
+        } else if (place++ == 0) {
+            *frames = strtoul(argv[i], NULL, 10);
+        } else {
+            options.n_threads = atoi(argv[i]);
+        }
+    }
+    return options;
+}
+
 int main(int argc, char **argv) {
-    size_t frames = argc > 1 ? strtoul(argv[1], NULL, 10) : 126;
-    int n_threads = argc > 2 ? atoi(argv[2]) : 0;
+    size_t frames = 126;
+    affect_backend_options options = read_arguments(&frames, argc, argv);
     affect_error err = {0};
-    if (affect_backend_open(&backend,
-                            (affect_backend_options){.device = "cpu", .n_threads = n_threads},
-                            &err) != AFFECT_STATUS_OK) {
-        fprintf(stderr, "%s\n", err.message);
+    if (affect_backend_open(&backend, options, &err) != AFFECT_STATUS_OK) {
+        fprintf(stderr, "bench_ops: %s\n", err.message);
         return 1;
     }
     static const size_t layers[][3] = {
         {128, 1, 64}, {63, 64, 128}, {30, 128, 64}, {14, 64, 32}, {6, 32, 64}};
-    double seconds = 0;
+    double convolutions = 0;
     for (int i = 0; i < 5; i++)
-        seconds += bench_conv(48 * frames, layers[i][0], layers[i][1], layers[i][2]);
-    seconds += 2 * bench_lstm(frames);
-    printf("audio convolutions and two bilstms, forward and backward: %.0f ms\n", seconds * 1e3);
+        convolutions += bench_conv(48 * frames, layers[i][0], layers[i][1], layers[i][2]);
+    double bilstm = bench_lstm(frames);
+    printf("{\"device\": \"%s\", \"precision\": \"%s\", \"frames\": %zu, \"convolutions\": %.6g, "
+           "\"bilstm\": %.6g}\n",
+           backend->ops->name, affect_precision_names[options.precision], frames, convolutions,
+           bilstm);
     affect_backend_free(backend);
     return 0;
 }

@@ -32,20 +32,21 @@ STREAMS = {"face": 165, "head": 6, "hand": 18}
 
 
 class Audio(nn.Module):
-    """(clips, 501, 128) to (clips, 256)."""
+    """(clips, 501, 128) to (clips, 256). memory: of the convolutions' images."""
 
-    def __init__(self):
+    def __init__(self, memory=torch.channels_last):
         super().__init__()
         channels = [1, *AUDIO_FILTERS]
+        self.memory = memory
         self.convolutions = nn.ModuleList(nn.Conv2d(i, o, (1, 3)) for i, o in zip(channels, channels[1:]))
-        self.convolutions.to(memory_format=torch.channels_last)
+        self.convolutions.to(memory_format=memory)
         self.bilstm_1 = nn.LSTM(128, 128, bidirectional=True)
         self.bilstm_2 = nn.LSTM(256, 128, bidirectional=True)
         self.dense = nn.Linear(256, 256)
 
     def frames(self, x):
         """(rows, frames, 128) to (rows, frames, 128): 64 channels at the 2 places left of the bands."""
-        x = x.unsqueeze(1).contiguous(memory_format=torch.channels_last)
+        x = x.unsqueeze(1).contiguous(memory_format=self.memory)
         for convolution in self.convolutions:
             x = functional.max_pool2d(functional.relu(convolution(x), inplace=True), (1, 2))
         return x.permute(0, 2, 3, 1).flatten(2)
@@ -80,9 +81,9 @@ class Motion(nn.Module):
 
 
 class Network(nn.Module):
-    def __init__(self):
+    def __init__(self, memory=torch.channels_last):
         super().__init__()
-        self.audio, self.motion, self.output = Audio(), Motion(), nn.Linear(512, 4)
+        self.audio, self.motion, self.output = Audio(memory), Motion(), nn.Linear(512, 4)
 
     def forward(self, sound, motion, index=None):
         return self.output(torch.cat([self.audio(sound, index), self.motion(motion)], 1))
