@@ -138,6 +138,8 @@ typedef enum {
 /* "fp32", "tf32", "bf16", ended by NULL. */
 extern const char *const affect_precision_names[];
 
+enum { AFFECT_RECORDING_KINDS = 4, AFFECT_MARKS = 4 };
+
 typedef struct affect_backend affect_backend;
 
 typedef struct affect_backend_ops {
@@ -165,10 +167,21 @@ typedef struct affect_backend_ops {
     /* Copies host bytes of a small array; the host memory is free at once, also in a recording. */
     void (*put)(affect_backend *backend, void *to, const void *from_host, size_t n_bytes);
 
-    /* What is enqueued between the two is one step: a device may record it and start it at once as
-     * a whole. In between: no upload, download, allocation or synchronize. */
-    void (*step_begin)(affect_backend *backend);
-    void (*step_end)(affect_backend *backend);
+    /* What is enqueued between the two may be recorded and started as a whole at the end; in
+     * between: no upload, download, allocation or synchronize. Recordings of one kind (0 ..
+     * AFFECT_RECORDING_KINDS - 1) are expected to differ in arguments only. */
+    void (*record_begin)(affect_backend *backend);
+    void (*record_end)(affect_backend *backend, int kind);
+
+    /* Host memory that uploads read while the host goes on (pinned). A mark is a place in the
+     * order of what is enqueued; wait_for returns when everything before the mark's last place is
+     * done. marks: 0 .. AFFECT_MARKS - 1. */
+    void *(*allocate_host)(affect_backend *backend, size_t n_bytes);
+    void (*deallocate_host)(affect_backend *backend, void *memory);
+    void (*mark)(affect_backend *backend, int mark);
+    void (*wait_for)(affect_backend *backend, int mark);
+    /* Bytes of the device that are free; 0: its memory is the host's. */
+    size_t (*memory_free)(affect_backend *backend);
 
     size_t (*conv1d_workspace)(affect_backend *backend, const affect_conv1d_shape *shape);
     void (*conv1d_forward)(affect_backend *backend, affect_real *y, const affect_real *x,
@@ -250,9 +263,9 @@ typedef struct affect_backend_ops {
     void (*cross_entropy)(affect_backend *backend, affect_real *d_logits, double *stats,
                           const affect_real *probabilities, const int32_t *labels,
                           const affect_real *weights, const affect_loss_shape *shape);
-    /* total[0] += scale sum of squares of w[0..n); when d_w is given, d_w += 2 scale w. */
+    /* total[0] += weight scale sum of squares of w[0..n); when d_w is given, d_w += 2 scale w. */
     void (*l2_penalty)(affect_backend *backend, double *total, affect_real *d_w,
-                       const affect_real *w, size_t n, double scale);
+                       const affect_real *w, size_t n, double scale, double weight);
     void (*adam_step)(affect_backend *backend, affect_real *parameters, affect_real *m,
                       affect_real *v, const affect_real *gradients, const affect_adam_shape *shape);
 } affect_backend_ops;

@@ -45,8 +45,19 @@ static void cpu_copy_runs(affect_backend *backend, affect_real *to, const affect
         cpu_copy(backend, to + runs[i].to, from + runs[i].from, runs[i].count * sizeof *to);
 }
 
-static void cpu_step(affect_backend *backend) {
-    (void)backend; /* operations run as they are called */
+/* Operations run as they are called: there is nothing to record or to wait for. */
+static void cpu_record_begin(affect_backend *backend) {
+    (void)backend;
+}
+static void cpu_record_end(affect_backend *backend, int kind) {
+    (void)backend, (void)kind;
+}
+static void cpu_mark(affect_backend *backend, int mark) {
+    (void)backend, (void)mark;
+}
+static size_t cpu_memory_free(affect_backend *backend) {
+    (void)backend;
+    return 0;
 }
 
 typedef struct {
@@ -87,8 +98,13 @@ static const affect_backend_ops cpu_ops = {
     .copy_rows = affect_cpu_copy_rows,
     .copy_runs = cpu_copy_runs,
     .put = cpu_copy,
-    .step_begin = cpu_step,
-    .step_end = cpu_step,
+    .record_begin = cpu_record_begin,
+    .record_end = cpu_record_end,
+    .allocate_host = cpu_allocate,
+    .deallocate_host = cpu_deallocate,
+    .mark = cpu_mark,
+    .wait_for = cpu_mark,
+    .memory_free = cpu_memory_free,
     .conv1d_workspace = affect_cpu_conv1d_workspace,
     .conv1d_forward = affect_cpu_conv1d_forward,
     .conv1d_backward = affect_cpu_conv1d_backward,

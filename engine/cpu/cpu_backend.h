@@ -100,7 +100,7 @@ void affect_cpu_lstm_backward(affect_backend *, affect_real *, const affect_lstm
 void affect_cpu_cross_entropy(affect_backend *, affect_real *, double *, const affect_real *,
                               const int32_t *, const affect_real *, const affect_loss_shape *);
 void affect_cpu_l2_penalty(affect_backend *, double *, affect_real *, const affect_real *, size_t,
-                           double);
+                           double, double);
 void affect_cpu_adam_step(affect_backend *, affect_real *, affect_real *, affect_real *,
                           const affect_real *, const affect_adam_shape *);
 

@@ -32,10 +32,10 @@ static void add_scaled(affect_real *restrict d_w, const affect_real *restrict w,
 }
 
 void affect_cpu_l2_penalty(affect_backend *backend, double *total, affect_real *d_w,
-                           const affect_real *w, size_t n, double scale) {
+                           const affect_real *w, size_t n, double scale, double weight) {
     if (!affect_cpu_ready(backend)) return;
     double sum = 0;
     for (size_t i = 0; i < n; i++) sum += (double)w[i] * (double)w[i];
-    total[0] += scale * sum;
+    total[0] += weight * scale * sum;
     if (d_w) add_scaled(d_w, w, n, (affect_real)(2 * scale));
 }

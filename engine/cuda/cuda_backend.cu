@@ -163,40 +163,76 @@ void affect_cuda_copy_runs(affect_backend *backend, float *to, const float *from
 
 namespace {
 
-/* ---- Recorded steps ---- */
+/* ---- Recordings ---- */
 
-void cuda_step_begin(affect_backend *backend) {
+void cuda_record_begin(affect_backend *backend) {
     affect_cuda *cuda = affect_cuda_of(backend);
     if (!affect_cuda_ready(backend)) return;
     cuda->recording = affect_cuda_check(
         backend, cudaStreamBeginCapture(cuda->stream, cudaStreamCaptureModeThreadLocal),
-        "step_begin");
+        "record_begin");
 }
 
-/* Steps of one session differ in arguments only: the graph that was made for one takes the next
+/* Recordings of a kind differ in arguments only: the graph that was made for one takes the next
  * one's. Where it does not, it is made again. */
-bool take_graph(affect_backend *backend, cudaGraph_t graph) {
-    affect_cuda *cuda = affect_cuda_of(backend);
+bool take_graph(affect_backend *backend, cudaGraphExec_t *exec, cudaGraph_t graph) {
     cudaGraphExecUpdateResultInfo info;
-    if (cuda->step && cudaGraphExecUpdate(cuda->step, graph, &info) == cudaSuccess) return true;
-    if (cuda->step) {
+    if (*exec && cudaGraphExecUpdate(*exec, graph, &info) == cudaSuccess) return true;
+    if (*exec) {
         cudaGetLastError(); /* of the refused update */
-        cudaGraphExecDestroy(cuda->step);
-        cuda->step = nullptr;
+        cudaGraphExecDestroy(*exec);
+        *exec = nullptr;
     }
-    return affect_cuda_check(backend, cudaGraphInstantiate(&cuda->step, graph, 0), "step graph");
+    return affect_cuda_check(backend, cudaGraphInstantiate(exec, graph, 0), "graph");
 }
 
-void cuda_step_end(affect_backend *backend) {
+void cuda_record_end(affect_backend *backend, int kind) {
     affect_cuda *cuda = affect_cuda_of(backend);
     cudaGraph_t graph = nullptr;
     if (!cuda->recording) return;
     cuda->recording = false;
     cudaError_t code = cudaStreamEndCapture(cuda->stream, &graph);
-    if (affect_cuda_ready(backend) && affect_cuda_check(backend, code, "step_end") &&
-        take_graph(backend, graph))
-        affect_cuda_check(backend, cudaGraphLaunch(cuda->step, cuda->stream), "step");
+    cudaGraphExec_t *exec = &cuda->recordings[kind];
+    if (affect_cuda_ready(backend) && affect_cuda_check(backend, code, "record_end") &&
+        take_graph(backend, exec, graph))
+        affect_cuda_check(backend, cudaGraphLaunch(*exec, cuda->stream), "graph launch");
     if (graph) cudaGraphDestroy(graph);
+}
+
+/* ---- The host beside the device ---- */
+
+void *cuda_allocate_host(affect_backend *backend, size_t n_bytes) {
+    void *memory = nullptr;
+    if (!affect_cuda_ready(backend)) return nullptr;
+    bool ok =
+        affect_cuda_check(backend, cudaMallocHost(&memory, n_bytes ? n_bytes : 1), "allocate_host");
+    return ok ? memory : nullptr;
+}
+
+void cuda_deallocate_host(affect_backend *, void *memory) {
+    if (memory) cudaFreeHost(memory);
+}
+
+void cuda_mark(affect_backend *backend, int mark) {
+    affect_cuda *cuda = affect_cuda_of(backend);
+    if (!affect_cuda_ready(backend)) return;
+    cudaEvent_t *event = &cuda->marks[mark];
+    if (!*event && !affect_cuda_check(
+                       backend, cudaEventCreateWithFlags(event, cudaEventDisableTiming), "mark"))
+        return;
+    affect_cuda_check(backend, cudaEventRecord(*event, cuda->stream), "mark");
+}
+
+void cuda_wait_for(affect_backend *backend, int mark) {
+    cudaEvent_t event = affect_cuda_of(backend)->marks[mark];
+    if (affect_cuda_ready(backend) && event)
+        affect_cuda_check(backend, cudaEventSynchronize(event), "wait_for");
+}
+
+size_t cuda_memory_free(affect_backend *backend) {
+    size_t n_free = 0, n_total = 0;
+    affect_cuda_check(backend, cudaMemGetInfo(&n_free, &n_total), "memory");
+    return n_free;
 }
 
 /* ---- Opening ---- */
@@ -204,7 +240,10 @@ void cuda_step_end(affect_backend *backend) {
 void cuda_free(affect_backend *backend) {
     affect_cuda *cuda = affect_cuda_of(backend);
     if (cuda->stream) cudaStreamSynchronize(cuda->stream);
-    if (cuda->step) cudaGraphExecDestroy(cuda->step);
+    for (cudaGraphExec_t exec : cuda->recordings)
+        if (exec) cudaGraphExecDestroy(exec);
+    for (cudaEvent_t event : cuda->marks)
+        if (event) cudaEventDestroy(event);
     if (cuda->cublas) cublasDestroy(cuda->cublas);
     if (cuda->cublas_workspace) cudaFree(cuda->cublas_workspace);
     if (cuda->stream) cudaStreamDestroy(cuda->stream);
@@ -227,8 +266,13 @@ affect_backend_ops make_ops() {
     ops.download = cuda_download;
     ops.copy_runs = affect_cuda_copy_runs;
     ops.put = affect_cuda_put;
-    ops.step_begin = cuda_step_begin;
-    ops.step_end = cuda_step_end;
+    ops.record_begin = cuda_record_begin;
+    ops.record_end = cuda_record_end;
+    ops.allocate_host = cuda_allocate_host;
+    ops.deallocate_host = cuda_deallocate_host;
+    ops.mark = cuda_mark;
+    ops.wait_for = cuda_wait_for;
+    ops.memory_free = cuda_memory_free;
     return ops;
 }
 

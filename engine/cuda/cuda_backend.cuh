@@ -3,7 +3,7 @@
  * The files carry the names of engine/cpu/ and define the same operations (contracts in
  * core/backend.h). An operation only enqueues: kernels, copies and cuBLAS calls go to the backend's
  * stream in order; nothing in it allocates, waits or reads back, so that a whole step can be
- * recorded as one CUDA graph (step_begin, step_end). The first failure sticks in base.error.
+ * recorded as one CUDA graph (record_begin, record_end). The first failure sticks in base.error.
  *
  * The same sources are compiled twice: by nvcc for devices, and by a C++ compiler against an
  * emulation of CUDA on the host (tests/cuda_host), where the tests run them without a device. So:
@@ -30,8 +30,9 @@ struct affect_cuda {
     cudaStream_t stream;
     cublasHandle_t cublas; /* on the stream, with a workspace of its own */
     void *cublas_workspace;
-    bool recording;       /* between step_begin and step_end */
-    cudaGraphExec_t step; /* the last recorded step, updated in place; or NULL */
+    bool recording;                                     /* between record_begin and record_end */
+    cudaGraphExec_t recordings[AFFECT_RECORDING_KINDS]; /* the last of each kind; or NULL */
+    cudaEvent_t marks[AFFECT_MARKS];
 };
 
 static inline affect_cuda *affect_cuda_of(affect_backend *backend) {
@@ -152,7 +153,8 @@ void affect_cuda_lstm_backward(affect_backend *, float *, const affect_lstm_para
                                const affect_lstm_parameters *, void *, const affect_lstm_shape *);
 void affect_cuda_cross_entropy(affect_backend *, float *, double *, const float *, const int32_t *,
                                const float *, const affect_loss_shape *);
-void affect_cuda_l2_penalty(affect_backend *, double *, float *, const float *, size_t, double);
+void affect_cuda_l2_penalty(affect_backend *, double *, float *, const float *, size_t, double,
+                            double);
 void affect_cuda_adam_step(affect_backend *, float *, float *, float *, const float *,
                            const affect_adam_shape *);
 

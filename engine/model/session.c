@@ -40,14 +40,13 @@ static affect_status allocate(affect_session *s, affect_error *err) {
     const affect_session_plan *plan = &s->layout.bytes;
     size_t trainable = s->architecture->builder.n_trainable * sizeof(affect_real);
     size_t statistics = s->architecture->builder.n_statistics * sizeof(affect_real);
-    size_t classes = s->architecture->sizes.classes;
     bool ok = true;
     for (size_t i = 0; i < s->architecture->n_inputs; i++)
         ok = ok && (s->first[i] = calloc(s->options.max_batch + 1, sizeof *s->first[i])) &&
              (s->lengths[i] = calloc(s->options.max_batch, sizeof *s->lengths[i]));
-    s->host_stats = calloc(2 + classes * classes, sizeof *s->host_stats);
     if (s->layout.staging) s->staging = malloc(s->layout.staging);
-    ok = ok && s->host_stats && (!s->layout.staging || s->staging) &&
+    s->runs = malloc(s->options.max_batch * sizeof *s->runs);
+    ok = ok && s->runs && (!s->layout.staging || s->staging) &&
          (s->blocks.parameters = zeroed_block(b, trainable)) &&
          (s->blocks.statistics = zeroed_block(b, statistics)) &&
          (s->activations = block(b, plan->activations)) && (s->inputs = block(b, plan->inputs)) &&
@@ -61,7 +60,7 @@ static affect_status allocate(affect_session *s, affect_error *err) {
             err, NO_MEMORY, "session: no memory for %zu bytes (activations %zu, batch %zu)",
             plan->parameters + plan->optimizer + plan->activations + plan->workspace + plan->inputs,
             plan->activations, s->options.max_batch);
-    return affect_backend_synchronize(b, err);
+    return affect_session_set_totals(s, NULL, err);
 }
 
 affect_status affect_session_create(affect_session **session, affect_backend *backend,
@@ -85,6 +84,7 @@ affect_status affect_session_create(affect_session **session, affect_backend *ba
 
 void affect_session_free(affect_session *s) {
     if (!s) return;
+    affect_session_flush(s, AFFECT_SESSION_RECORDS_PIECE);
     void *blocks[] = {s->blocks.parameters, s->blocks.gradients, s->blocks.adam_m, s->blocks.adam_v,
                       s->blocks.statistics, s->activations,      s->inputs,        s->workspace};
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++)
@@ -94,7 +94,7 @@ void affect_session_free(affect_session *s) {
         free(s->lengths[i]);
     }
     free(s->staging);
-    free(s->host_stats);
+    free(s->runs);
     free(s);
 }
 
@@ -104,6 +104,20 @@ const affect_architecture *affect_session_architecture(const affect_session *s) 
 
 affect_session_blocks affect_session_blocks_of(affect_session *s) {
     return s->blocks;
+}
+
+/* ---- recordings ---- */
+
+static void record(affect_session *s) {
+    if (s->recording) return;
+    s->backend->ops->record_begin(s->backend);
+    s->recording = true;
+}
+
+void affect_session_flush(affect_session *s, int kind) {
+    if (!s->recording) return;
+    s->backend->ops->record_end(s->backend, kind);
+    s->recording = false;
 }
 
 /* ---- host and device ---- */
@@ -123,6 +137,7 @@ static affect_status download(affect_session *s, float *to, const affect_real *f
                               affect_error *err) {
     bool convert = sizeof(affect_real) != sizeof(float);
     const affect_real *staging = s->staging;
+    affect_session_flush(s, AFFECT_SESSION_RECORDS_PIECE);
     s->backend->ops->download(s->backend, convert ? s->staging : to, from, n * sizeof(affect_real));
     AFFECT_TRY(affect_backend_synchronize(s->backend, err));
     for (size_t i = 0; convert && i < n; i++) to[i] = (float)staging[i];
@@ -135,6 +150,7 @@ static affect_real *tensor_memory(const affect_session *s, const affect_paramete
 
 affect_status affect_session_write(affect_session *s, affect_real *to, const float *values,
                                    size_t n, affect_error *err) {
+    affect_session_flush(s, AFFECT_SESSION_RECORDS_PIECE);
     upload(s, to, values, n);
     return affect_backend_synchronize(s->backend, err);
 }
@@ -164,8 +180,7 @@ size_t affect_session_count_rows(const float *frames, size_t n_frames, size_t fr
     return n;
 }
 
-/* Frames of an utterance before its padding: frames at its end that are one value throughout. */
-static size_t count_unpadded(const float *frames, size_t n_frames, size_t frame_size) {
+size_t affect_session_count_unpadded(const float *frames, size_t n_frames, size_t frame_size) {
     const float *last = frames + (n_frames - 1) * frame_size;
     for (size_t i = 1; i < frame_size; i++)
         if (last[i] != last[0]) return n_frames;
@@ -176,7 +191,8 @@ static void measure_lengths(affect_session *s, size_t input, const float *values
     affect_shape shape = s->architecture->inputs[input].shape;
     size_t size = affect_shape_count(shape), n_frames = shape.size[0];
     for (size_t b = 0; b < batch; b++)
-        s->lengths[input][b] = count_unpadded(values + b * size, n_frames, size / n_frames);
+        s->lengths[input][b] =
+            affect_session_count_unpadded(values + b * size, n_frames, size / n_frames);
 }
 
 /* Uploads the distinct rows of each utterance, one after another. */
@@ -201,11 +217,16 @@ static affect_status upload_rows(affect_session *s, size_t input, const float *v
     return AFFECT_STATUS_OK;
 }
 
+static affect_status check_batch(const affect_session *s, size_t batch, affect_error *err) {
+    if (batch >= 1 && batch <= s->options.max_batch) return AFFECT_STATUS_OK;
+    return affect_fail(err, INVALID, "session: a batch of %zu (need 1..%zu)", batch,
+                       s->options.max_batch);
+}
+
 static affect_status upload_inputs(affect_session *s, const float *const *inputs, size_t batch,
                                    affect_error *err) {
-    if (batch < 1 || batch > s->options.max_batch)
-        return affect_fail(err, INVALID, "session: a batch of %zu (need 1..%zu)", batch,
-                           s->options.max_batch);
+    AFFECT_TRY(check_batch(s, batch, err));
+    affect_session_flush(s, AFFECT_SESSION_RECORDS_PIECE);
     for (size_t i = 0; i < s->architecture->n_inputs; i++) {
         if (s->architecture->inputs[i].mask) measure_lengths(s, i, inputs[i], batch);
         if (s->layout.shared[i]) {
@@ -219,18 +240,42 @@ static affect_status upload_inputs(affect_session *s, const float *const *inputs
     return AFFECT_STATUS_OK;
 }
 
-static affect_status upload_labels(affect_session *s, const affect_session_batch *batch,
-                                   affect_error *err) {
+static affect_status check_labels(const affect_session *s, const affect_session_batch *batch,
+                                  affect_error *err) {
     size_t classes = s->architecture->sizes.classes;
     for (size_t i = 0; i < batch->batch; i++)
         if (batch->labels[i] < 0 || (size_t)batch->labels[i] >= classes)
             return affect_fail(err, INVALID, "session: label %d of row %zu (need 0..%zu)",
                                (int)batch->labels[i], i, classes - 1);
-    s->backend->ops->upload(s->backend, s->inputs + s->layout.labels, batch->labels,
-                            batch->batch * sizeof *batch->labels);
-    if (batch->weights)
-        upload(s, (affect_real *)(s->inputs + s->layout.weights), batch->weights, batch->batch);
-    return affect_backend_synchronize(s->backend, err);
+    return AFFECT_STATUS_OK;
+}
+
+static void put_labels(affect_session *s, const affect_session_batch *batch) {
+    const affect_backend_ops *ops = s->backend->ops;
+    affect_real *weights = (affect_real *)(s->inputs + s->layout.weights);
+    ops->put(s->backend, s->inputs + s->layout.labels, batch->labels,
+             batch->batch * sizeof *batch->labels);
+    if (!batch->weights) return;
+    if (sizeof(affect_real) == sizeof(float)) {
+        ops->put(s->backend, weights, batch->weights, batch->batch * sizeof *weights);
+        return;
+    }
+    affect_real *staging = s->staging;
+    for (size_t i = 0; i < batch->batch; i++) staging[i] = batch->weights[i];
+    ops->put(s->backend, weights, staging, batch->batch * sizeof *weights);
+}
+
+/* Opens a recording and brings the batch to the device: inputs from the host before it, all else
+ * within. */
+static affect_status begin_batch(affect_session *s, const affect_session_batch *batch,
+                                 affect_error *err) {
+    AFFECT_TRY(check_batch(s, batch->batch, err));
+    AFFECT_TRY(check_labels(s, batch, err));
+    affect_session_flush(s, AFFECT_SESSION_RECORDS_PIECE);
+    if (!batch->resident) AFFECT_TRY(upload_inputs(s, batch->inputs, batch->batch, err));
+    record(s);
+    put_labels(s, batch);
+    return batch->resident ? affect_session_gather(s, batch, err) : AFFECT_STATUS_OK;
 }
 
 /* ---- what callers run ---- */
@@ -242,22 +287,18 @@ affect_status affect_session_predict(affect_session *s, float *probabilities,
     return download(s, probabilities, output, batch * s->architecture->sizes.classes, err);
 }
 
-/* Cross-entropy of `output` (and d_logits, or NULL), added to the host's stats. */
-static affect_status measure_loss(affect_session *s, double *stats, affect_real *d_logits,
-                                  const affect_real *output, const affect_session_batch *batch,
-                                  affect_error *err) {
-    size_t classes = s->architecture->sizes.classes, n = 2 + classes * classes;
-    double *device = (double *)(s->inputs + s->layout.stats);
-    affect_loss_shape shape = {batch->batch, classes,
+static double *totals_of(const affect_session *s) {
+    return (double *)(s->inputs + s->layout.totals);
+}
+
+/* Cross-entropy of `output` (and d_logits, or NULL), added to the totals. */
+static void measure_loss(affect_session *s, affect_real *d_logits, const affect_real *output,
+                         const affect_session_batch *batch) {
+    affect_loss_shape shape = {batch->batch, s->architecture->sizes.classes,
                                (double)(batch->divisor ? batch->divisor : batch->batch)};
-    s->backend->ops->zero(s->backend, device, n * sizeof *device);
     s->backend->ops->cross_entropy(
-        s->backend, d_logits, device, output, (const int32_t *)(s->inputs + s->layout.labels),
+        s->backend, d_logits, totals_of(s), output, (const int32_t *)(s->inputs + s->layout.labels),
         batch->weights ? (const affect_real *)(s->inputs + s->layout.weights) : NULL, &shape);
-    s->backend->ops->download(s->backend, s->host_stats, device, n * sizeof *device);
-    AFFECT_TRY(affect_backend_synchronize(s->backend, err));
-    for (size_t i = 0; i < n; i++) stats[i] += s->host_stats[i];
-    return AFFECT_STATUS_OK;
 }
 
 static affect_status need_training(const affect_session *s, affect_error *err) {
@@ -265,63 +306,85 @@ static affect_status need_training(const affect_session *s, affect_error *err) {
     return affect_fail(err, CONFLICT, "session: was made for inference only");
 }
 
-affect_status affect_session_accumulate(affect_session *s, double *stats,
-                                        const affect_session_batch *batch, affect_error *err) {
+affect_status affect_session_accumulate(affect_session *s, const affect_session_batch *batch,
+                                        affect_error *err) {
     AFFECT_TRY(need_training(s, err));
-    AFFECT_TRY(upload_inputs(s, batch->inputs, batch->batch, err));
-    AFFECT_TRY(upload_labels(s, batch, err));
+    AFFECT_TRY(begin_batch(s, batch, err));
     affect_session_run run = {batch->batch, batch->first, &batch->dropout};
     const affect_real *output = affect_session_forward(s, &run);
     const affect_session_node *last = &s->layout.nodes[s->architecture->n_layers - 1];
-    AFFECT_TRY(
-        measure_loss(s, stats, (affect_real *)(s->activations + last->d_y), output, batch, err));
+    measure_loss(s, (affect_real *)(s->activations + last->d_y), output, batch);
     affect_session_backward(s, &run);
-    return affect_backend_synchronize(s->backend, err);
+    return AFFECT_STATUS_OK;
 }
 
-affect_status affect_session_evaluate(affect_session *s, double *stats, float *probabilities,
+affect_status affect_session_evaluate(affect_session *s, float *probabilities,
                                       const affect_session_batch *batch, affect_error *err) {
-    AFFECT_TRY(upload_inputs(s, batch->inputs, batch->batch, err));
-    AFFECT_TRY(upload_labels(s, batch, err));
+    AFFECT_TRY(begin_batch(s, batch, err));
     const affect_real *output =
         affect_session_forward(s, &(affect_session_run){.batch = batch->batch});
-    AFFECT_TRY(measure_loss(s, stats, NULL, output, batch, err));
+    measure_loss(s, NULL, output, batch);
+    affect_session_flush(s, AFFECT_SESSION_RECORDS_EVALUATION);
     if (!probabilities) return AFFECT_STATUS_OK;
     return download(s, probabilities, output, batch->batch * s->architecture->sizes.classes, err);
 }
 
+/* ---- totals ---- */
+
+size_t affect_session_n_totals(const affect_session *s) {
+    return 3 + s->architecture->sizes.classes * s->architecture->sizes.classes;
+}
+
+affect_status affect_session_read_totals(double *totals, affect_session *s, affect_error *err) {
+    affect_session_flush(s, AFFECT_SESSION_RECORDS_PIECE);
+    s->backend->ops->download(s->backend, totals, totals_of(s),
+                              affect_session_n_totals(s) * sizeof *totals);
+    return affect_backend_synchronize(s->backend, err);
+}
+
+affect_status affect_session_set_totals(affect_session *s, const double *totals,
+                                        affect_error *err) {
+    size_t n_bytes = affect_session_n_totals(s) * sizeof *totals;
+    affect_session_flush(s, AFFECT_SESSION_RECORDS_PIECE);
+    if (totals)
+        s->backend->ops->upload(s->backend, totals_of(s), totals, n_bytes);
+    else
+        s->backend->ops->zero(s->backend, totals_of(s), n_bytes);
+    return affect_backend_synchronize(s->backend, err);
+}
+
 /* ---- the optimiser's step ---- */
 
-/* The penalty; with_gradients also adds its gradient. */
-static affect_status penalty(affect_session *s, double *l2, bool with_gradients,
-                             affect_error *err) {
-    double *total = (double *)(s->inputs + s->layout.total), value = 0;
-    s->backend->ops->zero(s->backend, total, sizeof *total);
+/* The penalty, weighted, added to *total (device); gradients, or NULL. */
+static void penalize(affect_session *s, double *total, affect_real *gradients, double weight) {
     for (size_t i = 0; i < s->architecture->builder.n_parameters; i++) {
         const affect_parameter *p = &s->architecture->builder.parameters[i];
         if (p->l2 > 0)
-            s->backend->ops->l2_penalty(
-                s->backend, total, with_gradients ? s->blocks.gradients + p->offset : NULL,
-                s->blocks.parameters + p->offset, affect_shape_count(p->shape), p->l2);
+            s->backend->ops->l2_penalty(s->backend, total, gradients ? gradients + p->offset : NULL,
+                                        s->blocks.parameters + p->offset,
+                                        affect_shape_count(p->shape), p->l2, weight);
     }
-    s->backend->ops->download(s->backend, &value, total, sizeof value);
-    AFFECT_TRY(affect_backend_synchronize(s->backend, err));
-    if (l2) *l2 = value;
-    return AFFECT_STATUS_OK;
 }
 
 affect_status affect_session_l2(affect_session *s, double *l2, affect_error *err) {
-    return penalty(s, l2, false, err);
+    double *total = (double *)(s->inputs + s->layout.l2);
+    affect_session_flush(s, AFFECT_SESSION_RECORDS_PIECE);
+    s->backend->ops->zero(s->backend, total, sizeof *total);
+    penalize(s, total, NULL, 1);
+    s->backend->ops->download(s->backend, l2, total, sizeof *l2);
+    return affect_backend_synchronize(s->backend, err);
 }
 
-affect_status affect_session_step(affect_session *s, double *l2, const affect_adam_shape *adam,
+affect_status affect_session_step(affect_session *s, size_t rows, const affect_adam_shape *adam,
                                   affect_error *err) {
     AFFECT_TRY(need_training(s, err));
-    AFFECT_TRY(penalty(s, l2, true, err));
+    record(s);
+    penalize(s, totals_of(s) + affect_session_n_totals(s) - 1, s->blocks.gradients, (double)rows);
     affect_adam_shape shape = *adam;
     shape.n = s->architecture->builder.n_trainable;
     s->backend->ops->adam_step(s->backend, s->blocks.parameters, s->blocks.adam_m, s->blocks.adam_v,
                                s->blocks.gradients, &shape);
     s->backend->ops->zero(s->backend, s->blocks.gradients, shape.n * sizeof(affect_real));
-    return affect_backend_synchronize(s->backend, err);
+    affect_session_flush(s, AFFECT_SESSION_RECORDS_STEP);
+    return AFFECT_STATUS_OK;
 }

@@ -75,10 +75,27 @@ affect_status affect_session_read(float *values, affect_session *session, const 
 affect_status affect_session_predict(affect_session *session, float *probabilities,
                                      const float *const *inputs, size_t batch, affect_error *err);
 
+/* Inputs of many utterances on the session's device, from which it gathers its batches: what a
+ * device apart from the host needs to train without waiting for it. Inputs whose padding is
+ * computed once keep their distinct rows only. Belongs to the session's thread; free it before the
+ * backend. rows[u]: the distinct rows of a "mel" input of utterance u, at most. NO_MEMORY. */
+typedef struct affect_resident affect_resident;
+affect_status affect_resident_create(affect_resident **resident, affect_session *session,
+                                     const size_t *rows, size_t n_utterances, affect_error *err);
+/* Uploads one utterance: inputs[i] is host memory (shape of input i). */
+affect_status affect_resident_fill(affect_resident *resident, size_t utterance,
+                                   const float *const *inputs, affect_error *err);
+void affect_resident_free(affect_resident *resident);
+/* Bytes of such a store. */
+size_t affect_resident_bytes(const affect_session *session, const size_t *rows,
+                             size_t n_utterances);
+
 typedef struct {
-    const float *const *inputs; /* host, as for predict */
-    const int32_t *labels;      /* (batch) host */
-    const float *weights;       /* (batch) host, or NULL for 1 */
+    const float *const *inputs;      /* host, as for predict; or NULL: */
+    const affect_resident *resident; /* of the same session, */
+    const size_t *utterances;        /* (batch) of it */
+    const int32_t *labels;           /* (batch) host */
+    const float *weights;            /* (batch) host, or NULL for 1 */
     size_t batch;
     size_t divisor;            /* rows that the loss is averaged over (the whole batch's when it is
                                   accumulated in pieces); 0 = batch */
@@ -87,19 +104,33 @@ typedef struct {
     affect_random_key dropout; /* of this step; each dropout layer mixes in its index */
 } affect_session_batch;
 
-/* Forward in training mode and backward: adds gradients of the averaged cross-entropy (without L2)
- * and adds to `stats` ((2 + classes^2) doubles on the host, see affect_loss_shape). */
-affect_status affect_session_accumulate(affect_session *session, double *stats,
-                                        const affect_session_batch *batch, affect_error *err);
-/* Adds the L2 gradients, steps Adam on everything trainable, zeroes the gradients. *l2 becomes the
- * penalty before the step. adam->n is ignored. */
-affect_status affect_session_step(affect_session *session, double *l2,
+/* The three below only enqueue: on a device apart from the host they return before they are done.
+ * Inputs from host memory that is not pinned are free at once; pinned ones when a later mark of the
+ * backend is reached. What they count is added to the session's totals, on the device:
+ * affect_session_n_totals doubles, those of affect_loss_shape and then the sum over steps of L2
+ * penalty times rows. Failures of the device are reported by whatever waits next. */
+
+/* Forward in training mode and backward: adds gradients of the averaged cross-entropy (without L2).
+ */
+affect_status affect_session_accumulate(affect_session *session, const affect_session_batch *batch,
+                                        affect_error *err);
+/* Adds the L2 gradients, steps Adam on everything trainable, zeroes the gradients. The penalty
+ * before the step counts `rows` times. adam->n is ignored. */
+affect_status affect_session_step(affect_session *session, size_t rows,
                                   const affect_adam_shape *adam, affect_error *err);
-/* The current L2 penalty. */
-affect_status affect_session_l2(affect_session *session, double *l2, affect_error *err);
-/* Inference plus statistics against labels (weights as above), for validation. probabilities may be
- * NULL. */
-affect_status affect_session_evaluate(affect_session *session, double *stats, float *probabilities,
+/* Inference plus statistics against labels (weights as above), for validation. probabilities
+ * (batch, classes) may be NULL; with them it waits. */
+affect_status affect_session_evaluate(affect_session *session, float *probabilities,
                                       const affect_session_batch *batch, affect_error *err);
+
+/* Waits; the totals since they were last set (zeros at first). */
+size_t affect_session_n_totals(const affect_session *session);
+affect_status affect_session_read_totals(double *totals, affect_session *session,
+                                         affect_error *err);
+/* NULL: zeros. */
+affect_status affect_session_set_totals(affect_session *session, const double *totals,
+                                        affect_error *err);
+/* Waits; the current L2 penalty. */
+affect_status affect_session_l2(affect_session *session, double *l2, affect_error *err);
 
 #endif

@@ -201,8 +201,8 @@ static void plan_inputs(const planning *p) {
     size_t classes = a->sizes.classes;
     layout->labels = take(total, batch * sizeof(int32_t));
     layout->weights = take(total, batch * sizeof(affect_real));
-    layout->stats = take(total, (2 + classes * classes) * sizeof(double));
-    layout->total = take(total, sizeof(double));
+    layout->totals = take(total, (3 + classes * classes) * sizeof(double));
+    layout->l2 = take(total, sizeof(double));
     largest = larger(largest, batch * classes);
     for (size_t i = 0; i < a->builder.n_parameters; i++)
         largest = larger(largest, affect_shape_count(a->builder.parameters[i].shape));

@@ -25,7 +25,7 @@ typedef struct {
     size_t inputs[AFFECT_MAX_INPUTS];     /* offsets within the block of inputs */
     bool shared[AFFECT_MAX_INPUTS];       /* only distinct rows are kept of it */
     size_t max_rows[AFFECT_MAX_INPUTS];   /* room for them */
-    size_t labels, weights, stats, total; /* likewise */
+    size_t labels, weights, totals, l2;   /* likewise */
     size_t staging;                       /* bytes on the host: numbers to convert */
     affect_session_plan bytes;
 } affect_session_layout;
@@ -39,11 +39,36 @@ struct affect_session {
     char *activations, *inputs;                   /* device blocks */
     void *workspace;                              /* device */
     void *staging;                                /* host; NULL where affect_real is float */
-    double *host_stats;                           /* 2 + classes^2 */
+    bool recording;                               /* between record_begin and record_end */
     size_t *first[AFFECT_MAX_INPUTS];             /* (max_batch + 1) rows of each utterance */
     size_t *lengths[AFFECT_MAX_INPUTS];           /* (max_batch) frames before the padding */
+    affect_run *runs;                             /* (max_batch) of a gathering */
     const affect_real *values[AFFECT_MAX_LAYERS]; /* of the pass that runs: each node's output */
 };
+
+/* Kinds of recordings (backend.h). */
+enum {
+    AFFECT_SESSION_RECORDS_PIECE, /* forward and backward of a piece of a batch */
+    AFFECT_SESSION_RECORDS_STEP,  /* of a batch or its last piece, and the optimiser's step */
+    AFFECT_SESSION_RECORDS_EVALUATION
+};
+
+struct affect_resident {
+    affect_session *session;                /* borrowed */
+    affect_real *memory[AFFECT_MAX_INPUTS]; /* device */
+    size_t *first[AFFECT_MAX_INPUTS];       /* (n + 1) rows of each utterance */
+    size_t *lengths[AFFECT_MAX_INPUTS];     /* (n) frames before the padding */
+    size_t *used[AFFECT_MAX_INPUTS];        /* (n) rows that are filled */
+    size_t n_utterances;
+};
+
+/* Ends an open recording. */
+void affect_session_flush(affect_session *session, int kind);
+/* Frames of an utterance before its padding: frames at its end that are one value throughout. */
+size_t affect_session_count_unpadded(const float *frames, size_t n_frames, size_t frame_size);
+/* Enqueues the gathering of the batch's utterances; sets first and lengths. */
+affect_status affect_session_gather(affect_session *session, const affect_session_batch *batch,
+                                    affect_error *err);
 
 /* One pass. */
 typedef struct {

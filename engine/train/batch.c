@@ -8,19 +8,22 @@
 
 #define MAX_INPUTS 8
 
-struct affect_batch {
-    const affect_architecture *architecture;
-    const affect_dataset *dataset;
-    const affect_normalizer *normalizer;
-    size_t capacity, n_inputs, n_classes;
+/* One batch on the host. */
+typedef struct {
     float *inputs[MAX_INPUTS]; /* (capacity, shape of the input) */
     const float *borrowed[MAX_INPUTS];
     int32_t *labels;
     float *weights;
-    uint8_t *missing; /* (parts, columns) of one utterance */
+} host_set;
+
+struct affect_batch {
+    affect_batch_options options;
+    size_t n_inputs, n_classes, n_sets, turn; /* turn: the set that is filled next */
+    host_set sets[2];
+    affect_resident *resident; /* NULL: batches come from the host */
+    uint8_t *missing;          /* (parts, columns) of one utterance */
     int class_map[AFFECT_MAX_CLASSES];
     float class_weights[AFFECT_MAX_CLASSES];
-    bool weighted;
 };
 
 static bool is_mel(const affect_input *input) {
@@ -37,44 +40,59 @@ static affect_status check_input(const affect_input *input, affect_dataset_sizes
                        affect_shape_text(want, input->shape), affect_shape_text(got, data));
 }
 
-static affect_status allocate(affect_batch *batch, affect_error *err) {
-    affect_dataset_sizes sizes = affect_dataset_sizes_of(batch->dataset);
-    batch->labels = malloc(batch->capacity * sizeof *batch->labels);
-    batch->weights = malloc(batch->capacity * sizeof *batch->weights);
-    batch->missing = malloc(sizes.parts * sizes.columns);
-    bool complete = batch->labels && batch->weights && batch->missing;
+/* A device apart from the host reads one set while the other is filled. */
+static size_t n_sets(affect_backend *backend) {
+    return backend->ops->memory_free(backend) ? 2 : 1;
+}
+
+static affect_status allocate_set(affect_batch *batch, host_set *set, affect_error *err) {
+    const affect_batch_options *options = &batch->options;
+    affect_backend *backend = options->backend;
+    set->labels = malloc(options->capacity * sizeof *set->labels);
+    set->weights = malloc(options->capacity * sizeof *set->weights);
+    bool complete = set->labels && set->weights;
     for (size_t i = 0; i < batch->n_inputs; i++) {
-        const affect_input *input = affect_architecture_input(batch->architecture, i);
-        AFFECT_TRY(check_input(input, sizes, err));
-        batch->inputs[i] =
-            malloc(batch->capacity * affect_shape_count(input->shape) * sizeof(float));
-        batch->borrowed[i] = batch->inputs[i];
-        complete = complete && batch->inputs[i];
+        affect_shape shape = affect_architecture_input(options->architecture, i)->shape;
+        set->inputs[i] = backend->ops->allocate_host(
+            backend, options->capacity * affect_shape_count(shape) * sizeof(float));
+        set->borrowed[i] = set->inputs[i];
+        complete = complete && set->inputs[i];
     }
-    if (!complete)
-        return affect_fail(err, NO_MEMORY, "no memory for a batch of %zu", batch->capacity);
+    if (complete) return AFFECT_STATUS_OK;
+    return affect_fail(err, NO_MEMORY, "no memory for a batch of %zu", options->capacity);
+}
+
+static affect_status allocate(affect_batch *batch, affect_error *err) {
+    affect_dataset_sizes sizes = affect_dataset_sizes_of(batch->options.dataset);
+    for (size_t i = 0; i < batch->n_inputs; i++)
+        AFFECT_TRY(
+            check_input(affect_architecture_input(batch->options.architecture, i), sizes, err));
+    batch->missing = malloc(sizes.parts * sizes.columns);
+    if (!batch->missing) return affect_fail(err, NO_MEMORY, "no memory for a batch");
+    for (size_t k = 0; k < batch->n_sets; k++)
+        AFFECT_TRY(allocate_set(batch, &batch->sets[k], err));
     return AFFECT_STATUS_OK;
 }
 
-affect_status affect_batch_create(affect_batch **batch, const affect_architecture *architecture,
-                                  const affect_dataset *dataset,
-                                  const affect_normalizer *normalizer, const int *class_map,
-                                  const float *class_weights, size_t capacity, affect_error *err) {
-    size_t n_inputs = affect_architecture_n_inputs(architecture);
+affect_status affect_batch_create(affect_batch **batch, const affect_batch_options *options,
+                                  affect_error *err) {
+    size_t n_inputs = affect_architecture_n_inputs(options->architecture);
     if (n_inputs > MAX_INPUTS)
         return affect_fail(err, INVALID, "%zu inputs (at most %d)", n_inputs, MAX_INPUTS);
     affect_batch *made = calloc(1, sizeof *made);
     if (!made) return affect_fail(err, NO_MEMORY, "no memory for a batch");
-    made->architecture = architecture;
-    made->dataset = dataset;
-    made->normalizer = normalizer;
-    made->capacity = capacity;
+    made->options = *options;
     made->n_inputs = n_inputs;
-    made->n_classes = affect_architecture_sizes(architecture).classes;
-    made->weighted = class_weights != NULL;
-    memcpy(made->class_map, class_map, affect_dataset_n_classes(dataset) * sizeof *made->class_map);
-    if (class_weights)
-        memcpy(made->class_weights, class_weights, made->n_classes * sizeof *class_weights);
+    made->n_classes = affect_architecture_sizes(options->architecture).classes;
+    made->n_sets = n_sets(options->backend);
+    memcpy(made->class_map, options->class_map,
+           affect_dataset_n_classes(options->dataset) * sizeof *made->class_map);
+    made->options.class_map = made->class_map;
+    if (options->class_weights) {
+        memcpy(made->class_weights, options->class_weights,
+               made->n_classes * sizeof *made->class_weights);
+        made->options.class_weights = made->class_weights;
+    }
     affect_status status = allocate(made, err);
     if (status != AFFECT_STATUS_OK) {
         affect_batch_free(made);
@@ -84,57 +102,99 @@ affect_status affect_batch_create(affect_batch **batch, const affect_architectur
     return AFFECT_STATUS_OK;
 }
 
-size_t affect_batch_bytes(const affect_architecture *architecture, const affect_dataset *dataset,
-                          size_t capacity) {
+size_t affect_batch_bytes(affect_backend *backend, const affect_architecture *architecture,
+                          const affect_dataset *dataset, size_t capacity) {
     affect_dataset_sizes sizes = affect_dataset_sizes_of(dataset);
-    size_t bytes = capacity * (sizeof(int32_t) + sizeof(float)) + sizes.parts * sizes.columns;
+    size_t bytes = capacity * (sizeof(int32_t) + sizeof(float));
     for (size_t i = 0; i < affect_architecture_n_inputs(architecture); i++)
         bytes += capacity * sizeof(float) *
                  affect_shape_count(affect_architecture_input(architecture, i)->shape);
-    return bytes;
+    return n_sets(backend) * bytes + sizes.parts * sizes.columns;
+}
+
+/* The host's copies of the inputs. */
+static void free_inputs(affect_batch *batch) {
+    affect_backend *backend = batch->options.backend;
+    for (size_t k = 0; k < batch->n_sets; k++)
+        for (size_t i = 0; i < batch->n_inputs; i++) {
+            backend->ops->deallocate_host(backend, batch->sets[k].inputs[i]);
+            batch->sets[k].inputs[i] = NULL;
+        }
 }
 
 void affect_batch_free(affect_batch *batch) {
     if (!batch) return;
-    for (size_t i = 0; i < batch->n_inputs; i++) free(batch->inputs[i]);
-    free(batch->labels);
-    free(batch->weights);
+    affect_backend_synchronize(batch->options.backend, NULL);
+    affect_resident_free(batch->resident);
+    free_inputs(batch);
+    for (size_t k = 0; k < batch->n_sets; k++) {
+        free(batch->sets[k].labels);
+        free(batch->sets[k].weights);
+    }
     free(batch->missing);
     free(batch);
 }
 
-static void fill_input(affect_batch *batch, size_t i, size_t row, size_t utterance) {
-    const affect_input *input = affect_architecture_input(batch->architecture, i);
-    float *to = batch->inputs[i] + row * affect_shape_count(input->shape);
+static void fill_input(affect_batch *batch, host_set *set, size_t i, size_t row, size_t utterance) {
+    const affect_batch_options *options = &batch->options;
+    const affect_input *input = affect_architecture_input(options->architecture, i);
+    float *to = set->inputs[i] + row * affect_shape_count(input->shape);
     if (is_mel(input)) {
-        affect_dataset_fill_mel(batch->dataset, to, utterance);
+        affect_dataset_fill_mel(options->dataset, to, utterance);
         return;
     }
-    affect_dataset_fill_motion(batch->dataset, to, batch->missing, utterance);
-    affect_normalizer_apply(batch->normalizer, to, batch->missing, input->shape.size[0]);
+    affect_dataset_fill_motion(options->dataset, to, batch->missing, utterance);
+    affect_normalizer_apply(options->normalizer, to, batch->missing, input->shape.size[0]);
+}
+
+affect_status affect_batch_keep_on_device(affect_batch *batch, affect_session *session,
+                                          const size_t *rows, affect_error *err) {
+    size_t n = affect_dataset_n_utterances(batch->options.dataset);
+    host_set *set = &batch->sets[0];
+    AFFECT_TRY(affect_resident_create(&batch->resident, session, rows, n, err));
+    for (size_t u = 0; u < n; u++) {
+        for (size_t i = 0; i < batch->n_inputs; i++) fill_input(batch, set, i, 0, u);
+        AFFECT_TRY(affect_resident_fill(batch->resident, u, set->borrowed, err));
+    }
+    free_inputs(batch);
+    return AFFECT_STATUS_OK;
 }
 
 affect_session_batch affect_batch_fill(affect_batch *batch, const size_t *indices, size_t n) {
+    const affect_batch_options *options = &batch->options;
+    host_set *set = &batch->sets[batch->turn];
+    options->backend->ops->wait_for(options->backend, (int)batch->turn);
     for (size_t row = 0; row < n; row++) {
-        for (size_t i = 0; i < batch->n_inputs; i++) fill_input(batch, i, row, indices[row]);
-        int label = batch->class_map[affect_dataset_utterance(batch->dataset, indices[row])->label];
-        batch->labels[row] = label;
-        batch->weights[row] = batch->class_weights[label];
+        for (size_t i = 0; !batch->resident && i < batch->n_inputs; i++)
+            fill_input(batch, set, i, row, indices[row]);
+        int label =
+            batch->class_map[affect_dataset_utterance(options->dataset, indices[row])->label];
+        set->labels[row] = label;
+        set->weights[row] = batch->class_weights[label];
     }
-    return (affect_session_batch){.inputs = batch->borrowed,
-                                  .labels = batch->labels,
-                                  .weights = batch->weighted ? batch->weights : NULL,
+    return (affect_session_batch){.inputs = set->borrowed,
+                                  .resident = batch->resident,
+                                  .utterances = indices,
+                                  .labels = set->labels,
+                                  .weights = options->class_weights ? set->weights : NULL,
                                   .batch = n};
 }
 
-affect_status affect_batch_evaluate(double *stats, float *probabilities, affect_batch *batch,
+void affect_batch_release(affect_batch *batch) {
+    affect_backend *backend = batch->options.backend;
+    backend->ops->mark(backend, (int)batch->turn);
+    batch->turn = (batch->turn + 1) % batch->n_sets;
+}
+
+affect_status affect_batch_evaluate(float *probabilities, affect_batch *batch,
                                     affect_session *session, const size_t *indices, size_t n,
                                     affect_error *err) {
-    for (size_t begin = 0; begin < n; begin += batch->capacity) {
-        size_t rows = n - begin < batch->capacity ? n - begin : batch->capacity;
+    for (size_t begin = 0; begin < n; begin += batch->options.capacity) {
+        size_t rows = n - begin < batch->options.capacity ? n - begin : batch->options.capacity;
         affect_session_batch filled = affect_batch_fill(batch, indices + begin, rows);
         float *to = probabilities ? probabilities + begin * batch->n_classes : NULL;
-        AFFECT_TRY(affect_session_evaluate(session, stats, to, &filled, err));
+        AFFECT_TRY(affect_session_evaluate(session, to, &filled, err));
+        affect_batch_release(batch);
     }
     return AFFECT_STATUS_OK;
 }

@@ -22,8 +22,8 @@ typedef struct {
     const char *classes[AFFECT_MAX_CLASSES]; /* the model's */
     int class_map[AFFECT_MAX_CLASSES];       /* from the dataset's to the model's */
     size_t *indices, n;
-    float *probabilities; /* (n, classes) */
-    double stats[2 + AFFECT_MAX_CLASSES * AFFECT_MAX_CLASSES];
+    float *probabilities;                                       /* (n, classes) */
+    double totals[3 + AFFECT_MAX_CLASSES * AFFECT_MAX_CLASSES]; /* the session's */
 } evaluation;
 
 static affect_status check_features(const evaluation *e, affect_error *err) {
@@ -104,8 +104,13 @@ static affect_status begin(evaluation *e, affect_error *err) {
     affect_session_options options = {.max_batch = e->n < BATCH_SIZE ? e->n : BATCH_SIZE};
     AFFECT_TRY(affect_session_create(&e->session, e->backend, architecture, options, err));
     AFFECT_TRY(affect_model_load(e->model, e->session, err));
-    return affect_batch_create(&e->batch, architecture, e->dataset, &e->normalizer, e->class_map,
-                               NULL, options.max_batch, err);
+    affect_batch_options batch = {.backend = e->backend,
+                                  .architecture = architecture,
+                                  .dataset = e->dataset,
+                                  .normalizer = &e->normalizer,
+                                  .class_map = e->class_map,
+                                  .capacity = options.max_batch};
+    return affect_batch_create(&e->batch, &batch, err);
 }
 
 static affect_status run(evaluation *e, bool (*keep_going)(void *, size_t, size_t), void *context,
@@ -114,7 +119,7 @@ static affect_status run(evaluation *e, bool (*keep_going)(void *, size_t, size_
         if (keep_going && !keep_going(context, done, e->n))
             return affect_fail(err, CANCELLED, "stopped after %zu of %zu utterances", done, e->n);
         size_t rows = e->n - done < BATCH_SIZE ? e->n - done : BATCH_SIZE;
-        AFFECT_TRY(affect_batch_evaluate(e->stats, e->probabilities + done * e->n_classes, e->batch,
+        AFFECT_TRY(affect_batch_evaluate(e->probabilities + done * e->n_classes, e->batch,
                                          e->session, e->indices + done, rows, err));
         done += rows;
     }
@@ -169,9 +174,10 @@ affect_status affect_evaluate(affect_evaluation *result, const affect_evaluate_s
     affect_status status = begin(e, err);
     if (status == AFFECT_STATUS_OK) status = run(e, keep_going, context, err);
     double l2 = 0;
+    if (status == AFFECT_STATUS_OK) status = affect_session_read_totals(e->totals, e->session, err);
     if (status == AFFECT_STATUS_OK) status = affect_session_l2(e->session, &l2, err);
     if (status == AFFECT_STATUS_OK) {
-        affect_metrics_from_stats(&result->metrics, e->stats, e->n_classes, l2);
+        affect_metrics_from_stats(&result->metrics, e->totals, e->n_classes, l2);
         result->summary = summarize(e, &result->metrics);
     }
     affect_batch_free(e->batch);

@@ -7,15 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_DRAWS       5e6   /* of orders of epochs that are looked at: about half a second */
-#define MAX_BATCH       65536 /* of a session */
-#define SHARE_OF_MEMORY 0.9   /* of what is available, without a limit of its own */
+#define MAX_DRAWS 5e6   /* of orders of epochs that are looked at: about half a second */
+#define MAX_BATCH 65536 /* of a session */
 
 /* ---- Rows ---- */
 
-/* Distinct rows of each utterance: its frames, and one for the padding. Owned; NULL without
- * memory. */
-static size_t *make_lengths(const affect_training *t) {
+size_t *affect_memory_plan_rows(const affect_training *t) {
     size_t n = affect_dataset_n_utterances(t->dataset);
     size_t frames = affect_dataset_sizes_of(t->dataset).frames;
     size_t *lengths = malloc((n + 1) * sizeof *lengths);
@@ -95,7 +92,8 @@ static affect_status measure(affect_memory_plan *plan, const affect_training *t,
     plan->activations = session.activations;
     /* A checkpoint is gathered before it is written: parameters and both moments. */
     plan->workspace = session.workspace + session.parameters + session.optimizer / 3 * 2;
-    plan->data = session.inputs + affect_batch_bytes(t->architecture, t->dataset, plan->at_once) +
+    plan->data = session.inputs +
+                 affect_batch_bytes(t->backend, t->architecture, t->dataset, plan->at_once) +
                  n_lists * n * sizeof(size_t);
     plan->total =
         plan->parameters + plan->optimizer + plan->activations + plan->workspace + plan->data;
@@ -150,11 +148,12 @@ affect_status affect_memory_plan_make(affect_memory_plan *plan, const affect_tra
     size_t batch = (size_t)t->config->batch_size, largest = 0;
     for (int p = 0; p < AFFECT_PART_COUNT; p++)
         if (t->n[p] > largest) largest = t->n[p];
-    size_t available = affect_memory_available();
+    size_t of_device = t->backend->ops->memory_free(t->backend);
+    size_t available = of_device ? of_device : affect_memory_available();
     *plan = (affect_memory_plan){.batch = batch < largest ? batch : largest,
                                  .limit = (size_t)t->spec->memory_bytes};
-    if (!plan->limit) plan->limit = (size_t)(SHARE_OF_MEMORY * (double)available);
-    size_t *lengths = make_lengths(t);
+    if (!plan->limit) plan->limit = (size_t)(AFFECT_SHARE_OF_MEMORY * (double)available);
+    size_t *lengths = affect_memory_plan_rows(t);
     if (!lengths) return affect_fail(err, NO_MEMORY, "no memory for a plan");
     affect_status status = choose(plan, t, lengths, err);
     free(lengths);
@@ -165,7 +164,7 @@ affect_status affect_memory_plan_largest(size_t *batch, const affect_training *t
                                          const affect_memory_plan *plan, affect_error *err) {
     affect_memory_plan trial = *plan;
     size_t most = t->n[AFFECT_PART_TRAINING] < MAX_BATCH ? t->n[AFFECT_PART_TRAINING] : MAX_BATCH;
-    size_t *lengths = make_lengths(t);
+    size_t *lengths = affect_memory_plan_rows(t);
     if (!lengths) return affect_fail(err, NO_MEMORY, "no memory for a plan");
     affect_status status = search(batch, &trial, t, lengths, most, true, err);
     free(lengths);

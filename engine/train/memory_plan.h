@@ -12,6 +12,9 @@
 #include "engine/core/json.h"
 #include "engine/core/status.h"
 
+/* Of what is available, where the training has no limit of its own. */
+#define AFFECT_SHARE_OF_MEMORY 0.9
+
 typedef struct affect_training affect_training;
 
 typedef struct affect_memory_plan {
@@ -40,6 +43,9 @@ affect_status affect_memory_plan_largest(size_t *batch, const affect_training *t
  * "rows_at_once", "pieces"} into `json`. */
 void affect_memory_plan_print(affect_json *json, const affect_memory_plan *plan);
 
+/* Distinct rows of each utterance: its frames, and one for the padding. Owned (free); NULL without
+ * memory. */
+size_t *affect_memory_plan_rows(const affect_training *t);
 /* The most distinct rows of "mel" inputs that any `at_once` utterances of a batch have that are
  * computed together, in all epochs and evaluations. lengths[i]: distinct rows of utterance i. With
  * very many epochs: the rows of the longest utterances. */

@@ -6,15 +6,17 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { PROBE_STEPS = 4 };  /* of a dry run, after one that warms up */
 #define PROBE_SECONDS 10.0 /* it takes about, at most */
+#define LOOK_SECONDS  1.0  /* after so long the sums are looked at: has the loss diverged? */
 
 /* ---- One epoch ---- */
 
 /* Adds up the gradients of a batch, in pieces where it is too large for the memory. */
-static affect_status accumulate(affect_training *t, double *stats, const size_t *indices,
-                                size_t rows, affect_error *err) {
+static affect_status accumulate(affect_training *t, const size_t *indices, size_t rows,
+                                affect_error *err) {
     affect_random_key dropout = {(uint64_t)t->config->seed,
                                  affect_random_stream("dropout", t->step, 0)};
     for (size_t first = 0; first < rows; first += t->plan.at_once) {
@@ -23,27 +25,47 @@ static affect_status accumulate(affect_training *t, double *stats, const size_t 
         batch.divisor = rows;
         batch.first = first;
         batch.dropout = dropout;
-        AFFECT_TRY(affect_session_accumulate(t->session, stats, &batch, err));
+        AFFECT_TRY(affect_session_accumulate(t->session, &batch, err));
+        if (first + n < rows) affect_batch_release(t->batch);
     }
     return AFFECT_STATUS_OK;
 }
 
+/* Enqueues a step: a device apart from the host may still be busy with the one before. */
 static affect_status one_step(affect_training *t, const size_t *indices, size_t rows,
                               affect_error *err) {
     t->step++;
-    double l2 = 0, *stats = t->position.stats;
     affect_adam_shape adam = {.learning_rate = t->schedule.learning_rate,
                               .beta_1 = t->config->beta_1,
                               .beta_2 = t->config->beta_2,
                               .epsilon = t->config->epsilon,
                               .step = t->step};
-    AFFECT_TRY(accumulate(t, stats, indices, rows, err));
-    AFFECT_TRY(affect_session_step(t->session, &l2, &adam, err));
-    t->position.l2_rows += l2 * (double)rows;
-    if (!isfinite(stats[0]) || !isfinite(l2))
-        return affect_fail(err, DIVERGED, "step %llu: the loss is not a number (rate %g)",
-                           (unsigned long long)t->step, t->schedule.learning_rate);
+    AFFECT_TRY(accumulate(t, indices, rows, err));
+    AFFECT_TRY(affect_session_step(t->session, rows, &adam, err));
+    affect_batch_release(t->batch);
     return AFFECT_STATUS_OK;
+}
+
+/* Waits for the steps under way and takes their sums into the position. */
+static affect_status look(affect_training *t, affect_error *err) {
+    double totals[AFFECT_MAX_STATS + 1];
+    size_t n = affect_session_n_totals(t->session) - 1;
+    AFFECT_TRY(affect_session_read_totals(totals, t->session, err));
+    memcpy(t->position.stats, totals, n * sizeof *totals);
+    t->position.l2_rows = totals[n];
+    t->looked_at = affect_clock_seconds();
+    if (isfinite(totals[0]) && isfinite(totals[n])) return AFFECT_STATUS_OK;
+    return affect_fail(err, DIVERGED, "by step %llu the loss is not a number (rate %g)",
+                       (unsigned long long)t->step, t->schedule.learning_rate);
+}
+
+static affect_status set_totals(affect_training *t, affect_error *err) {
+    double totals[AFFECT_MAX_STATS + 1];
+    size_t n = affect_session_n_totals(t->session) - 1;
+    memcpy(totals, t->position.stats, n * sizeof *totals);
+    totals[n] = t->position.l2_rows;
+    t->looked_at = affect_clock_seconds();
+    return affect_session_set_totals(t->session, totals, err);
 }
 
 /* Somebody asked to stop in the middle of an epoch: what was done of it is kept. */
@@ -57,6 +79,7 @@ static affect_status stop(affect_training *t, affect_error *err) {
 static affect_status save_when_due(affect_training *t, affect_error *err) {
     double now = affect_clock_seconds(), every = t->spec->checkpoint_seconds;
     if (every <= 0 || now - t->kept_at < every) return AFFECT_STATUS_OK;
+    AFFECT_TRY(look(t, err));
     t->position.seconds = now - t->epoch_began;
     return affect_checkpoint_save(t, err);
 }
@@ -66,15 +89,20 @@ static affect_status train_epoch(affect_training *t, affect_metrics *metrics, in
     size_t n = t->n[AFFECT_PART_TRAINING], batch_size = (size_t)t->config->batch_size;
     size_t steps = (n + batch_size - 1) / batch_size, *done = &t->position.step;
     affect_training_order(t->order, t->permutation, t, epoch);
+    AFFECT_TRY(set_totals(t, err));
     while (*done < steps) {
         size_t begin_row = *done * batch_size;
         size_t rows = n - begin_row < batch_size ? n - begin_row : batch_size;
         AFFECT_TRY(one_step(t, t->order + begin_row, rows, err));
         ++*done;
-        if (t->callbacks->on_step && !t->callbacks->on_step(t->callbacks->context, *done, steps))
+        if (affect_clock_seconds() - t->looked_at > LOOK_SECONDS) AFFECT_TRY(look(t, err));
+        if (t->callbacks->on_step && !t->callbacks->on_step(t->callbacks->context, *done, steps)) {
+            AFFECT_TRY(look(t, err));
             return stop(t, err);
+        }
         if (*done < steps) AFFECT_TRY(save_when_due(t, err));
     }
+    AFFECT_TRY(look(t, err));
     affect_metrics_from_stats(metrics, t->position.stats, t->n_classes,
                               t->position.l2_rows / (double)n);
     return AFFECT_STATUS_OK;
@@ -83,17 +111,19 @@ static affect_status train_epoch(affect_training *t, affect_metrics *metrics, in
 /* In pieces of the batch's size, between which it may be stopped (then CANCELLED, nothing kept). */
 static affect_status evaluate_part(affect_training *t, affect_metrics *metrics, affect_part part,
                                    affect_error *err) {
-    double stats[AFFECT_MAX_STATS] = {0}, l2 = 0;
+    double totals[AFFECT_MAX_STATS + 1], l2 = 0;
     const affect_train_callbacks *to = t->callbacks;
+    AFFECT_TRY(affect_session_set_totals(t->session, NULL, err));
     for (size_t begin = 0; begin < t->n[part]; begin += t->plan.at_once) {
         size_t rows = t->n[part] - begin < t->plan.at_once ? t->n[part] - begin : t->plan.at_once;
-        AFFECT_TRY(affect_batch_evaluate(stats, NULL, t->batch, t->session,
-                                         t->indices[part] + begin, rows, err));
+        AFFECT_TRY(
+            affect_batch_evaluate(NULL, t->batch, t->session, t->indices[part] + begin, rows, err));
         if (to->may_go_on && !to->may_go_on(to->context))
             return affect_fail(err, CANCELLED, "stopped at the %s part", affect_part_names[part]);
     }
+    AFFECT_TRY(affect_session_read_totals(totals, t->session, err));
     AFFECT_TRY(affect_session_l2(t->session, &l2, err));
-    affect_metrics_from_stats(metrics, stats, t->n_classes, l2);
+    affect_metrics_from_stats(metrics, totals, t->n_classes, l2);
     if (!isfinite(metrics->loss))
         return affect_fail(err, DIVERGED, "the %s loss is not a number", affect_part_names[part]);
     return AFFECT_STATUS_OK;
@@ -235,6 +265,7 @@ static affect_status time_steps(double *seconds, affect_training *t, affect_erro
         if (s == 1) timed = 0, timed_rows = 0;
         double before = affect_clock_seconds();
         AFFECT_TRY(one_step(t, t->order + begin, rows, err));
+        AFFECT_TRY(look(t, err));
         double after = affect_clock_seconds();
         timed += after - before;
         timed_rows += rows;
@@ -249,9 +280,10 @@ static affect_status time_steps(double *seconds, affect_training *t, affect_erro
 static affect_status time_evaluation(double *seconds, affect_training *t, affect_error *err) {
     size_t n = t->n[AFFECT_PART_VALIDATION];
     size_t rows = n < t->plan.at_once ? n : t->plan.at_once;
-    double stats[AFFECT_MAX_STATS] = {0}, before = affect_clock_seconds();
-    AFFECT_TRY(affect_batch_evaluate(stats, NULL, t->batch, t->session,
-                                     t->indices[AFFECT_PART_VALIDATION], rows, err));
+    double before = affect_clock_seconds();
+    AFFECT_TRY(affect_batch_evaluate(NULL, t->batch, t->session, t->indices[AFFECT_PART_VALIDATION],
+                                     rows, err));
+    AFFECT_TRY(look(t, err));
     *seconds = (affect_clock_seconds() - before) / (double)rows;
     return AFFECT_STATUS_OK;
 }

@@ -95,6 +95,25 @@ static affect_status check_plan(const affect_training *t, affect_error *err) {
                        plan->total >> 20, plan->limit >> 20, plan->activations >> 20);
 }
 
+/* Where the device is apart from the host and has room, all features stay there. */
+static affect_status keep_on_device(affect_training *t, affect_error *err) {
+    char text[120];
+    size_t available = t->backend->ops->memory_free(t->backend);
+    if (available == 0) return AFFECT_STATUS_OK;
+    size_t *rows = affect_memory_plan_rows(t), n = affect_dataset_n_utterances(t->dataset);
+    if (!rows) return affect_fail(err, NO_MEMORY, "no memory for %zu utterances", n);
+    size_t bytes = affect_resident_bytes(t->session, rows, n);
+    bool fits = (double)bytes < AFFECT_SHARE_OF_MEMORY * (double)available;
+    affect_status status = AFFECT_STATUS_OK;
+    if (fits) status = affect_batch_keep_on_device(t->batch, t->session, rows, err);
+    free(rows);
+    snprintf(text, sizeof text, "features (%zu MB): %s", bytes >> 20,
+             fits ? "kept on the device" : "streamed from the host");
+    if (status == AFFECT_STATUS_OK && t->callbacks->on_message)
+        t->callbacks->on_message(t->callbacks->context, "log", text);
+    return status;
+}
+
 static affect_status make_session(affect_training *t, affect_error *err) {
     affect_session_options options = {
         .max_batch = t->plan.at_once, .training = true, .max_rows = t->plan.rows};
@@ -106,8 +125,15 @@ static affect_status make_session(affect_training *t, affect_error *err) {
     bool weighted;
     AFFECT_TRY(make_class_weights(weights, &weighted, t, err));
     for (int c = 0; c < AFFECT_MAX_CLASSES; c++) class_map[c] = c;
-    return affect_batch_create(&t->batch, t->architecture, t->dataset, &t->normalizer, class_map,
-                               weighted ? weights : NULL, t->plan.at_once, err);
+    affect_batch_options batch = {.backend = t->backend,
+                                  .architecture = t->architecture,
+                                  .dataset = t->dataset,
+                                  .normalizer = &t->normalizer,
+                                  .class_map = class_map,
+                                  .class_weights = weighted ? weights : NULL,
+                                  .capacity = t->plan.at_once};
+    AFFECT_TRY(affect_batch_create(&t->batch, &batch, err));
+    return keep_on_device(t, err);
 }
 
 void affect_training_order(size_t *order, size_t *scratch, const affect_training *t,

@@ -16,7 +16,7 @@
 /* How far the epoch after the last finished one has come. All zero: not begun. */
 typedef struct {
     size_t step;                    /* optimiser steps of it that are done */
-    double stats[AFFECT_MAX_STATS]; /* their sums (see affect_loss_shape) */
+    double stats[AFFECT_MAX_STATS]; /* their sums (see affect_loss_shape), when last looked at */
     double l2_rows;                 /* sum over their rows of the L2 penalty */
     double seconds;                 /* spent on them */
 } affect_epoch_position;
@@ -47,6 +47,7 @@ struct affect_training {
     affect_epoch_position position;
     double epoch_began;       /* on the clock, less what the position says was spent before */
     double kept_at;           /* when the last checkpoint was written */
+    double looked_at;         /* when the session's totals were last read */
     double best;              /* monitored value, lower is better */
     affect_json *best_report; /* of the best epoch */
     affect_train_result *result;

@@ -293,7 +293,7 @@ static void run_l2_penalty(void) {
     double *device_total = device_memory(sizeof total);
     backend->ops->upload(backend, device_total, &total, sizeof total);
     begin();
-    backend->ops->l2_penalty(backend, device_total, d_w, w, n, scale);
+    backend->ops->l2_penalty(backend, device_total, d_w, w, n, scale, 1);
     end();
     backend->ops->download(backend, &total, device_total, sizeof total);
     backend->ops->synchronize(backend, &(affect_error){0});

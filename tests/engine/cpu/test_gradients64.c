@@ -165,12 +165,12 @@ static void loss_backward(const gradient_case *c, affect_backend *b, double *d, 
 }
 static void l2_forward(const gradient_case *c, affect_backend *b, double *y, double *v) {
     *y = 0;
-    b->ops->l2_penalty(b, y, NULL, v, c->n_values, 0.01);
+    b->ops->l2_penalty(b, y, NULL, v, c->n_values, 0.01, 1);
 }
 static void l2_backward(const gradient_case *c, affect_backend *b, double *d, double *d_y,
                         double *y, double *v) {
     *y = 0;
-    b->ops->l2_penalty(b, y, d, v, c->n_values, 0.01);
+    b->ops->l2_penalty(b, y, d, v, c->n_values, 0.01, 1);
     for (size_t i = 0; i < c->n_values; i++) d[i] *= *d_y;
 }
 

@@ -6,6 +6,7 @@
  * gradient, so that one of nearly 0 is amplified. */
 #include "engine/core/safetensors.h"
 #include "engine/model/session.h"
+#include "tests/engine/model/counted.h"
 #include "tests/test.h"
 
 enum { MAX_INPUTS = 4, MAX_STATS = 2 + 16 * 16 };
@@ -141,8 +142,8 @@ static double train_step(fixture *f, size_t step, size_t n, const float *class_w
         .epsilon = 1e-7,
         .step = step + 1,
     };
-    CHECK_OK(affect_session_accumulate(f->session, stats, &batch, err));
-    CHECK_OK(affect_session_step(f->session, &l2, &adam, err));
+    CHECK_OK(count_batch(f->session, stats, &batch, err));
+    CHECK_OK(count_step(f->session, &l2, &adam, err));
     const float *entropies = affect_safetensors_find(f->file, "cross_entropy")->data;
     const float *penalties = affect_safetensors_find(f->file, "l2")->data;
     const float *totals = affect_safetensors_find(f->file, "total")->data;

@@ -2,6 +2,7 @@
  * names what is wrong. */
 #include "engine/core/file.h"
 #include "engine/model/model_file.h"
+#include "tests/engine/model/counted.h"
 #include "tests/engine/model/network.h"
 
 #include <unistd.h>
@@ -42,8 +43,8 @@ static void train(network *net, network_data *data, uint64_t first, uint64_t las
         affect_adam_shape adam = {
             .learning_rate = 0.01, .beta_1 = 0.9, .beta_2 = 0.999, .epsilon = 1e-7, .step = step};
         data->batch.dropout.stream = step;
-        CHECK_OK(affect_session_accumulate(net->session, stats, &data->batch, err));
-        CHECK_OK(affect_session_step(net->session, NULL, &adam, err));
+        CHECK_OK(count_batch(net->session, stats, &data->batch, err));
+        CHECK_OK(affect_session_step(net->session, 1, &adam, err));
     }
 }
 

@@ -1,5 +1,6 @@
 /* Sessions: initial weights, any subset of branches, accumulation in pieces, a fingerprint of
  * training, the same bits twice, and what a session refuses. Gradients: test_session64.c. */
+#include "tests/engine/model/counted.h"
 #include "tests/engine/model/network.h"
 
 typedef struct {
@@ -34,8 +35,8 @@ static double train_step(network *net, const affect_session_batch *batch, uint64
     affect_session_batch now = *batch;
     adam.step = step;
     now.dropout.stream = affect_random_stream("test", step, 0);
-    CHECK_OK(affect_session_accumulate(net->session, stats, &now, err));
-    CHECK_OK(affect_session_step(net->session, &l2, &adam, err));
+    CHECK_OK(count_batch(net->session, stats, &now, err));
+    CHECK_OK(count_step(net->session, &l2, &adam, err));
     CHECK(stats[1] == (double)batch->batch);
     return stats[0] / stats[1] + l2;
 }
@@ -107,7 +108,7 @@ static void test_accumulation(void) {
     affect_real *gradients = affect_session_blocks_of(net.session).gradients;
     affect_real *whole = malloc(n * sizeof *whole);
     double stats[2 + 9] = {0}, pieces[2 + 9] = {0}, largest = 0;
-    CHECK_OK(affect_session_accumulate(net.session, stats, &data.batch, err));
+    CHECK_OK(count_batch(net.session, stats, &data.batch, err));
     memcpy(whole, gradients, n * sizeof *whole);
     memset(gradients, 0, n * sizeof *gradients);
     for (size_t at = 0; at < 12; at += 6) {
@@ -120,7 +121,7 @@ static void test_accumulation(void) {
                                       .divisor = 12,
                                       .first = at,
                                       .dropout = data.batch.dropout};
-        CHECK_OK(affect_session_accumulate(net.session, pieces, &piece, err));
+        CHECK_OK(count_batch(net.session, pieces, &piece, err));
     }
     for (size_t i = 0; i < n; i++) largest = fmax(largest, fabs((double)whole[i]));
     for (size_t i = 0; i < n; i++) CHECK_NEAR(gradients[i], whole[i], 1e-5 * largest);
@@ -149,7 +150,7 @@ static void test_inference_layout(void) {
     float want[12 * 3], got[12 * 3], evaluated[12 * 3];
     double stats[2 + 9] = {0}, loss = 0;
     CHECK_OK(affect_session_predict(net.session, want, data.batch.inputs, 12, err));
-    CHECK_OK(affect_session_evaluate(net.session, stats, evaluated, &data.batch, err));
+    CHECK_OK(count_evaluation(net.session, stats, evaluated, &data.batch, err));
     CHECK(memcmp(want, evaluated, sizeof want) == 0);
     for (size_t at = 0; at < 12; at += 5) {
         const float *inputs[2];
@@ -287,15 +288,13 @@ static void test_refusals(void) {
     CHECK(strstr(err.message, "a batch of 5 (need 1..4)") != NULL);
     CHECK(affect_session_predict(net.session, probabilities, data.batch.inputs, 0, &err) ==
           AFFECT_STATUS_INVALID);
-    CHECK(affect_session_accumulate(net.session, stats, &data.batch, &err) ==
-          AFFECT_STATUS_CONFLICT);
+    CHECK(count_batch(net.session, stats, &data.batch, &err) == AFFECT_STATUS_CONFLICT);
     data.batch.batch = 3;
     data.labels[1] = 3;
-    CHECK(affect_session_evaluate(net.session, stats, NULL, &data.batch, &err) ==
-          AFFECT_STATUS_INVALID);
+    CHECK(count_evaluation(net.session, stats, NULL, &data.batch, &err) == AFFECT_STATUS_INVALID);
     CHECK(strstr(err.message, "label 3 of row 1") != NULL);
     data.labels[1] = 1;
-    CHECK(affect_session_evaluate(net.session, stats, NULL, &data.batch, &err) ==
+    CHECK(count_evaluation(net.session, stats, NULL, &data.batch, &err) ==
           AFFECT_STATUS_OK); /* a refusal leaves it usable */
     affect_session *other = NULL;
     CHECK(affect_session_create(&other, net.backend, net.architecture,

@@ -4,11 +4,12 @@
  *
  * Step 1e-5, an error of about h^2 = 1e-10 relative. Max pooling and ReLU have kinks; the data are
  * such that no step crosses one, or the check would fail. */
+#include "tests/engine/model/counted.h"
 #include "tests/engine/model/network.h"
 
 static double loss_of(affect_session *session, const affect_session_batch *batch) {
     double stats[2 + 16] = {0}, l2 = 0;
-    CHECK_OK(affect_session_accumulate(session, stats, batch, err));
+    CHECK_OK(count_batch(session, stats, batch, err));
     CHECK_OK(affect_session_l2(session, &l2, err));
     return stats[0] / (double)batch->batch + l2;
 }
@@ -22,8 +23,8 @@ static affect_real *gradients_of(affect_session *session, const affect_session_b
     affect_real *gradients = malloc(n * sizeof *gradients);
     double stats[2 + 16] = {0};
     memset(blocks.gradients, 0, n * sizeof *blocks.gradients);
-    CHECK_OK(affect_session_accumulate(session, stats, batch, err));
-    CHECK_OK(affect_session_step(session, NULL, &adam, err));
+    CHECK_OK(count_batch(session, stats, batch, err));
+    CHECK_OK(affect_session_step(session, 1, &adam, err));
     memcpy(gradients, blocks.adam_m, n * sizeof *gradients);
     for (size_t i = 0; i < n; i++) CHECK(blocks.gradients[i] == 0);
     return gradients;
@@ -130,7 +131,7 @@ static void test_padding_is_exact(void) {
         CHECK_OK(affect_session_create(&sessions[k], backend, architecture, options, err));
         CHECK_OK(affect_session_initialize(sessions[k], 4, err));
         CHECK_OK(affect_session_predict(sessions[k], probabilities[k], data.batch.inputs, 9, err));
-        CHECK_OK(affect_session_accumulate(sessions[k], stats[k], &data.batch, err));
+        CHECK_OK(count_batch(sessions[k], stats[k], &data.batch, err));
         gradients[k] = affect_session_blocks_of(sessions[k]).gradients;
         free_data(&data);
     }
