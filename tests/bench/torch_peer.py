@@ -69,7 +69,10 @@ class Motion(nn.Module):
         channels = [COLUMNS, *MOTION_FILTERS]
         self.convolutions = nn.ModuleList(nn.Conv1d(i, o, 3) for i, o in zip(channels, channels[1:]))
         self.norms = nn.ModuleList(nn.BatchNorm1d(o, momentum=0.01, eps=1e-3) for o in MOTION_FILTERS)
-        self.dense = nn.Linear(21 * 32, 256)
+        steps = PARTS
+        for _ in range(3):
+            steps = (steps - 4) // 2  # two convolutions and a pool
+        self.dense = nn.Linear(steps * MOTION_FILTERS[-1], 256)
 
     def forward(self, x):
         x = x.transpose(1, 2)

@@ -274,12 +274,12 @@ def main():
     parser.add_argument("--inner", type=int, default=10, help="calls in a block")
     parser.add_argument("--seconds", type=float, default=500, help="variants that would begin later are skipped")
     parser.add_argument("--no-compile", action="store_true")
-    parser.add_argument("--small", action="store_true", help="4 clips of 40 frames: to try the script on a CPU")
+    parser.add_argument("--small", action="store_true", help="3 clips of 12 frames, 40 parts: to try the script on a CPU")
     parser.add_argument("--json", type=pathlib.Path)
     args = parser.parse_args()
     args.steps, args.shrink = 501, 1
     if args.small:
-        torch_peer.BATCH, torch_peer.FRAMES, args.steps, args.shrink = 4, 40, 20, 500
+        torch_peer.BATCH, torch_peer.FRAMES, torch_peer.PARTS, args.steps, args.shrink = 3, 12, 40, 4, 500
     torch.manual_seed(0)
     torch.set_flush_denormal(True)
     peers = Peers(args)

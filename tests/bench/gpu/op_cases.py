@@ -159,8 +159,46 @@ def drop_ties(listed, truth_command, precision):
     return n_tied / n_all
 
 
-def check(programs, device, precision, sizes, environment=None, prefix=()):
-    """[{"case", "errors": {output: figure}, "worst", "limit", "ok"}], {"ties"}. prefix: before the device's command."""
+def torch_answers(case, device, precision):
+    """What PyTorch gives for a case that it can compute alike, or None."""
+    import torch
+    from torch.nn import functional
+
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision != "fp32"
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    leaf = lambda array: torch.tensor(array, dtype=dtype, device=device, requires_grad=True)  # noqa: E731
+    numbers = lambda tensor: tensor.detach().double().cpu().numpy()  # noqa: E731
+    if case.operation == "conv1d_pool":
+        n, length, channels, filters, kernel, stride, pad, out = case.line
+        if stride != 1 or pad:
+            return None
+        x, w, bias, d_y = (leaf(array) for array in case.inputs)
+        y = functional.max_pool1d(functional.relu(functional.conv1d(x.transpose(1, 2), w.permute(2, 1, 0), bias)), 2)
+        y = y.transpose(1, 2)
+        y.backward(d_y.detach())
+        return [numbers(t).ravel() for t in (y, x.grad, w.grad, bias.grad)]
+    batch, steps, inputs, units, directions, reverse, sequences, n_rows, is_masked = case.line
+    if directions != 2 or not sequences or n_rows or is_masked:
+        return None
+    layer = torch.nn.LSTM(inputs, units, bidirectional=True).to(device, dtype)
+    with torch.no_grad():
+        for i, end in enumerate(("", "_reverse")):
+            kernel, recurrent, bias = case.inputs[1 + 3 * i:4 + 3 * i]
+            for name, value in (("weight_ih", kernel.T), ("weight_hh", recurrent.T), ("bias_ih", bias), ("bias_hh", 0 * bias)):
+                getattr(layer, f"{name}_l0{end}").copy_(torch.tensor(np.ascontiguousarray(value)))
+    x = leaf(case.inputs[0])
+    y = layer(x.transpose(0, 1))[0].transpose(0, 1)
+    y.backward(torch.tensor(case.inputs[-1], dtype=dtype, device=device))
+    found = [y, x.grad]
+    for end in ("", "_reverse"):
+        found += [getattr(layer, f"weight_{kind}_l0{end}").grad.T for kind in ("ih", "hh")]
+        found.append(getattr(layer, f"bias_ih_l0{end}").grad)
+    return [np.ascontiguousarray(numbers(t)).ravel() for t in found]
+
+
+def check(programs, device, precision, sizes, environment=None, prefix=(), torch_device=None):
+    """[{"case", "errors": {output: figure}, "worst", "limit", "ok"}], {"ties"}. prefix: before the device's command.
+    torch_device: where PyTorch computes what it can; its "torch" is the worst figure, "against_torch" ours against it."""
     listed = cases(sizes)
     truth_command = [programs / "run_ops64", "cpu", "fp32"]
     ties = drop_ties(listed, truth_command, precision)
@@ -177,8 +215,13 @@ def check(programs, device, precision, sizes, environment=None, prefix=()):
     for case, answers, right in zip(listed, got, truth):
         errors = {name: difference(a, r) for name, a, r in zip(case.outputs, answers, right)}
         worst = max(errors.values())
-        rows.append({"case": case.name, "errors": errors, "worst": worst, "limit": LIMITS[precision],
-                     "ok": worst <= LIMITS[precision]})
+        row = {"case": case.name, "errors": errors, "worst": worst, "limit": LIMITS[precision], "ok": worst <= LIMITS[precision]}
+        if torch_device and case.operation in ("conv1d_pool", "lstm"):
+            theirs = torch_answers(case, torch_device, precision)
+            if theirs is not None:
+                row["torch"] = max(difference(t, r) for t, r in zip(theirs, right))
+                row["against_torch"] = max(difference(a, t) for a, t in zip(answers, theirs))
+        rows.append(row)
     return rows, {"ties": float(ties)}
 
 
@@ -188,14 +231,29 @@ def main():
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--precision", choices=LIMITS, default="fp32")
     parser.add_argument("--sizes", choices=("paper", "small"), default="paper")
-    parser.add_argument("--prefix", nargs="*", default=[], help="what the device's program runs under: compute-sanitizer ...")
+    parser.add_argument("--torch", action="store_true", help="also PyTorch on the device, where there is PyTorch")
+    parser.add_argument("--json", type=pathlib.Path)
+    parser.add_argument("--quiet", action="store_true", help="only what is over its limit; exit 0 all the same with --json")
+    parser.add_argument("--prefix", nargs=argparse.REMAINDER, default=[], help="last: what run_ops runs under: compute-sanitizer ...")
     args = parser.parse_args()
-    rows, more = check(args.programs, args.device, args.precision, args.sizes, prefix=args.prefix)
+    torch_device = None
+    if args.torch:
+        try:
+            import torch
+            torch_device = args.device if args.device == "cpu" or torch.cuda.is_available() else "cpu"
+        except ImportError:
+            print("no PyTorch in this interpreter: not compared with it")
+    rows, more = check(args.programs, args.device, args.precision, args.sizes, prefix=args.prefix, torch_device=torch_device)
     for row in rows:
-        print(f"{'ok  ' if row['ok'] else 'FAIL'} {row['worst']:.1e} of {row['limit']:.0e}  {row['case']}: "
-              + ", ".join(f"{name} {error:.1e}" for name, error in row["errors"].items()))
-    print(json.dumps({"worst": max(row["worst"] for row in rows), **more}))
-    sys.exit(not all(row["ok"] for row in rows))
+        if not (args.quiet and row["ok"]):
+            print(f"{'ok  ' if row['ok'] else 'FAIL'} {row['worst']:.1e} of {row['limit']:.0e}  {row['case']}: "
+                  + ", ".join(f"{name} {error:.1e}" for name, error in row["errors"].items())
+                  + (f"; PyTorch {row['torch']:.1e}, from ours {row['against_torch']:.1e}" if "torch" in row else ""))
+    found = {"worst": max(row["worst"] for row in rows), "torch_device": torch_device, **more}
+    print(json.dumps(found))
+    if args.json:
+        args.json.write_text(json.dumps({**found, "rows": rows}, indent=1) + "\n")
+    sys.exit(not args.json and not all(row["ok"] for row in rows))
 
 
 if __name__ == "__main__":
