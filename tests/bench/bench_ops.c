@@ -55,9 +55,9 @@ static double median_seconds(void (*run)(const sized *), const sized *at) {
     for (int i = -1; i < REPEATS; i++) { /* the first only warms up */
         double started = affect_clock_seconds();
         for (int k = 0; k < block; k++) {
-            backend->ops->step_begin(backend);
+            backend->ops->record_begin(backend);
             run(at);
-            backend->ops->step_end(backend);
+            backend->ops->record_end(backend, 0);
         }
         wait_for_all();
         if (i >= 0) seconds[i] = (affect_clock_seconds() - started) / block;

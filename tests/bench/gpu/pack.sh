@@ -11,7 +11,7 @@
 # Everything finds its libraries by $ORIGIN (DT_RPATH, which holds for the libraries' own needs too), so
 # the folder may lie anywhere. The machine needs an x86-64 Linux with a glibc as new as the one that the
 # last line names. Afterwards, as root, all of it is tried in a root that holds FOLDER and glibc alone.
-# Builds into build-pack/. --all makes 60 MB of 10. Then, there:
+# Builds into build-pack/. --all makes 56 MB of 4. Then, there:
 #
 #   python3 tests/bench/gpu/gpu_table.py --programs FOLDER/bin
 set -euo pipefail
@@ -98,7 +98,8 @@ try_alone() {
         alone "/pack/bin/$program" cpu fp32 /empty /tmp/answers
     done
     for file in "$root"/pack/tests/*; do
-        alone "/pack/tests/$(basename "$file")" >/dev/null
+        alone "/pack/tests/$(basename "$file")" >"$folder/tests.log" 2>&1 ||
+            { tail -n 20 "$folder/tests.log" >&2; return 1; }
     done
     echo "runs in a root that holds the folder and glibc alone"
 }
@@ -111,4 +112,4 @@ else
     echo "not tried alone: that needs root (chroot)"
 fi
 echo "$folder: $(du -sm "$folder" | cut -f 1) MB, needs $(glibc_needed)$(
-    [ -e "$folder/bin/libaffect_cuda.so" ] || echo "; without the CUDA engine (no nvcc here)")"
+    [ -e "$folder/bin/libaffect_cuda.so" ] || echo "; without the CUDA engine")"

@@ -7,9 +7,9 @@
  * REQUESTS: records of a line, the operation's name and its numbers in the order that its function
  * below reads them, and after the line its input arrays, doubles, as that function takes them.
  * ANSWERS: for each output array a line "count\n" and its doubles. Forward and backward are one
- * request, recorded as one step (step_begin, step_end), as a training does. What an operation must
- * write is NaN before. Backward may take its y from the request instead (`use_y`): so the double
- * run follows the device's own ReLU. Exits with 1 and a sentence when the device fails. */
+ * request, recorded as a whole (record_begin, record_end), as a training does. What an operation
+ * must write is NaN before. Backward may take its y from the request instead (`use_y`): so the
+ * double run follows the device's own ReLU. Exits with 1 and a sentence when the device fails. */
 #include "engine/core/backend.h"
 
 #include <math.h>
@@ -90,11 +90,11 @@ static size_t *take_sizes(size_t n) {
 }
 
 static void begin(void) {
-    backend->ops->step_begin(backend);
+    backend->ops->record_begin(backend);
 }
 static void end(void) {
     affect_error err = {0};
-    backend->ops->step_end(backend);
+    backend->ops->record_end(backend, 0);
     if (backend->ops->synchronize(backend, &err) != AFFECT_STATUS_OK) stop(err.message);
 }
 
