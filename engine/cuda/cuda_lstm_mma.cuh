@@ -1,0 +1,344 @@
+/* The walks of the persistent LSTM on tensor cores, for bf16 and tf32.
+ *
+ * A block has u / 16 warps; a warp owns 16 units. Forward: the recurrent product's rows (M) are
+ * gates, one tile of 16 x 8 a gate, its columns (N) sequences, k the units of the step before: so
+ * the four gates of a cell meet in one thread's accumulators. Backward: the rows are units, k the
+ * gradients of all 4u sums. Either way the warp's rows of the matrix, (64, u) or (16, 4u), stay in
+ * registers as fragments for the whole walk, 2u registers a thread in tf32, u in bf16; what is more
+ * than 192 registers lies in shared memory. Outputs (or gradients of sums) cross warps through one
+ * of two buffers in turn: one barrier a step. Cells, sums and accumulators are fp32.
+ *
+ * k is permuted: lane place p takes k's p * 4 .. p * 4 + 3 words of a chunk of 16 words, the same
+ * for both factors, so that a thread reads B as one 16-byte word of its sequence's row.
+ *
+ * A slice of 8 sequences fills the 8 columns. In a slice of 4 columns 4..7 are empty; lanes of
+ * places 2 and 3, whose accumulators belong to those, then take the cells of rows + 8 from places 0
+ * and 1: every lane has one pair of cells, and a step half as many transcendentals a block. */
+#ifndef AFFECT_CUDA_CUDA_LSTM_MMA_CUH
+#define AFFECT_CUDA_CUDA_LSTM_MMA_CUH
+
+#include "engine/cuda/cuda_lstm_walk.cuh"
+
+namespace affect_lstm_walk {
+
+/* Operands: what a 32-bit word of a factor holds. */
+struct bf16_words {
+    typedef as_bf16 stored;
+    static const bool fast = true; /* functions */
+    static const int in_word = 2;
+    static const int ahead = 2; /* steps that input sums are read before their use */
+    template <class F> static __device__ __forceinline__ uint32_t word(F at, int k) {
+        return affect_pack_bf16(at(k), at(k + 1));
+    }
+    static __device__ __forceinline__ void store(unsigned char *row, int k, float x) {
+        reinterpret_cast<__nv_bfloat16 *>(row)[k] = __float2bfloat16(x);
+    }
+    static __device__ __forceinline__ void store4(unsigned char *row, int k, float4 x) {
+        *reinterpret_cast<uint2 *>(row + 2 * k) = as_bf16::four(x);
+    }
+    static __device__ __forceinline__ void multiply(float c[4], const uint32_t a[4], uint32_t b0,
+                                                    uint32_t b1) {
+        affect_mma_bf16(c, a, b0, b1);
+    }
+};
+
+struct tf32_words {
+    typedef as_float stored;
+    static const bool fast = false;
+    static const int in_word = 1;
+    static const int ahead = 1; /* its steps are longer, and it has no register to spare */
+    template <class F> static __device__ __forceinline__ uint32_t word(F at, int k) {
+        return affect_to_tf32(at(k));
+    }
+    static __device__ __forceinline__ void store(unsigned char *row, int k, float x) {
+        reinterpret_cast<uint32_t *>(row)[k] = affect_to_tf32(x);
+    }
+    static __device__ __forceinline__ void store4(unsigned char *row, int k, float4 x) {
+        reinterpret_cast<uint4 *>(row)[k / 4] = make_uint4(
+            affect_to_tf32(x.x), affect_to_tf32(x.y), affect_to_tf32(x.z), affect_to_tf32(x.w));
+    }
+    static __device__ __forceinline__ void multiply(float c[4], const uint32_t a[4], uint32_t b0,
+                                                    uint32_t b1) {
+        affect_mma_tf32(c, a, b0, b1);
+    }
+};
+
+/* Sizes of one factor (tiles of 16 rows, depth k) times another (depth, slice). */
+template <class Words, int tiles, int depth> struct product_sizes {
+    static const int chunks = depth / (16 * Words::in_word);
+    /* Chunks, of 8 registers a tile, that stay in registers. */
+    static const int most = (tiles == 4 ? 192 : 176) / (8 * tiles);
+    static const int kept = chunks < most ? chunks : most;
+    /* A sequence's row of B: rows of two neighbours in different halves of the 32 banks. */
+    static const int row_bytes = (depth * 4 / Words::in_word + 127) / 128 * 128 + 64;
+    static size_t shared_bytes(int threads, int slice) {
+        return static_cast<size_t>(chunks - kept) * tiles * 2 * 16 * static_cast<size_t>(threads) +
+               2 * static_cast<size_t>(slice) * row_bytes;
+    }
+};
+
+/* A warp's rows of the recurrent matrix. */
+template <class Words, int tiles, int depth> struct fragments {
+    typedef product_sizes<Words, tiles, depth> sizes;
+    uint32_t kept[tiles][sizes::kept][8];
+    uint4 *others; /* shared: (chunk, tile, half, thread) */
+
+    /* at(tile, row, k): an element. */
+    template <class F>
+    __device__ __forceinline__ void word(uint32_t to[8], F at, int tile, int chunk) {
+        int group = threadIdx.x % 32 / 4, place = threadIdx.x % 4;
+#pragma unroll
+        for (int v = 0; v < 4; v++) {
+            int k = ((chunk * 4 + place) * 4 + v) * Words::in_word;
+#pragma unroll
+            for (int low = 0; low < 2; low++)
+                to[v / 2 * 4 + v % 2 * 2 + low] =
+                    Words::word([&](int i) { return at(tile, group + 8 * low, i); }, k);
+        }
+    }
+
+    /* Before a barrier. */
+    template <class F> __device__ __forceinline__ void load(unsigned char *shared, F at) {
+        others = reinterpret_cast<uint4 *>(shared) + threadIdx.x;
+#pragma unroll
+        for (int tile = 0; tile < tiles; tile++) {
+#pragma unroll
+            for (int chunk = 0; chunk < sizes::kept; chunk++)
+                word(kept[tile][chunk], at, tile, chunk);
+            for (int chunk = sizes::kept; chunk < sizes::chunks; chunk++) {
+                uint32_t a[8];
+                word(a, at, tile, chunk);
+                int to = ((chunk - sizes::kept) * tiles + tile) * 2;
+                others[to * blockDim.x] = make_uint4(a[0], a[1], a[2], a[3]);
+                others[(to + 1) * blockDim.x] = make_uint4(a[4], a[5], a[6], a[7]);
+            }
+        }
+    }
+
+    /* c[i], i < 4, sum to the product of tile i where there are four, else together to that of the
+     * only one. row: of this lane's column (group), NULL where that is empty. */
+    __device__ __forceinline__ void multiply(float c[4][4], const unsigned char *row) const {
+        const uint4 *b_words = reinterpret_cast<const uint4 *>(row) + threadIdx.x % 4;
+#pragma unroll
+        for (int chunk = 0; chunk < sizes::chunks; chunk++) {
+            uint4 b = make_uint4(0, 0, 0, 0);
+            if (row) b = b_words[chunk * 4];
+#pragma unroll
+            for (int tile = 0; tile < tiles; tile++) {
+                int first = tiles == 4 ? tile : chunk % 2 * 2,
+                    second = tiles == 4 ? tile : first + 1;
+                if (chunk < sizes::kept) {
+                    Words::multiply(c[first], kept[tile][chunk], b.x, b.y);
+                    Words::multiply(c[second], kept[tile][chunk] + 4, b.z, b.w);
+                } else {
+                    int from = ((chunk - sizes::kept) * tiles + tile) * 2;
+                    uint4 low = others[from * blockDim.x], high = others[(from + 1) * blockDim.x];
+                    uint32_t a[8] = {low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w};
+                    Words::multiply(c[first], a, b.x, b.y);
+                    Words::multiply(c[second], a + 4, b.z, b.w);
+                }
+            }
+        }
+    }
+};
+
+/* A thread's cells: pair p is (unit[p], sequences `place` and place + 1 of the slice). */
+template <int slice> struct lane_cells {
+    static const int pairs = slice / 4;
+    uint32_t unit[pairs], place;
+    uint32_t index[2]; /* in the batch */
+    sequence sequences[2];
+
+    __device__ __forceinline__ explicit lane_cells(const walk &w) {
+        uint32_t warp = threadIdx.x / 32, group = threadIdx.x % 32 / 4, column = threadIdx.x % 4;
+        place = 2 * (slice == 8 ? column : column % 2);
+#pragma unroll
+        for (uint32_t p = 0; p < pairs; p++)
+            unit[p] = 16 * warp + group + 8 * (slice == 8 ? p : column / 2);
+#pragma unroll
+        for (uint32_t e = 0; e < 2; e++) {
+            index[e] = blockIdx.x * slice + place + e;
+            sequences[e] = sequence_of(w, index[e]);
+        }
+    }
+
+    /* The numbers of a tile that belong to this lane's cells. */
+    static __device__ __forceinline__ void take(float to[pairs][2], const float c[4]) {
+        if (slice == 8) {
+#pragma unroll
+            for (int i = 0; i < 4; i++) to[i / 2 % pairs][i % 2] = c[i];
+        } else {
+            uint32_t lane = threadIdx.x % 32;
+            bool own = lane % 4 < 2;
+            float low = __shfl_sync(0xffffffffu, c[2], static_cast<int>(lane & ~2u));
+            float high = __shfl_sync(0xffffffffu, c[3], static_cast<int>(lane & ~2u));
+            to[0][0] = own ? c[0] : low;
+            to[0][1] = own ? c[1] : high;
+        }
+    }
+};
+
+/* The row of B of this lane's column, in buffer k % 2; NULL where the column is empty. */
+template <class Sizes, int slice>
+__device__ __forceinline__ const unsigned char *column_of(const unsigned char *buffers,
+                                                          uint32_t k) {
+    uint32_t group = threadIdx.x % 32 / 4;
+    return group < slice ? buffers + (k % 2 * slice + group) * Sizes::row_bytes : nullptr;
+}
+
+/* Input sums of a lane's cells at one step. */
+template <int u, int slice>
+__device__ __forceinline__ void read_sums(float4 to[slice / 4][2], const walk &w,
+                                          const lane_cells<slice> &cells, uint32_t k) {
+#pragma unroll
+    for (int e = 0; e < 2; e++) {
+        size_t row = row_of(cells.sequences[e], time_of(w, k));
+#pragma unroll
+        for (int p = 0; p < slice / 4; p++)
+            to[p][e] = reinterpret_cast<const float4 *>(w.sums)[unit_of<u>(w, row, cells.unit[p])];
+    }
+}
+
+template <class Words, int u, int slice>
+__global__ void __launch_bounds__(2 * u, 1) forward_mma_kernel(walk w) {
+    typedef product_sizes<Words, 4, u> sizes;
+    typedef lane_cells<slice> lane_cells;
+    const int pairs = lane_cells::pairs, ahead = Words::ahead;
+    unsigned char *buffers = affect_cuda_shared();
+    const float *recurrent = recurrent_of(w);
+    lane_cells cells(w);
+    fragments<Words, 4, u> matrix;
+    uint32_t first = threadIdx.x / 32 * 16;
+    matrix.load(buffers + 2 * slice * sizes::row_bytes, [&](int gate, int row, int k) {
+        return recurrent[k * 4 * u + gate * u + static_cast<int>(first) + row];
+    });
+    __syncthreads();
+
+    cell_state state[pairs][2];
+    float4 bias[pairs], sums[ahead][pairs][2];
+#pragma unroll
+    for (int p = 0; p < pairs; p++) {
+        bias[p] = bias_of<u>(w, cells.unit[p]);
+        state[p][0] = state[p][1] = {0, 0};
+    }
+#pragma unroll
+    for (uint32_t a = 0; a < ahead; a++)
+        if (a < w.steps) read_sums<u, slice>(sums[a], w, cells, a);
+
+    for (uint32_t begin = 0; begin < w.steps; begin += ahead) {
+#pragma unroll
+        for (uint32_t a = 0; a < ahead; a++) {
+            uint32_t k = begin + a;
+            if (k >= w.steps) break;
+            float c[4][4] = {}, gate[4][pairs][2];
+            if (k) matrix.multiply(c, column_of<sizes, slice>(buffers, k - 1));
+#pragma unroll
+            for (int g = 0; g < 4; g++) lane_cells::take(gate[g], c[g]);
+#pragma unroll
+            for (int p = 0; p < pairs; p++)
+#pragma unroll
+                for (uint32_t e = 0; e < 2; e++) {
+                    float4 sum =
+                        add(add(sums[a][p][e], bias[p]), make_float4(gate[0][p][e], gate[1][p][e],
+                                                                     gate[2][p][e], gate[3][p][e]));
+                    float4 gates = gates_of<Words::fast>(sum);
+                    bool masked = time_of(w, k) >= cells.sequences[e].length;
+                    state[p][e] = step_forward<Words::fast>(state[p][e], gates, masked);
+                    Words::store(buffers + (k % 2 * slice + cells.place + e) * sizes::row_bytes,
+                                 static_cast<int>(cells.unit[p]), state[p][e].output);
+                    write_forward<typename Words::stored, u>(
+                        w, cells.index[e], k, cells.unit[p],
+                        reserve_of<u, slice>(w, k, cells.unit[p], cells.place + e), state[p][e],
+                        gates, masked);
+                }
+            if (k + ahead < w.steps) read_sums<u, slice>(sums[a], w, cells, k + ahead);
+            __syncthreads();
+        }
+    }
+}
+
+/* What backward reads of a step, one step before it needs it: gates, the cell before, d_y. */
+template <class Stored, int u, int slice> struct saved_step {
+    typename Stored::gates gates[slice / 4][2];
+    float before[slice / 4][2], d_y[slice / 4][2];
+
+    __device__ __forceinline__ void read(const walk &w, const lane_cells<slice> &cells,
+                                         uint32_t k) {
+#pragma unroll
+        for (int p = 0; p < slice / 4; p++)
+#pragma unroll
+            for (uint32_t e = 0; e < 2; e++) {
+                uint32_t unit = cells.unit[p];
+                size_t place = reserve_of<u, slice>(w, k, unit, cells.place + e);
+                gates[p][e] = static_cast<const typename Stored::gates *>(w.gates)[place];
+                before[p][e] = k ? w.cells[place - u * slice] : 0;
+                d_y[p][e] = read_d_y<u>(w, cells.sequences[e], cells.index[e], k, unit);
+            }
+    }
+};
+
+template <class Words, int u, int slice>
+__global__ void __launch_bounds__(2 * u, 1) backward_mma_kernel(walk w) {
+    typedef product_sizes<Words, 1, 4 * u> sizes;
+    typedef typename Words::stored stored;
+    typedef lane_cells<slice> lane_cells;
+    const int pairs = lane_cells::pairs;
+    unsigned char *buffers = affect_cuda_shared();
+    const float *recurrent = recurrent_of(w);
+    lane_cells cells(w);
+    fragments<Words, 1, 4 * u> matrix;
+    uint32_t first = threadIdx.x / 32 * 16;
+    matrix.load(buffers + 2 * slice * sizes::row_bytes, [&](int, int row, int k) {
+        return recurrent[(static_cast<int>(first) + row) * 4 * u + k % 4 * u + k / 4];
+    });
+    __syncthreads();
+
+    uint32_t end = w.steps - 1;
+    saved_step<stored, u, slice> saved;
+    saved.read(w, cells, end);
+    float cell[pairs][2], d_output[pairs][2] = {};
+    cell_gradient carried[pairs][2] = {};
+    float4 bias[pairs] = {}, last[pairs][2] = {};
+#pragma unroll
+    for (int p = 0; p < pairs; p++)
+#pragma unroll
+        for (uint32_t e = 0; e < 2; e++)
+            cell[p][e] = w.cells[reserve_of<u, slice>(w, end, cells.unit[p], cells.place + e)];
+
+    for (uint32_t k = w.steps; k-- > 0;) {
+#pragma unroll
+        for (int p = 0; p < pairs; p++)
+#pragma unroll
+            for (uint32_t e = 0; e < 2; e++) {
+                bool masked = time_of(w, k) >= cells.sequences[e].length;
+                float before = saved.before[p][e];
+                float4 d_sum = step_backward<Words::fast>(
+                    &carried[p][e], stored::read(saved.gates[p][e]), cell[p][e], before,
+                    d_output[p][e] + saved.d_y[p][e], masked);
+                cell[p][e] = before;
+                Words::store4(buffers + (k % 2 * slice + cells.place + e) * sizes::row_bytes,
+                              4 * static_cast<int>(cells.unit[p]), d_sum);
+                write_backward<stored, u>(w, &bias[p], &last[p][e], cells.sequences[e],
+                                          cells.index[e], k, cells.unit[p], d_sum);
+            }
+        if (k == 0) break;
+        saved.read(w, cells, k - 1);
+        __syncthreads();
+        float c[4][4] = {};
+        matrix.multiply(c, column_of<sizes, slice>(buffers, k));
+#pragma unroll
+        for (int i = 0; i < 4; i++) c[0][i] = (c[0][i] + c[1][i]) + (c[2][i] + c[3][i]);
+        lane_cells::take(d_output, c[0]);
+    }
+#pragma unroll
+    for (int p = 0; p < pairs; p++) {
+        write_bias<u>(w, bias[p], cells.unit[p], (blockIdx.x * slice + cells.place) / 2);
+#pragma unroll
+        for (uint32_t e = 0; e < 2; e++)
+            write_last<stored, u>(w, last[p][e], cells.sequences[e], cells.index[e], cells.unit[p]);
+    }
+}
+
+} // namespace affect_lstm_walk
+
+#endif
