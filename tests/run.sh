@@ -4,9 +4,10 @@
 #   tests/run.sh
 #
 # Installs what is missing (tests/install.sh), builds into build/, then: the C tests; the C tests
-# again under AddressSanitizer and UndefinedBehaviorSanitizer (build-sanitize/); a build with clang
-# where there is one; pytest over tests/. Every part runs even when an earlier one failed; the
-# summaries of all stand at the end, with what was skipped; the exit code is 0 only if all passed.
+# again under AddressSanitizer and UndefinedBehaviorSanitizer (build-sanitize/); those that use
+# threads under ThreadSanitizer (build-thread/); a build with clang where there is one; pytest over
+# tests/. Every part runs even when an earlier one failed; the summaries of all stand at the end,
+# with what was skipped; the exit code is 0 only if all passed.
 # About 15 minutes on two cores with nothing cached. Output of the parts: build/logs/.
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -38,13 +39,13 @@ install() {
         python_with build/venv -r tests/requirements.txt
 }
 
-# compile FOLDER CMAKE_OPTION...
+# compile FOLDER CMAKE_OPTION...: all of it, or the targets of $targets.
 compile() {
     local folder=$1
     shift
     cmake -S . -B "$folder" "$@" >"$logs/configure-$(basename "$folder").log" 2>&1 ||
         { cat "$logs/configure-$(basename "$folder").log"; return 1; }
-    cmake --build "$folder" -j "$jobs" -- --no-print-directory -s
+    cmake --build "$folder" -j "$jobs" --target ${targets:-all} -- --no-print-directory -s
 }
 
 c_tests() {
@@ -56,6 +57,14 @@ sanitized_tests() {
         c_tests build-sanitize
 }
 
+# ThreadSanitizer of gcc 12 needs addresses in their usual places; some containers forbid to ask.
+threaded_tests() {
+    local usual=()
+    setarch -R true 2>/dev/null && usual=(setarch -R)
+    TSAN_OPTIONS=second_deadlock_stack=1:allocator_may_return_null=1 "${usual[@]}" \
+        ctest --test-dir build-thread -j "$jobs" --output-on-failure --no-tests=error -L threads
+}
+
 python_tests() {
     AFFECT_BUILD=$PWD/build AFFECT_BUILD_DIR=$PWD/build AFFECT_BINARY=$PWD/build/bin/affect \
         PYTHONDONTWRITEBYTECODE=1 build/venv/bin/python -m pytest -c tests/pytest.ini \
@@ -65,7 +74,7 @@ python_tests() {
 # The closing lines of the runners themselves: ctest's from its summary on, pytest's last ones.
 summaries() {
     local name
-    for name in tests tests-sanitize; do
+    for name in tests tests-sanitize tests-thread; do
         echo "--- $name"
         grep -E '(\*\*\*|Skipped|did not run)|tests passed|Total Test time' "$logs/$name.log" ||
             echo "did not run"
@@ -83,6 +92,9 @@ if part install install && part build compile build; then
     part build-sanitize compile build-sanitize -DAFFECT_SANITIZE=address,undefined \
         -DCMAKE_BUILD_TYPE=Sanitize '-DCMAKE_C_FLAGS_SANITIZE=-O1 -g' &&
         part tests-sanitize sanitized_tests
+    targets=threads part build-thread compile build-thread -DAFFECT_SANITIZE=thread \
+        -DCMAKE_BUILD_TYPE=Sanitize '-DCMAKE_C_FLAGS_SANITIZE=-O1 -g' &&
+        part tests-thread threaded_tests
     if command -v clang >/dev/null; then
         part build-clang compile build-clang -DCMAKE_C_COMPILER=clang
     else
@@ -92,7 +104,7 @@ if part install install && part build compile build; then
 fi
 echo
 echo "=== summary"
-touch "$logs"/{tests,tests-sanitize,pytest}.log
+touch "$logs"/{tests,tests-sanitize,tests-thread,pytest}.log
 summaries
 if [ "$failed" -eq 0 ]; then
     echo "all passed in $SECONDS s"

@@ -1,5 +1,5 @@
-/* A test program in thirty lines: CHECK reports a failure and goes on, TEST_END gives the exit
- * code.
+/* A test program in thirty lines: CHECK reports a failure and goes on, on any thread; TEST_END
+ * gives the exit code.
  *
  *   static void test_adds(void) { CHECK(1 + 1 == 2); CHECK_NEAR(0.1 + 0.2, 0.3, 1e-15); }
  *   int main(void) { TEST_RUN(test_adds); return TEST_END(); }
@@ -9,11 +9,12 @@
 #define AFFECT_TESTS_TEST_H
 
 #include <math.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static int test_n_failed, test_n_checks;
+static atomic_int test_n_failed, test_n_checks;
 
 static inline void test_check(int passed, const char *file, int line, const char *what) {
     test_n_checks++;
