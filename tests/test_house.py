@@ -29,7 +29,7 @@ HOMES = {
     r"fftw3": "engine/audio/spectrogram.c",
     r"archive": "engine/corpus/archive.c",
     r"cuda|cublas|cudnn": "engine/cuda/",
-    r"(cstdlib|cstring|cstdint|cmath|new|utility|type_traits|algorithm)$": "engine/cuda/",  # C++, of CUDA only
+    r"(cstdio|cstdlib|cstring|cstdint|cmath|new|utility|type_traits|algorithm)$": "engine/cuda/",  # C++, of CUDA only
 }
 # Headers of the C library and of Linux: anything else in <> is a library that needs a home.
 SYSTEM = re.compile(

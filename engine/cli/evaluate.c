@@ -29,7 +29,7 @@ static void show(const affect_json *summary) {
 
 typedef struct {
     affect_worker_flags worker;
-    const char *model, *dataset, *part, *device;
+    const char *model, *dataset, *part, *device, *precision;
     int64_t threads;
 } evaluate_flags;
 
@@ -40,6 +40,7 @@ static affect_status fill(affect_json *specification, const void *flags, affect_
     affect_worker_set_string(specification, "dataset", given->dataset);
     affect_worker_set_string(specification, "part", given->part);
     affect_worker_set_string(specification, "device", given->device);
+    affect_worker_set_string(specification, "precision", given->precision);
     affect_worker_set_integer(specification, "threads", given->threads);
     return AFFECT_STATUS_OK;
 }
@@ -51,6 +52,8 @@ int affect_command_evaluate(int argc, char **argv) {
         {"dataset", 'd', AFFECT_FLAG_STRING, &given.dataset, "DIR", "a dataset's folder"},
         {"part", 'p', AFFECT_FLAG_STRING, &given.part, "NAME", "training, validation, test or all"},
         {"device", 0, AFFECT_FLAG_STRING, &given.device, "NAME", "cpu, cuda, cuda:N or auto"},
+        {"precision", 0, AFFECT_FLAG_STRING, &given.precision, "NAME",
+         "fp32, tf32, bf16 or auto: tf32 on a GPU, fp32 on a CPU"},
         {"threads", 't', AFFECT_FLAG_INTEGER, &given.threads, "N", "0: all cores"},
         AFFECT_WORKER_FLAGS(given.worker),
         {0}};

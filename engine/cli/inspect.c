@@ -16,18 +16,57 @@ typedef struct {
     bool json, devices;
 } arguments;
 
-static affect_status print_devices(void) {
-    static const char *const names[] = {"cpu", "cuda"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        affect_backend *backend = NULL;
-        affect_error err = {0};
-        if (affect_backend_open(&backend, (affect_backend_options){.device = names[i]}, &err) ==
-            AFFECT_STATUS_OK)
-            printf("%-6s available\n", names[i]);
-        else
-            printf("%-6s unavailable: %s\n", names[i], err.message);
-        affect_backend_free(backend);
-    }
+/* ---- --devices ---- */
+
+static void set_version(affect_json *json, const char *name, int version) {
+    char text[24];
+    snprintf(text, sizeof text, "%d.%d", version / 1000, version % 1000 / 10);
+    affect_json_set_string(json, name, text);
+}
+
+static affect_json *device_json(const affect_device *device) {
+    affect_json *json = affect_json_new_object();
+    bool is_gpu = device->compute_capability > 0;
+    affect_json_set_string(json, "device", device->device);
+    affect_json_set_string(json, "name", device->name);
+    affect_json_set_number(json, is_gpu ? "multiprocessors" : "cores", device->n_units);
+    affect_json_set_number(json, "memory_bytes", (double)device->memory_bytes);
+    affect_json_set_number(json, "memory_free_bytes", (double)device->memory_free_bytes);
+    if (!is_gpu) return json;
+    affect_json_set_number(json, "compute_capability", device->compute_capability / 10.0);
+    set_version(json, "driver", device->driver);
+    set_version(json, "runtime", device->runtime);
+    return json;
+}
+
+static void print_device(const affect_device *device) {
+    printf("%-8s %s: %d %s, %.1f of %.1f GiB free", device->device, device->name, device->n_units,
+           device->compute_capability ? "multiprocessors" : "cores",
+           (double)device->memory_free_bytes / (1 << 30), (double)device->memory_bytes / (1 << 30));
+    if (device->compute_capability)
+        printf(", compute capability %d.%d, driver for CUDA %d.%d, runtime %d.%d",
+               device->compute_capability / 10, device->compute_capability % 10,
+               device->driver / 1000, device->driver % 1000 / 10, device->runtime / 1000,
+               device->runtime % 1000 / 10);
+    printf("\n");
+}
+
+static affect_status print_devices(const arguments *a) {
+    affect_device devices[AFFECT_MAX_DEVICES];
+    affect_error missing;
+    size_t n = affect_devices_list(devices, &missing);
+    affect_json *json = affect_json_new_object(), *list = affect_json_set_array(json, "devices");
+    for (size_t i = 0; i < n; i++) affect_json_append(list, device_json(&devices[i]));
+    affect_json_set(json, "cuda_unavailable",
+                    missing.status == AFFECT_STATUS_OK ? affect_json_new_null()
+                                                       : affect_json_new_string(missing.message));
+    char *text = a->json ? affect_json_text(json) : NULL;
+    if (text) printf("%s\n", text);
+    for (size_t i = 0; i < n && !a->json; i++) print_device(&devices[i]);
+    if (!a->json && missing.status != AFFECT_STATUS_OK)
+        printf("cuda     unavailable: %s\n", missing.message);
+    free(text);
+    affect_json_free(json);
     return AFFECT_STATUS_OK;
 }
 
@@ -257,7 +296,7 @@ int affect_command_inspect(int argc, char **argv) {
     affect_error err = {0};
     affect_status status;
     if (a.devices)
-        status = print_devices();
+        status = print_devices(&a);
     else if (a.init)
         status = initialize(&a, &err);
     else if (n == 1)

@@ -61,7 +61,7 @@ int affect_command_predict(int argc, char **argv) {
         input.motion_window = (affect_time_window){.limited = true,
                                                    .start_s = isnan(start) ? 0 : start,
                                                    .end_s = isnan(end) ? HUGE_VAL : end};
-    affect_predictor_options options = {device, (int)threads, (size_t)batch};
+    affect_predictor_options options = {device, AFFECT_PRECISION_AUTO, (int)threads, (size_t)batch};
     affect_status status;
     if (serve) {
         status = affect_job_supervise(true, &err);

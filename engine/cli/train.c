@@ -82,7 +82,7 @@ static affect_status run(affect_json **summary, const affect_json *document,
 /* What the flags say; NULL and -1: not given. */
 typedef struct {
     affect_worker_flags worker;
-    const char *dataset, *output, *architecture, *variables, *split, *training, *device;
+    const char *dataset, *output, *architecture, *variables, *split, *training, *device, *precision;
     int64_t threads, epochs, seed;
     int64_t memory_bytes;
     double checkpoint_seconds;
@@ -94,6 +94,7 @@ static affect_status fill(affect_json *specification, const void *flags, affect_
     affect_worker_set_string(specification, "dataset", given->dataset);
     affect_worker_set_string(specification, "output", given->output);
     affect_worker_set_string(specification, "device", given->device);
+    affect_worker_set_string(specification, "precision", given->precision);
     affect_worker_set_integer(specification, "threads", given->threads);
     affect_worker_set_integer(specification, "memory_bytes", given->memory_bytes);
     if (given->dry_run) affect_json_set_bool(specification, "dry_run", true);
@@ -132,6 +133,8 @@ int affect_command_train(int argc, char **argv) {
         {"epochs", 'e', AFFECT_FLAG_INTEGER, &given.epochs, "N", "training.epochs"},
         {"seed", 's', AFFECT_FLAG_INTEGER, &given.seed, "N", "training.seed"},
         {"device", 0, AFFECT_FLAG_STRING, &given.device, "NAME", "cpu, cuda, cuda:N or auto"},
+        {"precision", 0, AFFECT_FLAG_STRING, &given.precision, "NAME",
+         "fp32, tf32, bf16 or auto: tf32 on a GPU, fp32 on a CPU"},
         {"threads", 't', AFFECT_FLAG_INTEGER, &given.threads, "N", "0: all cores"},
         {"resume", 0, AFFECT_FLAG_BOOL, &given.resume, NULL,
          "go on from the output folder's checkpoint, if it has one"},

@@ -132,10 +132,11 @@ typedef enum {
     AFFECT_PRECISION_FP32, /* the only one of a CPU */
     AFFECT_PRECISION_TF32, /* factors rounded to 10 bits of mantissa */
     AFFECT_PRECISION_BF16, /* factors rounded to 7 bits of mantissa */
-    AFFECT_PRECISION_COUNT
+    AFFECT_PRECISION_COUNT,
+    AFFECT_PRECISION_AUTO = AFFECT_PRECISION_COUNT /* to open: tf32 where the device has it */
 } affect_precision;
 
-/* "fp32", "tf32", "bf16", ended by NULL. */
+/* "fp32", "tf32", "bf16", "auto", ended by NULL. */
 extern const char *const affect_precision_names[];
 
 enum { AFFECT_RECORDING_KINDS = 4, AFFECT_MARKS = 4 };
@@ -273,7 +274,9 @@ typedef struct affect_backend_ops {
 /* What every backend starts with; a backend's own struct has it as first member. */
 struct affect_backend {
     const affect_backend_ops *ops;
-    affect_error error; /* the first failure; status OK while there is none */
+    affect_error error;         /* the first failure; status OK while there is none */
+    affect_precision precision; /* that it computes in: not AUTO */
+    char note[300];             /* why "auto" came to something else than asked for, or "" */
 };
 
 typedef struct {
@@ -283,7 +286,8 @@ typedef struct {
 } affect_backend_options;
 
 /* Opens a device. *backend is owned by one thread, affect_backend_free. DEVICE_UNAVAILABLE says
- * what is missing, UNSUPPORTED which precisions the device has. */
+ * what is missing, UNSUPPORTED which precisions the device has; "auto" then takes the CPU and
+ * fp32, and says so in the backend's note. */
 affect_status affect_backend_open(affect_backend **backend, affect_backend_options options,
                                   affect_error *err);
 void affect_backend_free(affect_backend *backend);
@@ -296,13 +300,33 @@ static inline affect_status affect_backend_synchronize(affect_backend *backend, 
 /* The opener of the CPU backend (engine/cpu/cpu_open.c); at the level of core/cpu_level.h. */
 affect_status affect_cpu_backend_open(affect_backend **backend, int n_threads, affect_error *err);
 
-/* What the plug-in of engine/cuda exports as `affect_cuda_plugin`. */
+/* A device that can be opened. */
+typedef struct {
+    char device[16]; /* its name: "cpu", "cuda:0" */
+    char name[128];  /* of the product */
+    size_t memory_bytes, memory_free_bytes;
+    int n_units;            /* cores that this process may use, or multiprocessors */
+    int compute_capability; /* 90 for 9.0; 0: a CPU */
+    int driver, runtime;    /* CUDA versions as CUDA counts: 12040 is 12.4; 0: a CPU */
+} affect_device;
+
+enum { AFFECT_MAX_DEVICES = 33 };
+
+/* The CPU and every GPU; their number. missing (or NULL) says why there is no GPU: status OK when
+ * there is one. */
+size_t affect_devices_list(affect_device devices[AFFECT_MAX_DEVICES], affect_error *missing);
+
+/* What the plug-in of engine/cuda (libaffect_cuda.so) exports as `affect_cuda_plugin`. It is looked
+ * for beside the program, in ../lib, and where the loader looks; the environment variable
+ * AFFECT_CUDA_LIBRARY names another file. */
 typedef struct {
     uint32_t version;   /* AFFECT_BACKEND_VERSION */
     uint32_t real_size; /* sizeof(affect_real) */
     /* Number 0 is the first device. */
     affect_status (*open)(affect_backend **backend, int number, affect_precision precision,
                           affect_error *err);
+    /* Fills up to `most`; DEVICE_UNAVAILABLE when there are none. */
+    affect_status (*list)(affect_device *devices, size_t most, size_t *n, affect_error *err);
 } affect_backend_plugin;
 
 #ifdef __cplusplus

@@ -2,6 +2,7 @@
  * every operation. */
 #include "engine/cuda/cuda_backend.cuh"
 
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <new>
@@ -294,6 +295,10 @@ bool read_device(affect_cuda *cuda) {
         return false;
     cuda->compute_capability = 10 * major + minor;
     cuda->shared_limit = static_cast<size_t>(shared);
+    if (cuda->precision == AFFECT_PRECISION_AUTO)
+        cuda->precision =
+            cuda->compute_capability >= 80 ? AFFECT_PRECISION_TF32 : AFFECT_PRECISION_FP32;
+    backend->precision = cuda->precision;
     if (cuda->precision == AFFECT_PRECISION_FP32 || cuda->compute_capability >= 80) return true;
     affect_fail(&backend->error, UNSUPPORTED,
                 "cuda:%d: precision \"%s\" needs compute capability 8.0, this is %d.%d (use fp32)",
@@ -334,7 +339,38 @@ affect_status cuda_open(affect_backend **backend, int number, affect_precision p
     return status;
 }
 
+/* ---- Listing ---- */
+
+affect_status describe(affect_device *device, int number, affect_error *err) {
+    cudaDeviceProp properties;
+    affect_device found = {};
+    cudaError_t code = cudaGetDeviceProperties(&properties, number);
+    if (code == cudaSuccess) code = cudaSetDevice(number);
+    if (code == cudaSuccess) code = cudaMemGetInfo(&found.memory_free_bytes, &found.memory_bytes);
+    if (code == cudaSuccess) code = cudaDriverGetVersion(&found.driver);
+    if (code == cudaSuccess) code = cudaRuntimeGetVersion(&found.runtime);
+    if (code != cudaSuccess)
+        return affect_fail(err, DEVICE_UNAVAILABLE, "cuda:%d: %s", number,
+                           cudaGetErrorString(code));
+    snprintf(found.device, sizeof found.device, "cuda:%d", number);
+    snprintf(found.name, sizeof found.name, "%.127s", properties.name);
+    found.n_units = properties.multiProcessorCount;
+    found.compute_capability = 10 * properties.major + properties.minor;
+    *device = found;
+    return AFFECT_STATUS_OK;
+}
+
+affect_status cuda_list(affect_device *devices, size_t most, size_t *n, affect_error *err) {
+    int count = 0;
+    *n = 0;
+    cudaError_t code = cudaGetDeviceCount(&count);
+    if (code != cudaSuccess)
+        return affect_fail(err, DEVICE_UNAVAILABLE, "no CUDA device: %s", cudaGetErrorString(code));
+    for (int i = 0; i < count && *n < most; i++) AFFECT_TRY(describe(&devices[(*n)++], i, err));
+    return AFFECT_STATUS_OK;
+}
+
 } // namespace
 
 extern "C" __attribute__((visibility("default"))) const affect_backend_plugin affect_cuda_plugin = {
-    AFFECT_BACKEND_VERSION, sizeof(affect_real), cuda_open};
+    AFFECT_BACKEND_VERSION, sizeof(affect_real), cuda_open, cuda_list};

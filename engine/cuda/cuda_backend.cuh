@@ -22,9 +22,9 @@
 
 struct affect_cuda {
     affect_backend base;
-    affect_precision precision;
-    int device;             /* CUDA's number */
-    int compute_capability; /* 90 for 9.0 */
+    affect_precision precision; /* = base.precision */
+    int device;                 /* CUDA's number */
+    int compute_capability;     /* 90 for 9.0 */
     int n_multiprocessors;
     size_t shared_limit; /* bytes of shared memory that one block may take (opt-in) */
     cudaStream_t stream;

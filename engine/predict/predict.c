@@ -51,7 +51,8 @@ struct affect_predictor {
 };
 
 void affect_predictor_options_default(affect_predictor_options *options) {
-    *options = (affect_predictor_options){.device = "auto", .n_threads = 0, .max_batch = 1};
+    *options = (affect_predictor_options){
+        .device = "auto", .precision = AFFECT_PRECISION_AUTO, .max_batch = 1};
 }
 
 static const affect_architecture *architecture_of(const affect_predictor *predictor) {
@@ -138,9 +139,11 @@ static affect_status open_all(affect_predictor *predictor, const char *model_pat
         return affect_fail(err, MALFORMED, "%s: labels and classes differ", model_path);
     AFFECT_TRY(affect_normalizer_from_json(
         &predictor->normalizer, affect_model_metadata(predictor->model, "normalizer"), err));
-    AFFECT_TRY(affect_backend_open(
-        &predictor->backend,
-        (affect_backend_options){.device = options->device, .n_threads = options->n_threads}, err));
+    AFFECT_TRY(affect_backend_open(&predictor->backend,
+                                   (affect_backend_options){.device = options->device,
+                                                            .n_threads = options->n_threads,
+                                                            .precision = options->precision},
+                                   err));
     affect_session_options session = {.max_batch = predictor->max_batch};
     AFFECT_TRY(affect_session_create(&predictor->session, predictor->backend,
                                      architecture_of(predictor), session, err));

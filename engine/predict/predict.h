@@ -19,6 +19,7 @@
 #ifndef AFFECT_PREDICT_PREDICT_H
 #define AFFECT_PREDICT_PREDICT_H
 
+#include "engine/core/backend.h"
 #include "engine/corpus/features.h"
 
 #define AFFECT_PREDICTOR_MAX_BATCH 64
@@ -27,11 +28,12 @@ typedef struct affect_predictor affect_predictor;
 
 typedef struct {
     const char *device; /* as affect_backend_open */
-    int n_threads;      /* the same; 0: all cores */
-    size_t max_batch;   /* utterances at once: 1..AFFECT_PREDICTOR_MAX_BATCH */
+    affect_precision precision;
+    int n_threads;    /* the same; 0: all cores */
+    size_t max_batch; /* utterances at once: 1..AFFECT_PREDICTOR_MAX_BATCH */
 } affect_predictor_options;
 
-/* {"auto", 0, 1} */
+/* {"auto", AUTO, 0, 1} */
 void affect_predictor_options_default(affect_predictor_options *options);
 
 /* options NULL: the defaults. */

@@ -98,7 +98,9 @@ static affect_status begin(evaluation *e, affect_error *err) {
     if (!e->probabilities) return affect_fail(err, NO_MEMORY, "no memory for %zu results", e->n);
     AFFECT_TRY(affect_backend_open(
         &e->backend,
-        (affect_backend_options){.device = e->spec->device, .n_threads = (int)e->spec->threads},
+        (affect_backend_options){.device = e->spec->device,
+                                 .n_threads = (int)e->spec->threads,
+                                 .precision = (affect_precision)e->spec->precision},
         err));
     const affect_architecture *architecture = affect_model_architecture(e->model);
     affect_session_options options = {.max_batch = e->n < BATCH_SIZE ? e->n : BATCH_SIZE};

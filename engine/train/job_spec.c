@@ -1,6 +1,7 @@
 /* Job specifications; see job_spec.h. */
 #include "engine/train/job_spec.h"
 
+#include "engine/core/backend.h"
 #include "engine/model/architecture.h"
 
 #include <stdio.h>
@@ -92,6 +93,8 @@ static const affect_field train_fields[] = {
     AFFECT_FIELD_STRING(affect_train_spec, output, "", "where the model files go"),
     AFFECT_FIELD_STRING(affect_train_spec, model, "", "name of the model"),
     AFFECT_FIELD_STRING(affect_train_spec, device, "auto", "cpu, cuda, cuda:N or auto"),
+    AFFECT_FIELD_CHOICE(affect_train_spec, precision, AFFECT_PRECISION_AUTO, affect_precision_names,
+                        "of products: fp32, tf32, bf16; auto: tf32 on a GPU, fp32 on a CPU"),
     AFFECT_FIELD_INTEGER(affect_train_spec, threads, 0, 0, 1024, "0 = all cores"),
     AFFECT_FIELD_BOOL(affect_train_spec, resume, false,
                       "go on from the output folder's checkpoint, if it has one"),
@@ -144,6 +147,8 @@ static const affect_field evaluate_fields[] = {
     AFFECT_FIELD_CHOICE(affect_evaluate_spec, part, AFFECT_PART_VALIDATION, affect_evaluate_parts,
                         "a part of the model's own split, or all"),
     AFFECT_FIELD_STRING(affect_evaluate_spec, device, "auto", "cpu, cuda, cuda:N or auto"),
+    AFFECT_FIELD_CHOICE(affect_evaluate_spec, precision, AFFECT_PRECISION_AUTO,
+                        affect_precision_names, "of products; as for training"),
     AFFECT_FIELD_INTEGER(affect_evaluate_spec, threads, 0, 0, 1024, "0 = all cores"),
     AFFECT_FIELD_END};
 

@@ -39,6 +39,7 @@ typedef struct {
     char output[AFFECT_PATH_MAX];  /* folder for best.safetensors and last.safetensors */
     char model[128];               /* name of the model to make; kept in the model file */
     char device[32];
+    int precision; /* affect_precision */
     int64_t threads;
     bool resume;               /* go on from the output folder's checkpoint, if it has one */
     bool dry_run;              /* plan and probe only: nothing is written */
@@ -62,6 +63,7 @@ typedef struct {
     char output[AFFECT_PATH_MAX]; /* may be empty */
     int part;                     /* index into affect_evaluate_parts */
     char device[32];
+    int precision; /* affect_precision */
     int64_t threads;
 } affect_evaluate_spec;
 /* "training", "validation", "test", "all", then NULL. */

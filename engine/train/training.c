@@ -151,7 +151,10 @@ static affect_status open_backend(affect_training *t, affect_error *err) {
     t->n_threads = (int)(t->spec->threads ? t->spec->threads
                                           : affect_checkpoint_engine_number(t, "threads", cores));
     return affect_backend_open(
-        &t->backend, (affect_backend_options){.device = t->spec->device, .n_threads = t->n_threads},
+        &t->backend,
+        (affect_backend_options){.device = t->spec->device,
+                                 .n_threads = t->n_threads,
+                                 .precision = (affect_precision)t->spec->precision},
         err);
 }
 
@@ -160,6 +163,7 @@ static affect_json *engine_json(const affect_training *t) {
     affect_json *json = affect_json_new_object();
     affect_json_set_string(json, "device", t->backend->ops->name);
     affect_json_set_string(json, "level", t->backend->ops->level);
+    affect_json_set_string(json, "precision", affect_precision_names[t->backend->precision]);
     affect_json_set_number(json, "threads", t->n_threads);
     affect_json_set_number(json, "rows_at_once", (double)t->plan.at_once);
     return json;
@@ -230,6 +234,8 @@ affect_status affect_training_begin(affect_training *t, affect_error *err) {
     make_metadata(t);
     AFFECT_TRY(affect_checkpoint_find(t, err));
     AFFECT_TRY(open_backend(t, err));
+    if (*t->backend->note && t->callbacks->on_message)
+        t->callbacks->on_message(t->callbacks->context, "log", t->backend->note);
     AFFECT_TRY(affect_memory_plan_make(&t->plan, t, err));
     affect_json_set(t->metadata, "engine", engine_json(t));
     tell_plan(t);

@@ -135,7 +135,8 @@ static void test_answer(void) {
 
 static void test_options(void) {
     affect_predictor *predictor = NULL;
-    affect_predictor_options options = {"cpu", 1, AFFECT_PREDICTOR_MAX_BATCH + 1};
+    affect_predictor_options options = {
+        .device = "cpu", .n_threads = 1, .max_batch = AFFECT_PREDICTOR_MAX_BATCH + 1};
     affect_error error = {0};
     CHECK(affect_predictor_open(&predictor, "model", &options, &error) == AFFECT_STATUS_INVALID);
     CHECK(predictor == NULL && strstr(error.message, "1..64") != NULL);

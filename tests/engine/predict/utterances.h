@@ -128,7 +128,8 @@ static inline void free_utterance(utterance *u) {
 
 static inline affect_predictor *open_predictor(const char *path, int n_threads, size_t max_batch) {
     affect_predictor *predictor = NULL;
-    affect_predictor_options options = {"cpu", n_threads, max_batch};
+    affect_predictor_options options = {
+        .device = "cpu", .n_threads = n_threads, .max_batch = max_batch};
     CHECK_OK(affect_predictor_open(&predictor, path, &options, err));
     return predictor;
 }

@@ -1,0 +1,102 @@
+/* Devices by name, and every way in which the CUDA plug-in can be missing: told plainly, and the
+ * CPU under "auto". The plug-in is loaded once a process, so each case is a process of its own:
+ * this program again, with the case as its argument. */
+#include "engine/core/backend.h"
+#include "tests/test.h"
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+static affect_status open_device(const char *device, affect_precision precision, char note[300],
+                                 affect_error *err) {
+    affect_backend *backend = NULL;
+    affect_status status =
+        affect_backend_open(&backend, (affect_backend_options){device, 1, precision}, err);
+    if (status == AFFECT_STATUS_OK) snprintf(note, 300, "%s", backend->note);
+    affect_backend_free(backend);
+    return status;
+}
+
+/* Without a GPU: cuda says `why`, auto takes the CPU and says it too. */
+static void check_missing(const char *why) {
+    char note[300] = "";
+    affect_error error = {0};
+    affect_device devices[AFFECT_MAX_DEVICES];
+    CHECK(open_device("cuda", AFFECT_PRECISION_AUTO, note, &error) ==
+          AFFECT_STATUS_DEVICE_UNAVAILABLE);
+    CHECK(strstr(error.message, why) != NULL);
+    CHECK_OK(open_device("auto", AFFECT_PRECISION_AUTO, note, err));
+    CHECK(strncmp(note, "the CPU is used: ", 17) == 0 && strstr(note, why) != NULL);
+    CHECK_OK(open_device("auto", AFFECT_PRECISION_BF16, note, err));
+    CHECK(strstr(note, "in fp32") != NULL);
+    CHECK(affect_devices_list(devices, &error) == 1);
+    CHECK(error.status == AFFECT_STATUS_DEVICE_UNAVAILABLE);
+    CHECK_STRING(devices[0].device, "cpu");
+    if (test_n_failed) fprintf(stderr, "    \"%s\", \"%s\"\n", error.message, note);
+}
+
+static void check_there(void) {
+    char note[300] = "";
+    affect_error error = {0};
+    affect_device devices[AFFECT_MAX_DEVICES];
+    CHECK(affect_devices_list(devices, &error) == 2 && error.status == AFFECT_STATUS_OK);
+    CHECK_STRING(devices[1].device, "cuda:0");
+    CHECK(devices[1].memory_bytes > 0 && devices[1].compute_capability == 90);
+    CHECK_OK(open_device("cuda:0", AFFECT_PRECISION_BF16, note, err));
+    CHECK_OK(open_device("auto", AFFECT_PRECISION_AUTO, note, err));
+    CHECK_STRING(note, "");
+    CHECK(open_device("cuda:3", AFFECT_PRECISION_FP32, note, &error) ==
+          AFFECT_STATUS_DEVICE_UNAVAILABLE);
+}
+
+static void check_names(void) {
+    static const char *const wrong[] = {"",        "gpu",     "cuda:",  "cuda:x",
+                                        "cuda:-1", "cuda:1x", "cuda:99"};
+    char note[300];
+    affect_error error = {0};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        CHECK(open_device(wrong[i], AFFECT_PRECISION_FP32, note, &error) == AFFECT_STATUS_INVALID);
+    CHECK_OK(open_device("cpu", AFFECT_PRECISION_AUTO, note, err));
+    CHECK(open_device("cpu", AFFECT_PRECISION_TF32, note, &error) == AFFECT_STATUS_UNSUPPORTED);
+}
+
+typedef struct {
+    const char *name, *library, *fault, *why;
+} device_case;
+
+static const device_case cases[] = {
+    {"no library", "/nonexistent/libaffect_cuda.so", "", "cannot be loaded"},
+    {"no object", "/etc/hostname", "", "cannot be loaded"},
+    {"a stranger", "libm.so.6", "", "is no plug-in"},
+    {"no device", TEST_CUDA_LIBRARY, "nodevice", "no CUDA-capable device"},
+    {"a device", TEST_CUDA_LIBRARY, "", NULL},
+};
+
+static void run_case(const char *program, const device_case *c) {
+    int state = 0;
+    pid_t child = fork();
+    if (child == 0) {
+        setenv("AFFECT_CUDA_LIBRARY", c->library, 1);
+        setenv("AFFECT_CUDA_HOST_FAULT", c->fault, 1);
+        execl(program, program, c->name, (char *)NULL);
+        _exit(127);
+    }
+    CHECK(child > 0 && waitpid(child, &state, 0) == child);
+    CHECK(WIFEXITED(state) && WEXITSTATUS(state) == 0);
+    if (state != 0) fprintf(stderr, "    case \"%s\"\n", c->name);
+}
+
+int main(int argc, char **argv) {
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        if (argc == 1) {
+            run_case("/proc/self/exe", &cases[i]);
+        } else if (strcmp(argv[1], cases[i].name) == 0) {
+            if (cases[i].why)
+                check_missing(cases[i].why);
+            else
+                check_there();
+        }
+    }
+    if (argc == 1) check_names();
+    return TEST_END();
+}
