@@ -72,7 +72,10 @@ install() {
 
 build() {
     cmake -S . -B build >build/configure.log || { cat build/configure.log; return 1; }
-    cmake --build build -j "$(nproc)" --target affectd affect-cli -- --no-print-directory -s
+    cmake --build build -j "$(nproc)" --target affectd affect-cli -- --no-print-directory -s || return 1
+    # The GPU engine where there is a GPU and nvcc.
+    [ ! -e /dev/nvidiactl ] || ! grep -q '^CMAKE_CUDA_COMPILER:[^=]*=/' build/CMakeCache.txt ||
+        cmake --build build -j "$(nproc)" --target affect_cuda -- --no-print-directory -s
 }
 
 make_corpus() {

@@ -90,13 +90,15 @@ rm -f "$logs"/*.log
 if part install install && part build compile build; then
     part tests c_tests build
     part build-sanitize compile build-sanitize -DAFFECT_SANITIZE=address,undefined \
-        -DCMAKE_BUILD_TYPE=Sanitize '-DCMAKE_C_FLAGS_SANITIZE=-O1 -g' &&
+        -DCMAKE_BUILD_TYPE=Sanitize '-DCMAKE_C_FLAGS_SANITIZE=-O1 -g' \
+        '-DCMAKE_CXX_FLAGS_SANITIZE=-O1 -g' -DAFFECT_CUDA=OFF &&
         part tests-sanitize sanitized_tests
     targets=threads part build-thread compile build-thread -DAFFECT_SANITIZE=thread \
         -DCMAKE_BUILD_TYPE=Sanitize '-DCMAKE_C_FLAGS_SANITIZE=-O1 -g' &&
         part tests-thread threaded_tests
     if command -v clang >/dev/null; then
-        part build-clang compile build-clang -DCMAKE_C_COMPILER=clang
+        part build-clang compile build-clang -DCMAKE_C_COMPILER=clang \
+            -DCMAKE_CXX_COMPILER=clang++ -DAFFECT_CUDA=OFF
     else
         report+=("build-clang       SKIPPED: no clang on this machine")
     fi
