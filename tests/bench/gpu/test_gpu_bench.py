@@ -1,0 +1,209 @@
+"""The GPU's benches on shapes that a CPU and an emulated device can do: every stage runs, errors are found, nothing is
+left out silently. What the figures say needs a GPU; what the scripts do with them does not."""
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+np = pytest.importorskip("numpy")
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parents[2]
+sys.path.insert(0, str(HERE))
+
+import gpu_report
+import gpu_table
+import op_cases
+
+BUILD = pathlib.Path(os.environ.get("AFFECT_BUILD_DIR", ROOT / "build"))
+EMULATED = BUILD / "tests" / "libaffect_cuda_host.so"
+
+
+@pytest.fixture(scope="module")
+def programs():
+    if not (BUILD / "CMakeCache.txt").exists():
+        pytest.skip("nothing is built (AFFECT_BUILD_DIR)")
+    subprocess.run(["cmake", "--build", BUILD, "-j", str(os.cpu_count()), "--target", *gpu_table.TARGETS], check=True,
+                   stdout=subprocess.DEVNULL)
+    return BUILD / "bench"
+
+
+def with_torch():
+    """An interpreter with PyTorch and numpy, or None."""
+    for python in dict.fromkeys([sys.executable, "/usr/bin/python3"]):
+        if shutil.which(python) and subprocess.run([python, "-c", "import torch, numpy"], capture_output=True).returncode == 0:
+            return python
+    return None
+
+
+def emulated(environment=None):
+    return {**os.environ, **(environment or {}), "AFFECT_CUDA_LIBRARY": str(EMULATED)}
+
+
+def device_missing(programs, precision="fp32"):
+    """Why the emulated device cannot be opened, or None."""
+    if not EMULATED.exists():
+        return f"no {EMULATED.name} in this build"
+    done = subprocess.run([programs / "run_ops", "cuda", precision, os.devnull, os.devnull], env=emulated(), capture_output=True,
+                          text=True)
+    return done.stderr.strip() if done.returncode else None
+
+
+def test_the_cpu_agrees_with_double_precision(programs):
+    rows, more = op_cases.check(programs, "cpu", "fp32", "small")
+    assert [row["case"] for row in rows if not row["ok"]] == []
+    assert len(rows) == len({row["case"] for row in rows}) >= 28
+    assert all(len(row["errors"]) >= 1 for row in rows) and more["ties"] < 0.05
+    assert {case.operation for case in op_cases.cases("small")} == {case.operation for case in op_cases.cases("paper")}
+
+
+@pytest.mark.parametrize("precision", op_cases.LIMITS)
+def test_the_emulated_device_agrees_with_double_precision(programs, precision):
+    missing = device_missing(programs, precision)
+    if missing:
+        pytest.skip(missing)
+    rows, _ = op_cases.check(programs, "cuda", precision, "small", emulated())
+    assert [(row["case"], row["errors"]) for row in rows if not row["ok"]] == []
+
+
+@pytest.mark.parametrize("change", ["data[-8:] = struct.pack('d', struct.unpack('d', data[-8:])[0] + 1e-2)",
+                                    "data[-8:] = struct.pack('d', float('nan'))"])
+def test_a_wrong_number_is_found(programs, tmp_path, change):
+    """A device whose very last answer (an element of Adam's or a copy's output) is off."""
+    shutil.copy(programs / "run_ops64", tmp_path / "run_ops64")
+    wrong = tmp_path / "run_ops"
+    wrong.write_text(f"#!{sys.executable}\nimport pathlib, struct, subprocess, sys\n"
+                     f"subprocess.run([{str(programs / 'run_ops')!r}, *sys.argv[1:]], check=True)\n"
+                     f"path = pathlib.Path(sys.argv[4])\ndata = bytearray(path.read_bytes())\n{change}\npath.write_bytes(data)\n")
+    wrong.chmod(0o755)
+    rows, _ = op_cases.check(tmp_path, "cpu", "fp32", "small")
+    assert [row["case"] for row in rows if not row["ok"]] == ["copies of rows and runs"]
+
+
+def test_a_device_that_fails_is_an_error_not_a_result(programs):
+    with pytest.raises(RuntimeError, match="run_ops.*cuda:99|CUDA|device"):
+        op_cases.check(programs, "cuda:99", "fp32", "small")
+
+
+def run_table(tmp_path, programs, device, precisions, environment=None, stages=()):
+    python = with_torch()
+    command = [sys.executable, HERE / "gpu_table.py", *stages, "--small", "--programs", programs, "--device", device, "--out",
+               tmp_path / "out", "--scratch", tmp_path / "scratch", "--seconds", "100", "--precisions", *precisions]
+    if python:
+        command += ["--python", python]
+    done = subprocess.run(list(map(str, command)), env=environment or dict(os.environ), stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, timeout=280)
+    assert done.returncode == 0, done.stdout[-3000:]
+    read = {path.stem: json.loads(path.read_text()) for path in (tmp_path / "out").glob("*.json")}
+    return read, (tmp_path / "out" / "gpu.md").read_text(), python
+
+
+def test_every_stage_on_the_cpu(programs, tmp_path):
+    read, text, python = run_table(tmp_path, programs, "cpu", ["fp32"])
+    assert read["check"]["fp32"]["worst"] < 1e-5 and all(row["ok"] for row in read["check"]["fp32"]["rows"])
+    losses = read["losses"]["device"]["fp32"]
+    assert losses["same_bits"] and gpu_report.distance(losses["losses"], read["losses"]["truth"]["losses"]) < 1e-3
+    assert gpu_report.distance(losses["probabilities"], read["losses"]["truth"]["probabilities"]) < 1e-6
+    ours = read["ours"]["fp32"]
+    assert ours["step"]["seconds"] > 0 and ours["ops"]["bilstm"] > 0 and ours["epoch"]["seconds"] > 0
+    for stage, tool in (("sanitizer", "compute-sanitizer"), ("profile", "ncu")):
+        if not shutil.which(tool):
+            assert f"Not run: {read[stage]['failed']}" in text and tool in text
+    assert "small shapes" in text and "reached" not in text and "MISSED" not in text
+    if not python:
+        pytest.skip("no interpreter with PyTorch: the stage peers was not tried")
+    peers = {(r["what"], r.get("mode"), r.get("memory")): r for r in read["peers"]}
+    assert peers["header", None, None]["parameters"] == ours["step"]["parameters"], "the peer is another network"
+    assert "They differ" not in text
+    for what in ("step", "step, all clips 16 s", "step, padding computed once", "epoch", "bilstm"):
+        assert any(key[0] == what and "seconds" in r for key, r in peers.items()), what
+    torch = [row for row in read["check"]["fp32"]["rows"] if "torch" in row]
+    assert len(torch) >= 7 and all(row["torch"] < 1e-5 and row["against_torch"] < 2e-5 for row in torch)
+
+
+def test_an_emulated_device_goes_through_check_losses_and_times(programs, tmp_path):
+    missing = device_missing(programs)
+    if missing:
+        pytest.skip(missing)
+    read, text, _ = run_table(tmp_path, programs, "cuda", ["fp32"], emulated(), ["check", "losses", "table"])
+    assert all(row["ok"] for row in read["check"]["fp32"]["rows"])
+    losses = read["losses"]["device"]["fp32"]
+    assert losses["same_bits"] and gpu_report.distance(losses["losses"], read["losses"]["truth"]["losses"]) < 1e-3
+    assert "| training step, IEMOCAP's lengths | fp32 | not run" in text
+
+
+def test_a_missing_device_is_said_in_the_table(programs, tmp_path):
+    read, text, _ = run_table(tmp_path, programs, "cuda:99", ["bf16"], stages=["losses", "ours", "table"])
+    assert "failed" in read["ours"]["bf16"] and "failed" in read["losses"]["device"]["bf16"]
+    assert text.count("not run") > 8 and "| bf16 | not run: " in text
+
+
+def results(step=1e-3, parameters=1129572):
+    """As the stages leave them, made up."""
+    ours = {"step": {"seconds": step, "parameters": parameters}, "step, all clips 16 s": {"seconds": 2e-3},
+            "ops": {"bilstm": 1e-3}, "epoch": {"seconds": 0.3}, "trials": {"seconds": 0.4}}
+    variant = {"precision": "bf16", "mode": "graph", "memory": "channels_last", "weights": "bf16", "least": 1, "most": 2}
+    peers = [{"what": "header", "parameters": 1129572}, {"what": "step", **variant, "seconds": 7e-3},
+             {"what": "step", **variant, "mode": "eager", "seconds": 9e-3}, {"what": "step", **variant, "failed": "no time left"},
+             {"what": "step, all clips 16 s", **variant, "seconds": 7e-3}, {"what": "bilstm", **variant, "seconds": 6e-3},
+             {"what": "epoch", **variant, "seconds": 1.5}]
+    missing = {"failed": "not run"}
+    return {"system": {"date": "today"}, "build": {"note": "here"}, "check": missing, "losses": missing, "ours": {"bf16": ours},
+            "peers": peers, "sanitizer": {"memcheck, bf16": "clean", "racecheck, bf16": "exit 9"}, "profile": missing}
+
+
+class Arguments:
+    precisions, small = ["bf16"], False
+
+
+def row_of(text, name):
+    return next(line for line in text.splitlines() if line.startswith(f"| {name}"))
+
+
+def test_the_report_takes_the_best_peer_and_judges():
+    text = gpu_report.markdown(results(), Arguments)
+    step = row_of(text, "training step, IEMOCAP")
+    assert "7 ms (graph" in step and "7.00x" in step and "at least 6x: reached" in step
+    assert "3.50x" in row_of(text, "training step, all clips") and "MISSED" in row_of(text, "training step, all clips")
+    assert "at most 0.4 s: reached" in row_of(text, "epoch")
+    assert "6.00x" in row_of(text, "8 trials") and "reached" in row_of(text, "8 trials")
+    assert "not run: no time left" in text and "racecheck, bf16: **exit 9**" in text
+    assert "MISSED" in row_of(gpu_report.markdown(results(step=2e-3), Arguments), "training step, IEMOCAP")
+    assert "times its estimated floor" in text
+
+
+def test_the_report_refuses_to_compare_different_networks():
+    assert "They differ" in gpu_report.markdown(results(parameters=1), Arguments)
+    assert "They differ" not in gpu_report.markdown(results(), Arguments)
+
+
+def test_kernels_are_added_up_from_the_profilers_page():
+    metrics = {"time": "t", "sm": "s", "memory": "m", "tensor": "x", "warps": "w"}
+    header = '"ID","Kernel Name","t","s","m","x","w"\n"","","ns","%","%","%","%"\n'
+    rows = '"0","lstm(float *)","1,000","10","20","0","5"\n"1","conv(int)","3000","80","40","0","50"\n"2","lstm(float *)","1000","30","20","0","5"\n'
+    found = gpu_table.kernels_of("==PROF== noise\n" + header + rows, metrics)
+    assert [k["kernel"] for k in found] == ["conv", "lstm"]
+    assert found[1]["launches"] == 2 and found[1]["sm"] == pytest.approx(20) and found[1]["share"] == pytest.approx(0.4)
+    with pytest.raises(gpu_table.Failed):
+        gpu_table.kernels_of("==ERROR== nothing", metrics)
+
+
+def test_a_pack_runs_without_our_libraries(tmp_path):
+    """pack.sh itself tries the folder in a root of its own, as root; here without CUDA, to be quick."""
+    if not shutil.which("pkg-config") or os.geteuid() != 0:
+        pytest.skip("needs root: chroot and a mount namespace")
+    if subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode:
+        pytest.skip("no mount namespace can be made here")
+    done = subprocess.run([HERE / "pack.sh", tmp_path / "pack", "-DAFFECT_CUDA=OFF"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-1500:] + done.stderr[-1500:]
+    assert "runs in a root that holds the folder and glibc alone" in done.stdout
+    assert {path.name for path in (tmp_path / "pack" / "bin").iterdir()} >= set(gpu_table.TARGETS)
+    assert (tmp_path / "pack" / "include" / "cjson" / "cJSON.h").exists()
+
+
+def test_a_stage_that_does_not_exist_is_refused(tmp_path):
+    done = subprocess.run([sys.executable, HERE / "gpu_table.py", "chek", "--out", tmp_path], capture_output=True, text=True)
+    assert done.returncode == 2 and "no stage chek" in done.stderr
