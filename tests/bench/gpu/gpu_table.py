@@ -150,7 +150,7 @@ class Bench:
         jobs = str(os.cpu_count())
         options = ["-DAFFECT_PARTS=network", f"-DCMAKE_PREFIX_PATH={self.args.pack.resolve()}", f"-DAFFECT_CUDA={self.args.cuda}"]
         if self.args.architectures:
-            options.append(f"-DAFFECT_CUDA_ARCHITECTURES={self.args.architectures}")
+            options.append(f"-DCMAKE_CUDA_ARCHITECTURES={self.args.architectures}")
         run(["cmake", "-S", ROOT, "-B", self.build, *options])
         run(["cmake", "--build", self.build, "-j", jobs, "--target", *TARGETS, *self.args.targets])
         return {"note": f"built here: {' '.join(options[:1] + options[2:])}"}
@@ -200,8 +200,6 @@ class Bench:
         clips = "10" if self.args.small else "5521"
         if self.args.small:
             members = {**members, "training": {"epochs": 2, "batch_size": 4}}
-        if members.get("precision") == "fp32" and self.args.device == "cpu":
-            members = {key: value for key, value in members.items() if key != "precision"}
         done = last_json(self.ours("bench_epoch", self.args.scratch, clips, json.dumps(members), timeout=400))
         seconds = [epoch["seconds"] for epoch in done["epochs"]]
         return {"seconds": min(seconds[1:]), "all": seconds, "losses": [epoch["loss"] for epoch in done["epochs"]]}
@@ -297,7 +295,7 @@ def main():
     parser.add_argument("--scratch", type=pathlib.Path, default=ROOT / "build-gpu" / "epoch", help="2 GB for made-up features")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--cuda", default="ON", help="AFFECT_CUDA of the build")
-    parser.add_argument("--architectures", default="", help="AFFECT_CUDA_ARCHITECTURES of the build")
+    parser.add_argument("--architectures", default="", help="CMAKE_CUDA_ARCHITECTURES of the build")
     parser.add_argument("--targets", nargs="*", default=["affect_cuda"], help="of the build, beside the benches")
     parser.add_argument("--precisions", nargs="+", default=list(PRECISIONS), choices=PRECISIONS)
     parser.add_argument("--python", default=sys.executable, help="an interpreter with PyTorch and numpy")

@@ -366,6 +366,15 @@ static bool run_request(void) {
     return false;
 }
 
+/* A backend under construction may lack operations; the table is pointers from `free` on. */
+static bool is_complete(const affect_backend_ops *ops) {
+    void (*const *functions)(void) = (void (*const *)(void))(const void *)&ops->free;
+    size_t n = (sizeof *ops - offsetof(affect_backend_ops, free)) / sizeof *functions;
+    for (size_t i = 0; i < n; i++)
+        if (!functions[i]) return false;
+    return true;
+}
+
 int main(int argc, char **argv) {
     affect_error err = {0};
     affect_backend_options options = {.device = argc == 5 ? argv[1] : ""};
@@ -377,6 +386,7 @@ int main(int argc, char **argv) {
     if (!affect_precision_names[precision]) stop("precision: fp32, tf32 or bf16");
     options.precision = (affect_precision)precision;
     if (affect_backend_open(&backend, options, &err) != AFFECT_STATUS_OK) stop(err.message);
+    if (!is_complete(backend->ops)) stop("the device lacks operations");
     requests = fopen(argv[3], "rb");
     answers = fopen(argv[4], "wb");
     if (!requests || !answers) stop("a file cannot be opened");
