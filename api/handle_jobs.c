@@ -5,10 +5,12 @@
  * An architecture is a preset's name, found among the embedded ones only, or an inline object. */
 #include "api/context.h"
 #include "api/dataset_registry.h"
+#include "api/devices.h"
 #include "api/dry_run.h"
 #include "api/handlers.h"
 #include "api/job_queue.h"
 #include "api/job_rows.h"
+#include "engine/core/backend.h"
 #include "engine/core/digest.h"
 #include "engine/corpus/dataset.h"
 #include "engine/model/architecture.h"
@@ -22,7 +24,8 @@
 
 /* What a client asks for. */
 typedef struct {
-    char type[16], dataset[72], model[96], part[16];
+    char type[16], dataset[72], model[96], part[16], device[32];
+    int precision;                                            /* affect_precision */
     affect_json *architecture, *variables, *split, *training; /* owned */
 } job_request;
 
@@ -34,6 +37,9 @@ static const affect_field train_request_fields[] = {
     AFFECT_FIELD_JSON(job_request, variables, "values of the architecture's variables"),
     AFFECT_FIELD_JSON(job_request, split, "which utterances train, validate, test"),
     AFFECT_FIELD_JSON(job_request, training, "epochs, batch size, rate, ..."),
+    AFFECT_FIELD_STRING(job_request, device, "", "cpu, cuda, cuda:N, auto; empty: the server's"),
+    AFFECT_FIELD_CHOICE(job_request, precision, AFFECT_PRECISION_AUTO, affect_precision_names,
+                        "fp32, tf32, bf16; auto: tf32 on a GPU, fp32 on a CPU"),
     AFFECT_FIELD_END};
 
 static const affect_field evaluate_request_fields[] = {
@@ -41,6 +47,9 @@ static const affect_field evaluate_request_fields[] = {
     AFFECT_FIELD_STRING(job_request, dataset, "", "a dataset's name or id"),
     AFFECT_FIELD_STRING(job_request, model, "", "name or name:version"),
     AFFECT_FIELD_STRING(job_request, part, "validation", "training, validation, test or all"),
+    AFFECT_FIELD_STRING(job_request, device, "", "as for train"),
+    AFFECT_FIELD_CHOICE(job_request, precision, AFFECT_PRECISION_AUTO, affect_precision_names,
+                        "as for train"),
     AFFECT_FIELD_END};
 
 /* One creation on its way. */
@@ -102,6 +111,17 @@ static affect_status find_dataset(creation *c, affect_error *err) {
                        c->dataset.state);
 }
 
+/* A GPU that a job names is there, and a CPU is asked for no precision that it does not have. */
+static affect_status check_device(const creation *c, const char *device, affect_error *err) {
+    int precision = c->request.precision;
+    AFFECT_TRY(api_devices_check(device, c->context, err));
+    if (strcmp(device, "cpu") != 0 || precision == AFFECT_PRECISION_FP32 ||
+        precision == AFFECT_PRECISION_AUTO)
+        return AFFECT_STATUS_OK;
+    return affect_field_fail(err, "", "precision", "%s: a CPU computes in fp32",
+                             affect_precision_names[precision]);
+}
+
 static affect_status begin_spec(creation *c, const char *type, affect_error *err) {
     char path[AFFECT_PATH_MAX];
     const api_settings *settings = c->context->settings;
@@ -113,7 +133,10 @@ static affect_status begin_spec(creation *c, const char *type, affect_error *err
     affect_json_set_string(c->spec, "dataset", path);
     AFFECT_TRY(affect_path_join(path, err, c->data, "jobs/%s", c->job_id));
     affect_json_set_string(c->spec, "output", path);
-    affect_json_set_string(c->spec, "device", settings->device);
+    const char *device = *c->request.device ? c->request.device : settings->device;
+    AFFECT_TRY(check_device(c, device, err));
+    affect_json_set_string(c->spec, "device", device);
+    affect_json_set_string(c->spec, "precision", affect_precision_names[c->request.precision]);
     affect_json_set_number(c->spec, "threads", (double)settings->job_threads);
     /* The folder is the job's own: a checkpoint in it is of a worker that was lost. */
     if (strcmp(type, "train") == 0) affect_json_set_bool(c->spec, "resume", true);

@@ -1,5 +1,6 @@
 /* Whether the server lives, is ready, and what it is: /livez, /readyz, /metrics, /v1/system, ... */
 #include "api/counters.h"
+#include "api/devices.h"
 #include "api/exchange.h"
 #include "api/handlers.h"
 #include "api/job_queue.h"
@@ -7,7 +8,6 @@
 #include "engine/core/embedded.h"
 
 #include <dirent.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -134,44 +134,22 @@ void api_handle_openapi(api_exchange *exchange) {
     api_answer_buffer(exchange, 200, "application/json", &text);
 }
 
-/* "model name" of /proc/cpuinfo, or "cpu". */
-static void cpu_name(char *name, size_t size) {
-    snprintf(name, size, "cpu");
-    FILE *file = fopen("/proc/cpuinfo", "re");
-    char line[256];
-    while (file && fgets(line, sizeof line, file)) {
-        char *colon = strchr(line, ':');
-        if (strncmp(line, "model name", 10) != 0 || !colon) continue;
-        line[strcspn(line, "\n")] = '\0';
-        snprintf(name, size, "%s", colon + 2);
-        break;
-    }
-    if (file) fclose(file);
-}
-
-static affect_json *devices_json(void) {
-    char name[128];
-    cpu_set_t cores;
-    cpu_name(name, sizeof name);
-    affect_json *devices = affect_json_new_array();
-    affect_json *cpu = affect_json_append(devices, affect_json_new_object());
-    affect_json_set_string(cpu, "device", "cpu");
-    affect_json_set_string(cpu, "name", name);
-    affect_json_set_number(cpu, "cores",
-                           sched_getaffinity(0, sizeof cores, &cores) == 0 ? CPU_COUNT(&cores) : 1);
-    affect_json_set_number(cpu, "memory_bytes",
-                           (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE));
-    return devices;
-}
-
 void api_handle_system(api_exchange *exchange) {
     api_context *context = api_context_of(exchange);
-    affect_json *json = affect_json_new_object();
+    affect_json *json = affect_json_new_object(), *devices = NULL;
+    affect_error error = {0};
+    if (api_devices(&devices, context, &error) != AFFECT_STATUS_OK) {
+        affect_json_free(json);
+        api_answer_error(exchange, &error);
+        return;
+    }
     affect_json_set_string(json, "version", AFFECT_VERSION);
     affect_json_set_string(json, "instance", context->instance_id);
     affect_json_set_number(json, "uptime_seconds", affect_clock_seconds() - context->started);
     affect_json_set_string(json, "device", context->settings->device);
-    affect_json_set(json, "devices", devices_json());
+    affect_json_set(json, "devices", affect_json_detach(devices, "devices"));
+    affect_json_set(json, "cuda_unavailable", affect_json_detach(devices, "cuda_unavailable"));
+    affect_json_free(devices);
     /* Where things lie on the server's disk is nobody's business but its operator's. */
     affect_json *settings = affect_json_set_object(json, "settings");
     affect_fields_print(settings, context->settings, api_settings_fields);

@@ -14,6 +14,7 @@ typedef struct api_settings {
     char data[1024];        /* folder of everything that lasts */
     char import_root[1024]; /* "" : no import from folders */
     char device[32];
+    char predict_device[32];  /* "": as device */
     char worker_binary[1024]; /* "" : `affect` beside the server's own binary */
     char log_level[16];
     char port_file[1024]; /* "" : none; the port in use is written here once the server listens */

@@ -20,6 +20,7 @@ static const struct {
              {"--data", "data", true},
              {"--import-root", "import_root", true},
              {"--device", "device", true},
+             {"--predict-device", "predict_device", true},
              {"--log-level", "log_level", true},
              {"--port-file", "port_file", true},
              {"--allow-anonymous", "allow_anonymous", false}};
@@ -133,7 +134,8 @@ void config_print_help(void) {
     affect_json *json = affect_json_new_object();
     affect_fields_print(json, &defaults, api_settings_fields);
     printf("usage: affectd [--listen HOST:PORT] [--data DIR] [--import-root DIR] [--device NAME]\n"
-           "               [--config FILE] [--allow-anonymous] [--set NAME=VALUE]...\n"
+           "               [--predict-device NAME] [--config FILE] [--allow-anonymous] [--set "
+           "NAME=VALUE]...\n"
            "               [--healthcheck] [--version] [--help]\n\n"
            "A setting's value is the last of: its default, --config FILE (or " ENVIRONMENT
            "CONFIG), the\nenvironment (" ENVIRONMENT "JOB_SLOTS=2), flags.\n\n");

@@ -97,7 +97,7 @@ static affect_status start_predictors(service *self, affect_error *err) {
     api_predictor_options options;
     api_predictor_options_default(&options);
     options.binary = self->context.worker_binary;
-    options.device = s->device;
+    options.device = *s->predict_device ? s->predict_device : s->device;
     options.n_children = (int)s->predictors;
     options.n_threads = (int)s->predictor_threads;
     options.max_queued = (int)s->prediction_queue;

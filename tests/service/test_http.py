@@ -225,6 +225,9 @@ def test_metrics_and_system(steady):
     assert "affectd_requests_total{" in text and "process_open_fds" in text
     system = steady.get("/v1/system").json()
     assert system["devices"][0]["device"] == "cpu" and "data" not in system["settings"]
+    assert system["devices"][0]["cores"] >= 1 and system["devices"][0]["memory_bytes"] > 0
+    has_gpu = any(device["device"] == "cuda:0" for device in system["devices"])
+    assert has_gpu == (system["cuda_unavailable"] is None)
 
 
 def test_sigterm_stops_cleanly_with_clients_connected(make_server):
