@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -194,15 +195,17 @@ void affect_job_events_end(affect_job_events *events, affect_status status,
     affect_job_events_emit(events, "end", members, text);
 }
 
-static volatile sig_atomic_t cancelled;
+/* Set by a signal or by the thread that watches the control pipe. */
+static atomic_bool cancelled;
+_Static_assert(ATOMIC_BOOL_LOCK_FREE == 2, "a signal may set it");
 
 static void on_signal(int number) {
     (void)number;
-    cancelled = 1;
+    atomic_store(&cancelled, true);
 }
 
 bool affect_job_cancelled(void) {
-    return cancelled;
+    return atomic_load_explicit(&cancelled, memory_order_relaxed);
 }
 
 /* Waits for the server to close (or lose) the control pipe. */
@@ -213,7 +216,7 @@ static void *watch_stdin(void *unused) {
         ssize_t n = read(STDIN_FILENO, &byte, 1);
         if (n == 0 || (n < 0 && errno != EINTR)) break;
     }
-    cancelled = 1;
+    atomic_store(&cancelled, true);
     return NULL;
 }
 
