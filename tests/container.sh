@@ -15,7 +15,10 @@
 #   job    import, 2 epochs of paper-optimized, prediction, stop by SIGTERM, start again on the same
 #          data, the same prediction.
 #
-# Needs about 2 GB below TMPDIR and three minutes. Variables: PYTHON, an interpreter with numpy (without
+# DOCKERFILE=docker/Dockerfile.cuda does the same with the CUDA engine's image; in place of NVIDIA's image, which is
+# only copied from, stands this machine's own toolkit (CUDA_TOOLKIT). No GPU is needed or used.
+#
+# Needs about 2 GB (with CUDA 8) below TMPDIR and three minutes. Variables: PYTHON, an interpreter with numpy (without
 # one that has it a virtual environment is made); KEEP, a folder where base and layers are kept for the
 # next run.
 set -euo pipefail
@@ -23,6 +26,7 @@ cd "$(dirname "$0")/.."
 . tests/install.sh
 CONTAINER_PACKAGES=(buildah debootstrap debian-archive-keyring util-linux iproute2)
 
+dockerfile=${DOCKERFILE:-docker/Dockerfile}
 work=$(mktemp -d "${TMPDIR:-/tmp}/affect-container.XXXXXX")
 kept=${KEEP:-$work}
 store=(--root "$kept/storage" --runroot "$kept/run")
@@ -48,7 +52,7 @@ trap cleanup EXIT
 build_base() {
     step "base: debootstrap (bookworm, minbase)"
     local mirror name base
-    name=$(awk '$1 == "FROM" {print $2}' docker/Dockerfile | sort -u)
+    name=$(awk '$1 == "FROM" && $2 !~ /^nvidia\// {print $2}' "$dockerfile" | sort -u)
     [ "$(wc -l <<<"$name")" -eq 1 ] || fail "the Dockerfile has more than one base"
     if in_image images "docker.io/library/$name" >/dev/null 2>&1; then
         echo "base $name: kept from an earlier run"
@@ -67,10 +71,30 @@ build_base() {
     echo "base $name: made"
 }
 
+# NVIDIA's image as far as it is copied from: compiler, headers, runtime, cuBLAS.
+build_toolkit() {
+    local name toolkit base target
+    name=$(awk '$1 == "FROM" && $2 ~ /^nvidia\// {print $2}' "$dockerfile")
+    [ -n "$name" ] || return 0
+    step "toolkit: this machine's, in place of $name"
+    toolkit=$(realpath "${CUDA_TOOLKIT:-/usr/local/cuda}")
+    [ -x "$toolkit/bin/nvcc" ] || fail "no CUDA toolkit in $toolkit (CUDA_TOOLKIT)"
+    target=$(sed -nE 's/^COPY --from=toolkit ([^ ]+) .*/\1/p' "$dockerfile")
+    mkdir -p "$work/toolkit/lib64"
+    cp -r "$toolkit"/{bin,include,nvvm} "$work/toolkit/"
+    cp -rL "$toolkit"/lib64/{libcublas,libcublasLt}.so{,.13} "$toolkit"/lib64/libcudart* "$toolkit/lib64/libcudadevrt.a" \
+        "$toolkit/lib64/stubs" "$work/toolkit/lib64/"
+    base=$(in_image from scratch)
+    in_image add -q "$base" "$work/toolkit" "$target" >/dev/null
+    in_image commit -q "$base" "docker.io/$name" >/dev/null
+    in_image rm "$base" >/dev/null
+    rm -rf "$work/toolkit"
+}
+
 build_image() {
     step "image: buildah bud"
     in_image --log-level error bud --isolation chroot --format docker --pull-never --layers -t affectd \
-        -f docker/Dockerfile . >"$work/build.log" 2>&1 ||
+        -f "$dockerfile" . >"$work/build.log" 2>&1 ||
         { tail -n 40 "$work/build.log" >&2; fail "buildah bud"; }
     grep -E '^(\[[0-9]/[0-9]\] )?STEP' "$work/build.log" | cut -c1-100
     in_image images --format '{{.Name}} {{.Size}}' | grep affectd
@@ -249,6 +273,7 @@ if ! "${PYTHON:=python3}" -c 'import numpy' 2>/dev/null; then
     PYTHON=$work/venv/bin/python
 fi
 build_base
+build_toolkit
 build_image
 check_image
 
@@ -276,5 +301,5 @@ echo "the same prediction, bit by bit"
 stop_server
 
 step "passed"
-echo "Ran for real: debootstrap base, buildah build of docker/Dockerfile, and in that image, as uid" \
+echo "Ran for real: debootstrap base, buildah build of $dockerfile, and in that image, as uid" \
     "10001 on a read-only root: import, training, prediction, restart, prediction."
