@@ -16,53 +16,66 @@ namespace affect_lstm_walk {
 
 /* A thread's weights: `rows` rows, k's in groups of 4: group i holds k's 4 (lanes i + lane) to + 3,
  * where `lanes` lanes share the rows. */
-template <int u, int rows> struct weights {
-    static const int groups = u / 2 / rows; /* a row */
-    static const int most = 48 / rows;      /* of them in registers */
-    static const int n_kept = groups < most ? groups : most;
-    static const int lanes = rows == 8 ? 4 : 8;
-    float4 kept[n_kept][rows];
-    float4 *others; /* shared: (group, row, thread) */
+template <int u, bool forward> struct weights {
+    static const int rows = forward ? 8 : 4, lanes = forward ? 4 : 8;
+    static const int words = u / 2; /* of 4 weights: (group, row) */
+    static const int n_kept = words < 48 ? words : 48;
+    float4 kept[n_kept];
+    float4 *others; /* shared: (words, threads) */
 
     static size_t shared_bytes() {
-        return static_cast<size_t>(groups - n_kept) * rows * 2 * u * sizeof(float4);
+        return static_cast<size_t>(((words - n_kept) * 2 * u + (forward ? u / 2 + u : 2 * u)) * 16);
     }
 
-    /* at(row, k): an element. Before a barrier. */
-    template <class F> __device__ __forceinline__ void load(float4 *shared, F at) {
-        int lane = threadIdx.x % lanes;
+    /* Word number `index` of a thread. */
+    static __device__ __forceinline__ uint4 word(const float *recurrent, int index, int thread) {
+        int row = index % rows, k = 4 * (index / rows * lanes + thread % lanes);
+        float4 x;
+        if (forward) {
+            int unit = thread / 4 * 2 + row / 4, gate = row % 4;
+            const float *from = recurrent + k * 4 * u + gate * u + unit;
+            x = make_float4(from[0], from[4 * u], from[8 * u], from[12 * u]);
+        } else {
+            const float *from = recurrent + (thread / 8 * 4 + row) * 4 * u + k / 4;
+            x = make_float4(from[0], from[u], from[2 * u], from[3 * u]);
+        }
+        return make_uint4(__float_as_uint(x.x), __float_as_uint(x.y), __float_as_uint(x.z),
+                          __float_as_uint(x.w));
+    }
+
+    /* Before a barrier. */
+    __device__ __forceinline__ void load(float4 *shared, const walk &w) {
+        const float4 *from =
+            reinterpret_cast<const float4 *>(w.matrix) + blockIdx.y * words * 2 * u + threadIdx.x;
         others = shared + threadIdx.x;
 #pragma unroll
-        for (int i = 0; i < groups; i++) {
-            int k = 4 * (lanes * i + lane);
-#pragma unroll
-            for (int r = 0; r < rows; r++) {
-                float4 four = make_float4(at(r, k), at(r, k + 1), at(r, k + 2), at(r, k + 3));
-                if (i < n_kept)
-                    kept[i % n_kept][r] = four;
-                else
-                    others[((i - n_kept) * rows + r) * 2 * u] = four;
-            }
-        }
+        for (int i = 0; i < n_kept; i++) kept[i] = from[i * 2 * u];
+        for (int i = n_kept; i < words; i++) others[(i - n_kept) * 2 * u] = from[i * 2 * u];
     }
 
-    /* sum[r] = this lane's part of row r times `column` (shared memory); eight chains of sums. */
+    /* chains[r] and chains[8 - rows + r] together: this lane's part of row r. */
+    static __device__ __forceinline__ void multiply_add(float chains[8], int r, float4 a,
+                                                        float4 x) {
+        float *even = &chains[r], *odd = &chains[8 - rows + r];
+        *even = fmaf(a.x, x.x, *even);
+        *odd = fmaf(a.y, x.y, *odd);
+        *even = fmaf(a.z, x.z, *even);
+        *odd = fmaf(a.w, x.w, *odd);
+    }
+
+    /* sum[r] = this lane's part of row r times `column` (shared memory). */
     __device__ __forceinline__ void multiply(float sum[rows], const float *column) const {
         const float4 *b = reinterpret_cast<const float4 *>(column) + threadIdx.x % lanes;
         float chains[8] = {};
 #pragma unroll
-        for (int i = 0; i < groups; i++) {
-            float4 x = b[i * lanes];
+        for (int i = 0; i < n_kept; i++)
+            multiply_add(chains, i % rows, kept[i], b[i / rows * lanes]);
+#pragma unroll 1 /* more would not find registers */
+        for (int i = n_kept; i < words; i += rows) {
+            float4 x = b[i / rows * lanes];
 #pragma unroll
-            for (int r = 0; r < rows; r++) {
-                float4 a =
-                    i < n_kept ? kept[i % n_kept][r] : others[((i - n_kept) * rows + r) * 2 * u];
-                float *even = &chains[r], *odd = &chains[8 - rows + r];
-                *even = fmaf(a.x, x.x, *even);
-                *odd = fmaf(a.y, x.y, *odd);
-                *even = fmaf(a.z, x.z, *even);
-                *odd = fmaf(a.w, x.w, *odd);
-            }
+            for (int r = 0; r < rows; r++)
+                multiply_add(chains, r, others[(i - n_kept + r) * 2 * u], x);
         }
 #pragma unroll
         for (int r = 0; r < rows; r++)
@@ -85,19 +98,14 @@ __device__ __forceinline__ void share_out(float *to, const float *x, unsigned bi
 
 template <int u> __global__ void __launch_bounds__(2 * u, 1) forward_fma_kernel(walk w) {
     float *outputs = reinterpret_cast<float *>(affect_cuda_shared()); /* two buffers of u */
-    const float *recurrent = recurrent_of(w);
     uint32_t index = blockIdx.x, unit = threadIdx.x / 2, odd = threadIdx.x % 2;
     sequence s = sequence_of(w, index);
-    weights<u, 8> matrix;
-    matrix.load(reinterpret_cast<float4 *>(outputs + 2 * u), [&](int row, int k) {
-        uint32_t owner = threadIdx.x / 4 * 2 + static_cast<uint32_t>(row) / 4;
-        return recurrent[static_cast<uint32_t>(k) * 4 * u + static_cast<uint32_t>(row) % 4 * u +
-                         owner];
-    });
+    weights<u, true> matrix;
+    float4 *bias = reinterpret_cast<float4 *>(outputs + 2 * u);
+    matrix.load(bias + u, w);
+    if (threadIdx.x < u) bias[threadIdx.x] = bias_of<u>(w, threadIdx.x);
     __syncthreads();
 
-    float4 all = bias_of<u>(w, unit);
-    float2 bias = odd ? make_float2(all.z, all.w) : make_float2(all.x, all.y);
     const float2 *inputs = reinterpret_cast<const float2 *>(w.sums) + odd;
     float2 input = inputs[2 * unit_of<u>(w, row_of(s, time_of(w, 0)), unit)];
     cell_state state = {0, 0};
@@ -111,8 +119,9 @@ template <int u> __global__ void __launch_bounds__(2 * u, 1) forward_fma_kernel(
         } else {
             two[0] = two[1] = 0;
         }
+        float2 add = reinterpret_cast<const float2 *>(bias)[threadIdx.x];
         /* i and f, or tanh(c) = 2 sigmoid(2c) - 1 and o */
-        float first = two[0] + (input.x + bias.x), second = two[1] + (input.y + bias.y);
+        float first = two[0] + (input.x + add.x), second = two[1] + (input.y + add.y);
         first = sigmoid<false>(odd ? 2 * first : first);
         first = odd ? 2 * first - 1 : first;
         second = sigmoid<false>(second);
@@ -124,8 +133,8 @@ template <int u> __global__ void __launch_bounds__(2 * u, 1) forward_fma_kernel(
         state = step_forward<false>(state, gates, masked);
         if (!odd) {
             outputs[k % 2 * u + unit] = state.output;
-            write_forward<as_float, u>(w, index, k, unit, reserve_of<u, 1>(w, k, unit, 0), state,
-                                       gates, masked);
+            write_forward<as_float, u>(w, index, k, unit, step_of<u>(w, index, k, unit),
+                                       reserve_of<u, 1>(w, k, unit, 0), state, gates, masked);
         }
         if (k + 1 < w.steps) input = inputs[2 * unit_of<u>(w, row_of(s, time_of(w, k + 1)), unit)];
         __syncthreads();
@@ -134,14 +143,10 @@ template <int u> __global__ void __launch_bounds__(2 * u, 1) forward_fma_kernel(
 
 template <int u> __global__ void __launch_bounds__(2 * u, 1) backward_fma_kernel(walk w) {
     float4 *d_sums = reinterpret_cast<float4 *>(affect_cuda_shared()); /* two buffers of u */
-    const float *recurrent = recurrent_of(w);
     uint32_t index = blockIdx.x, unit = threadIdx.x / 2, odd = threadIdx.x % 2;
     sequence s = sequence_of(w, index);
-    weights<u, 4> matrix;
-    matrix.load(d_sums + 2 * u, [&](int row, int k) {
-        uint32_t owner = threadIdx.x / 8 * 4 + static_cast<uint32_t>(row);
-        return recurrent[owner * 4 * u + static_cast<uint32_t>(k % 4 * u + k / 4)];
-    });
+    weights<u, false> matrix;
+    matrix.load(d_sums + 2 * u, w);
     __syncthreads();
 
     uint32_t k = w.steps - 1;
@@ -149,7 +154,7 @@ template <int u> __global__ void __launch_bounds__(2 * u, 1) backward_fma_kernel
     size_t place = reserve_of<u, 1>(w, k, unit, 0);
     float4 gates = saved[place];
     float cell = w.cells[place], before = k ? w.cells[place - u] : 0;
-    float d_output = read_d_y<u>(w, s, index, k, unit);
+    float d_output = read_d_y<u>(w, s, index, k, unit, step_of<u>(w, index, k, unit));
     cell_gradient carried = {0, 0};
     float4 bias = {0, 0, 0, 0}, last = {0, 0, 0, 0};
     for (;; k--) {
@@ -158,13 +163,14 @@ template <int u> __global__ void __launch_bounds__(2 * u, 1) backward_fma_kernel
         cell = before;
         if (!odd) {
             d_sums[k % 2 * u + unit] = d_sum;
-            write_backward<as_float, u>(w, &bias, &last, s, index, k, unit, d_sum);
+            write_backward<as_float, u>(w, &bias, &last, s, index, k, unit,
+                                        step_of<u>(w, index, k, unit), d_sum);
         }
         if (k == 0) break;
         place -= u;
         gates = saved[place];
         before = k > 1 ? w.cells[place - u] : 0;
-        d_output = read_d_y<u>(w, s, index, k - 1, unit);
+        d_output = read_d_y<u>(w, s, index, k - 1, unit, step_of<u>(w, index, k - 1, unit));
         __syncthreads();
         float four[4], two[2], one[1];
         matrix.multiply(four, reinterpret_cast<const float *>(d_sums + k % 2 * u));

@@ -63,81 +63,85 @@ struct tf32_words {
     }
 };
 
-/* Sizes of one factor (tiles of 16 rows, depth k) times another (depth, slice). */
-template <class Words, int tiles, int depth> struct product_sizes {
-    static const int chunks = depth / (16 * Words::in_word);
-    /* Chunks, of 8 registers a tile, that stay in registers. */
-    static const int most = (tiles == 4 ? 192 : 176) / (8 * tiles);
-    static const int kept = chunks < most ? chunks : most;
+/* A warp's rows of the recurrent matrix: `tiles` of 16 rows, `depth` k's. */
+template <class Words, int u, bool forward> struct matrix_shape {
+    static const int tiles = forward ? 4 : 1, depth = forward ? u : 4 * u;
+    static const int chunks = depth / (16 * Words::in_word); /* of 8 registers a tile */
+    /* What lets ptxas spill nothing on any target, and fits 99 KB of shared memory. */
+    static const int most = (forward ? 192 : u == 128 ? 176 : 160) / (8 * tiles);
+    static const int kept = chunks < most ? chunks : most; /* in registers */
+    static const int words = chunks * tiles * 2;           /* of 16 bytes, a thread */
     /* A sequence's row of B: rows of two neighbours in different halves of the 32 banks. */
     static const int row_bytes = (depth * 4 / Words::in_word + 127) / 128 * 128 + 64;
-    static size_t shared_bytes(int threads, int slice) {
-        return static_cast<size_t>(chunks - kept) * tiles * 2 * 16 * static_cast<size_t>(threads) +
-               2 * static_cast<size_t>(slice) * row_bytes;
+
+    static size_t shared_bytes(int slice) {
+        return static_cast<size_t>((words - kept * tiles * 2) * 2 * u * 16 + 2 * slice * row_bytes +
+                                   (forward ? u * 16 : 0));
+    }
+
+    /* Element of unit `unit`'s row: of its gate `tile`, forward. */
+    static __device__ __forceinline__ float at(const float *recurrent, int tile, int unit, int k) {
+        return forward ? recurrent[k * 4 * u + tile * u + unit]
+                       : recurrent[unit * 4 * u + k % 4 * u + k / 4];
+    }
+
+    /* A thread's 16-byte word number `index` = (chunk, tile, half): the A of one instruction. */
+    static __device__ __forceinline__ uint4 word(const float *recurrent, int index, int thread) {
+        int half = index % 2, tile = index / 2 % tiles, chunk = index / 2 / tiles;
+        int unit = thread / 32 * 16 + thread % 32 / 4, place = thread % 4;
+        uint32_t a[4];
+        for (int v = 0; v < 4; v++) {
+            int k = ((chunk * 4 + place) * 4 + half * 2 + v / 2) * Words::in_word;
+            a[v] = Words::word([&](int i) { return at(recurrent, tile, unit + v % 2 * 8, i); }, k);
+        }
+        return make_uint4(a[0], a[1], a[2], a[3]);
     }
 };
 
-/* A warp's rows of the recurrent matrix. */
-template <class Words, int tiles, int depth> struct fragments {
-    typedef product_sizes<Words, tiles, depth> sizes;
-    uint32_t kept[tiles][sizes::kept][8];
-    uint4 *others; /* shared: (chunk, tile, half, thread) */
-
-    /* at(tile, row, k): an element. */
-    template <class F>
-    __device__ __forceinline__ void word(uint32_t to[8], F at, int tile, int chunk) {
-        int group = threadIdx.x % 32 / 4, place = threadIdx.x % 4;
-#pragma unroll
-        for (int v = 0; v < 4; v++) {
-            int k = ((chunk * 4 + place) * 4 + v) * Words::in_word;
-#pragma unroll
-            for (int low = 0; low < 2; low++)
-                to[v / 2 * 4 + v % 2 * 2 + low] =
-                    Words::word([&](int i) { return at(tile, group + 8 * low, i); }, k);
-        }
-    }
+template <class Words, int u, bool forward> struct fragments {
+    typedef matrix_shape<Words, u, forward> shape;
+    static const int tiles = shape::tiles, n_kept = shape::kept * tiles * 2;
+    uint4 kept[n_kept];
+    uint4 *others; /* shared: (words, threads) */
 
     /* Before a barrier. */
-    template <class F> __device__ __forceinline__ void load(unsigned char *shared, F at) {
+    __device__ __forceinline__ void load(unsigned char *shared, const walk &w) {
+        const uint4 *from = w.matrix + blockIdx.y * shape::words * 2 * u + threadIdx.x;
         others = reinterpret_cast<uint4 *>(shared) + threadIdx.x;
 #pragma unroll
-        for (int tile = 0; tile < tiles; tile++) {
-#pragma unroll
-            for (int chunk = 0; chunk < sizes::kept; chunk++)
-                word(kept[tile][chunk], at, tile, chunk);
-            for (int chunk = sizes::kept; chunk < sizes::chunks; chunk++) {
-                uint32_t a[8];
-                word(a, at, tile, chunk);
-                int to = ((chunk - sizes::kept) * tiles + tile) * 2;
-                others[to * blockDim.x] = make_uint4(a[0], a[1], a[2], a[3]);
-                others[(to + 1) * blockDim.x] = make_uint4(a[4], a[5], a[6], a[7]);
-            }
-        }
+        for (int i = 0; i < n_kept; i++) kept[i] = from[i * 2 * u];
+        for (int i = n_kept; i < shape::words; i++) others[(i - n_kept) * 2 * u] = from[i * 2 * u];
     }
 
     /* c[i], i < 4, sum to the product of tile i where there are four, else together to that of the
      * only one. row: of this lane's column (group), NULL where that is empty. */
     __device__ __forceinline__ void multiply(float c[4][4], const unsigned char *row) const {
-        const uint4 *b_words = reinterpret_cast<const uint4 *>(row) + threadIdx.x % 4;
+        const uint4 *b = reinterpret_cast<const uint4 *>(row);
+        if (row) b += threadIdx.x % 4;
 #pragma unroll
-        for (int chunk = 0; chunk < sizes::chunks; chunk++) {
-            uint4 b = make_uint4(0, 0, 0, 0);
-            if (row) b = b_words[chunk * 4];
+        for (int chunk = 0; chunk < shape::kept; chunk++)
+            multiply_chunk(c, kept + chunk * 2 * tiles, 1, b, chunk, chunk % 2);
+        static_assert((shape::chunks - shape::kept) % 2 == 0, "chunks in shared memory are pairs");
+#pragma unroll 1 /* more would not find registers */
+        for (int chunk = shape::kept; chunk < shape::chunks; chunk += 2)
 #pragma unroll
-            for (int tile = 0; tile < tiles; tile++) {
-                int first = tiles == 4 ? tile : chunk % 2 * 2,
-                    second = tiles == 4 ? tile : first + 1;
-                if (chunk < sizes::kept) {
-                    Words::multiply(c[first], kept[tile][chunk], b.x, b.y);
-                    Words::multiply(c[second], kept[tile][chunk] + 4, b.z, b.w);
-                } else {
-                    int from = ((chunk - sizes::kept) * tiles + tile) * 2;
-                    uint4 low = others[from * blockDim.x], high = others[(from + 1) * blockDim.x];
-                    uint32_t a[8] = {low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w};
-                    Words::multiply(c[first], a, b.x, b.y);
-                    Words::multiply(c[second], a + 4, b.z, b.w);
-                }
-            }
+            for (int odd = 0; odd < 2; odd++)
+                multiply_chunk(c, others + (chunk + odd - shape::kept) * 2 * tiles * 2 * u, 2 * u,
+                               b, chunk + odd, odd);
+    }
+
+    /* words: of this chunk, `step` apart. */
+    static __device__ __forceinline__ void multiply_chunk(float c[4][4], const uint4 *words,
+                                                          int step, const uint4 *b_words, int chunk,
+                                                          int odd) {
+        uint4 b = make_uint4(0, 0, 0, 0);
+        if (b_words) b = b_words[chunk * 4];
+#pragma unroll
+        for (int i = 0; i < 2 * tiles; i++) {
+            uint4 word = words[i * step];
+            uint32_t a[4] = {word.x, word.y, word.z, word.w};
+            Words::multiply(c[forward ? i / 2 : odd * 2 + i], a, i % 2 ? b.z : b.x,
+                            i % 2 ? b.w : b.y);
         }
     }
 };
@@ -179,11 +183,11 @@ template <int slice> struct lane_cells {
 };
 
 /* The row of B of this lane's column, in buffer k % 2; NULL where the column is empty. */
-template <class Sizes, int slice>
+template <class Shape, int slice>
 __device__ __forceinline__ const unsigned char *column_of(const unsigned char *buffers,
                                                           uint32_t k) {
     uint32_t group = threadIdx.x % 32 / 4;
-    return group < slice ? buffers + (k % 2 * slice + group) * Sizes::row_bytes : nullptr;
+    return group < slice ? buffers + (k % 2 * slice + group) * Shape::row_bytes : nullptr;
 }
 
 /* Input sums of a lane's cells at one step. */
@@ -201,24 +205,22 @@ __device__ __forceinline__ void read_sums(float4 to[slice / 4][2], const walk &w
 
 template <class Words, int u, int slice>
 __global__ void __launch_bounds__(2 * u, 1) forward_mma_kernel(walk w) {
-    typedef product_sizes<Words, 4, u> sizes;
+    typedef matrix_shape<Words, u, true> shape;
     typedef lane_cells<slice> lane_cells;
     const int pairs = lane_cells::pairs, ahead = Words::ahead;
     unsigned char *buffers = affect_cuda_shared();
-    const float *recurrent = recurrent_of(w);
+    float4 *bias = reinterpret_cast<float4 *>(buffers + 2 * slice * shape::row_bytes);
     lane_cells cells(w);
-    fragments<Words, 4, u> matrix;
-    uint32_t first = threadIdx.x / 32 * 16;
-    matrix.load(buffers + 2 * slice * sizes::row_bytes, [&](int gate, int row, int k) {
-        return recurrent[k * 4 * u + gate * u + static_cast<int>(first) + row];
-    });
+    fragments<Words, u, true> matrix;
+    matrix.load(reinterpret_cast<unsigned char *>(bias + u), w);
+    if (threadIdx.x < u) bias[threadIdx.x] = bias_of<u>(w, threadIdx.x);
     __syncthreads();
 
+    uint32_t pitch = sequence_pitch<u>(w);
     cell_state state[pairs][2];
-    float4 bias[pairs], sums[ahead][pairs][2];
+    float4 sums[ahead][pairs][2];
 #pragma unroll
-    for (int p = 0; p < pairs; p++) {
-        bias[p] = bias_of<u>(w, cells.unit[p]);
+    for (uint32_t p = 0; p < pairs; p++) {
         state[p][0] = state[p][1] = {0, 0};
     }
 #pragma unroll
@@ -230,24 +232,25 @@ __global__ void __launch_bounds__(2 * u, 1) forward_mma_kernel(walk w) {
         for (uint32_t a = 0; a < ahead; a++) {
             uint32_t k = begin + a;
             if (k >= w.steps) break;
+            size_t step = step_of<u>(w, cells.index[0], k, cells.unit[0]);
             float c[4][4] = {}, gate[4][pairs][2];
-            if (k) matrix.multiply(c, column_of<sizes, slice>(buffers, k - 1));
+            if (k) matrix.multiply(c, column_of<shape, slice>(buffers, k - 1));
 #pragma unroll
             for (int g = 0; g < 4; g++) lane_cells::take(gate[g], c[g]);
 #pragma unroll
-            for (int p = 0; p < pairs; p++)
+            for (uint32_t p = 0; p < pairs; p++)
 #pragma unroll
                 for (uint32_t e = 0; e < 2; e++) {
-                    float4 sum =
-                        add(add(sums[a][p][e], bias[p]), make_float4(gate[0][p][e], gate[1][p][e],
-                                                                     gate[2][p][e], gate[3][p][e]));
+                    float4 sum = add(
+                        add(sums[a][p][e], bias[cells.unit[p]]),
+                        make_float4(gate[0][p][e], gate[1][p][e], gate[2][p][e], gate[3][p][e]));
                     float4 gates = gates_of<Words::fast>(sum);
                     bool masked = time_of(w, k) >= cells.sequences[e].length;
                     state[p][e] = step_forward<Words::fast>(state[p][e], gates, masked);
-                    Words::store(buffers + (k % 2 * slice + cells.place + e) * sizes::row_bytes,
+                    Words::store(buffers + (k % 2 * slice + cells.place + e) * shape::row_bytes,
                                  static_cast<int>(cells.unit[p]), state[p][e].output);
                     write_forward<typename Words::stored, u>(
-                        w, cells.index[e], k, cells.unit[p],
+                        w, cells.index[e], k, cells.unit[p], step + e * pitch + 8 * p,
                         reserve_of<u, slice>(w, k, cells.unit[p], cells.place + e), state[p][e],
                         gates, masked);
                 }
@@ -264,50 +267,50 @@ template <class Stored, int u, int slice> struct saved_step {
 
     __device__ __forceinline__ void read(const walk &w, const lane_cells<slice> &cells,
                                          uint32_t k) {
+        size_t step = step_of<u>(w, cells.index[0], k, cells.unit[0]);
+        uint32_t pitch = sequence_pitch<u>(w);
 #pragma unroll
-        for (int p = 0; p < slice / 4; p++)
+        for (uint32_t p = 0; p < slice / 4; p++)
 #pragma unroll
             for (uint32_t e = 0; e < 2; e++) {
                 uint32_t unit = cells.unit[p];
                 size_t place = reserve_of<u, slice>(w, k, unit, cells.place + e);
                 gates[p][e] = static_cast<const typename Stored::gates *>(w.gates)[place];
                 before[p][e] = k ? w.cells[place - u * slice] : 0;
-                d_y[p][e] = read_d_y<u>(w, cells.sequences[e], cells.index[e], k, unit);
+                d_y[p][e] = read_d_y<u>(w, cells.sequences[e], cells.index[e], k, unit,
+                                        step + e * pitch + 8 * p);
             }
     }
 };
 
 template <class Words, int u, int slice>
 __global__ void __launch_bounds__(2 * u, 1) backward_mma_kernel(walk w) {
-    typedef product_sizes<Words, 1, 4 * u> sizes;
+    typedef matrix_shape<Words, u, false> shape;
     typedef typename Words::stored stored;
     typedef lane_cells<slice> lane_cells;
     const int pairs = lane_cells::pairs;
     unsigned char *buffers = affect_cuda_shared();
-    const float *recurrent = recurrent_of(w);
     lane_cells cells(w);
-    fragments<Words, 1, 4 * u> matrix;
-    uint32_t first = threadIdx.x / 32 * 16;
-    matrix.load(buffers + 2 * slice * sizes::row_bytes, [&](int, int row, int k) {
-        return recurrent[(static_cast<int>(first) + row) * 4 * u + k % 4 * u + k / 4];
-    });
+    fragments<Words, u, false> matrix;
+    matrix.load(buffers + 2 * slice * shape::row_bytes, w);
     __syncthreads();
 
-    uint32_t end = w.steps - 1;
+    uint32_t end = w.steps - 1, pitch = sequence_pitch<u>(w);
     saved_step<stored, u, slice> saved;
     saved.read(w, cells, end);
     float cell[pairs][2], d_output[pairs][2] = {};
     cell_gradient carried[pairs][2] = {};
     float4 bias[pairs] = {}, last[pairs][2] = {};
 #pragma unroll
-    for (int p = 0; p < pairs; p++)
+    for (uint32_t p = 0; p < pairs; p++)
 #pragma unroll
         for (uint32_t e = 0; e < 2; e++)
             cell[p][e] = w.cells[reserve_of<u, slice>(w, end, cells.unit[p], cells.place + e)];
 
     for (uint32_t k = w.steps; k-- > 0;) {
+        size_t step = step_of<u>(w, cells.index[0], k, cells.unit[0]);
 #pragma unroll
-        for (int p = 0; p < pairs; p++)
+        for (uint32_t p = 0; p < pairs; p++)
 #pragma unroll
             for (uint32_t e = 0; e < 2; e++) {
                 bool masked = time_of(w, k) >= cells.sequences[e].length;
@@ -316,22 +319,23 @@ __global__ void __launch_bounds__(2 * u, 1) backward_mma_kernel(walk w) {
                     &carried[p][e], stored::read(saved.gates[p][e]), cell[p][e], before,
                     d_output[p][e] + saved.d_y[p][e], masked);
                 cell[p][e] = before;
-                Words::store4(buffers + (k % 2 * slice + cells.place + e) * sizes::row_bytes,
+                Words::store4(buffers + (k % 2 * slice + cells.place + e) * shape::row_bytes,
                               4 * static_cast<int>(cells.unit[p]), d_sum);
                 write_backward<stored, u>(w, &bias[p], &last[p][e], cells.sequences[e],
-                                          cells.index[e], k, cells.unit[p], d_sum);
+                                          cells.index[e], k, cells.unit[p],
+                                          step + e * pitch + 8 * p, d_sum);
             }
         if (k == 0) break;
         saved.read(w, cells, k - 1);
         __syncthreads();
         float c[4][4] = {};
-        matrix.multiply(c, column_of<sizes, slice>(buffers, k));
+        matrix.multiply(c, column_of<shape, slice>(buffers, k));
 #pragma unroll
         for (int i = 0; i < 4; i++) c[0][i] = (c[0][i] + c[1][i]) + (c[2][i] + c[3][i]);
         lane_cells::take(d_output, c[0]);
     }
 #pragma unroll
-    for (int p = 0; p < pairs; p++) {
+    for (uint32_t p = 0; p < pairs; p++) {
         write_bias<u>(w, bias[p], cells.unit[p], (blockIdx.x * slice + cells.place) / 2);
 #pragma unroll
         for (uint32_t e = 0; e < 2; e++)

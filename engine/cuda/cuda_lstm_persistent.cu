@@ -24,24 +24,42 @@ using namespace affect_lstm_walk;
 
 /* ---- Which kernel ---- */
 
+struct directions_of {
+    float *of[2];
+};
+
+/* The recurrent kernels in the order in which a walk's threads keep them: block (word, direction).
+ */
+template <class Matrix> __global__ void matrix_kernel(uint4 *to, directions_of from) {
+    const float *recurrent = blockIdx.y ? from.of[1] : from.of[0];
+    uint32_t word = blockIdx.y * gridDim.x + blockIdx.x;
+    to[word * blockDim.x + threadIdx.x] =
+        Matrix::word(recurrent, static_cast<int>(blockIdx.x), static_cast<int>(threadIdx.x));
+}
+
 struct walk_kernel {
     void (*function)(walk);
-    size_t shared;
+    void (*matrix)(uint4 *, directions_of);
+    unsigned words; /* of the matrix, a thread */
+    size_t shared;  /* bytes */
 };
 
 template <class Words, int u, int slice> walk_kernel mma_kernel(bool forward) {
-    int threads = 2 * u;
+    typedef matrix_shape<Words, u, true> ahead;
+    typedef matrix_shape<Words, u, false> back;
     if (forward)
-        return {forward_mma_kernel<Words, u, slice>,
-                product_sizes<Words, 4, u>::shared_bytes(threads, slice)};
-    return {backward_mma_kernel<Words, u, slice>,
-            product_sizes<Words, 1, 4 * u>::shared_bytes(threads, slice)};
+        return {forward_mma_kernel<Words, u, slice>, matrix_kernel<ahead>, ahead::words,
+                ahead::shared_bytes(slice)};
+    return {backward_mma_kernel<Words, u, slice>, matrix_kernel<back>, back::words,
+            back::shared_bytes(slice)};
 }
 
 template <int u> walk_kernel fma_kernel(bool forward) {
+    typedef weights<u, true> ahead;
+    typedef weights<u, false> back;
     if (forward)
-        return {forward_fma_kernel<u>, weights<u, 8>::shared_bytes() + 2 * u * sizeof(float)};
-    return {backward_fma_kernel<u>, weights<u, 4>::shared_bytes() + 2 * u * sizeof(float4)};
+        return {forward_fma_kernel<u>, matrix_kernel<ahead>, ahead::words, ahead::shared_bytes()};
+    return {backward_fma_kernel<u>, matrix_kernel<back>, back::words, back::shared_bytes()};
 }
 
 template <int u> walk_kernel kernel_of_units(affect_precision precision, int slice, bool forward) {
@@ -63,7 +81,7 @@ walk_kernel kernel_of(affect_precision precision, size_t units, int slice, bool 
     case 128:
         return kernel_of_units<128>(precision, slice, forward);
     default:
-        return {nullptr, 0};
+        return {};
     }
 }
 
@@ -114,6 +132,7 @@ size_t take_reserve(walk *w, void *reserve, const sizes &z, const affect_lstm_sh
 
 struct work {
     sequence *sequences;
+    uint4 *matrix;         /* recurrent kernels, as the walk keeps them */
     void *kernel;          /* factors (inputs, directions, u, 4) */
     void *x;               /* factors (rows, inputs) */
     float *sums;           /* forward */
@@ -127,6 +146,7 @@ size_t take_work(work *k, void *workspace, const sizes &z, const affect_lstm_sha
                  bool forward) {
     parts p = {static_cast<char *>(workspace)};
     k->sequences = p.take<sequence>(s->batch);
+    k->matrix = static_cast<uint4 *>(p.take_factors(z, s->units * z.width * 4));
     k->kernel = p.take_factors(z, s->inputs * z.width * 4);
     k->x = p.take_factors(z, z.most_rows * s->inputs);
     if (forward) {
@@ -142,10 +162,6 @@ size_t take_work(work *k, void *workspace, const sizes &z, const affect_lstm_sha
 }
 
 /* ---- The parameters' order of gates to the walks', and back ---- */
-
-struct directions_of {
-    float *of[2];
-};
 
 template <typename T> __device__ __forceinline__ T as_factor(float x);
 template <> __device__ __forceinline__ float as_factor(float x) {
@@ -239,10 +255,8 @@ call make_call(affect_backend *backend, const affect_lstm_parameters *parameters
     c.w.return_sequences = s->return_sequences;
     c.w.hides = s->lengths && s->return_sequences && s->directions == 2;
     c.w.sequences = s->n_rows || s->lengths ? c.k.sequences : nullptr;
-    for (int d = 0; d < s->directions; d++) {
-        c.w.recurrent[d] = parameters->recurrent_kernel[d];
-        c.w.bias[d] = parameters->bias[d];
-    }
+    for (int d = 0; d < s->directions; d++) c.w.bias[d] = parameters->bias[d];
+    c.w.matrix = c.k.matrix;
     c.w.sums = c.k.sums;
     c.w.d_sums = c.k.d_sums;
     c.w.d_rows = c.k.d_rows;
@@ -322,10 +336,12 @@ void launch_walk(const call &c, bool forward) {
     const affect_lstm_shape *s = c.shape;
     walk_kernel kernel = kernel_of(affect_cuda_of(c.backend)->precision, s->units,
                                    static_cast<int>(c.z.slice), forward);
+    unsigned threads = static_cast<unsigned>(2 * s->units);
+    AFFECT_CUDA_LAUNCH(c.backend, kernel.matrix, dim3(kernel.words, c.w.directions), threads, 0,
+                       c.k.matrix, both(c.parameters->recurrent_kernel));
     dim3 grid(static_cast<unsigned>(c.z.slices), c.w.directions);
     affect_cuda_launch(c.backend, forward ? "lstm forward walk" : "lstm backward walk",
-                       kernel.function, grid, static_cast<unsigned>(2 * s->units), kernel.shared,
-                       c.w);
+                       kernel.function, grid, threads, kernel.shared, c.w);
 }
 
 void add_gradient(const call &c, affect_real *const to[2], const float *from, size_t n,

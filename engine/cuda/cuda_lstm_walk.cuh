@@ -28,7 +28,7 @@ struct walk {
     bool reverse, return_sequences;
     bool hides;                /* masked steps of y are 0 and their d_y is not read */
     const sequence *sequences; /* (batch), or NULL: full rows, nothing masked */
-    const float *recurrent[2]; /* (u, 4u) parameters */
+    const uint4 *matrix;       /* (directions, words, 2u): recurrent kernels as threads keep them */
     const float *bias[2];      /* (4u) parameters, or NULL */
     const float *sums;         /* forward: (rows, directions, u, 4) */
     float *y;                  /* forward: (batch, [steps,] directions, u) */
@@ -67,17 +67,19 @@ __device__ __forceinline__ size_t unit_of(const walk &w, size_t row, uint32_t un
     return (row * w.directions + blockIdx.y) * u + unit;
 }
 
-/* The same in y and d_y at step k; in states and d_sums. */
-template <int u>
-__device__ __forceinline__ size_t output_of(const walk &w, uint32_t index, uint32_t k,
-                                            uint32_t unit) {
-    size_t row = w.return_sequences ? static_cast<size_t>(index) * w.steps + time_of(w, k) : index;
-    return unit_of<u>(w, row, unit);
-}
+/* Place of a step in states and d_sums; it is y's and d_y's too where these have every step. A step
+ * later is `step_pitch` further, a sequence later `sequence_pitch`. */
 template <int u>
 __device__ __forceinline__ size_t step_of(const walk &w, uint32_t index, uint32_t k,
                                           uint32_t unit) {
     return unit_of<u>(w, static_cast<size_t>(index) * w.steps + time_of(w, k), unit);
+}
+template <int u> __device__ __forceinline__ int step_pitch(const walk &w) {
+    int pitch = static_cast<int>(w.directions) * u;
+    return is_reversed(w) ? -pitch : pitch;
+}
+template <int u> __device__ __forceinline__ uint32_t sequence_pitch(const walk &w) {
+    return w.steps * w.directions * u;
 }
 
 /* Place in the reserve. */
@@ -165,12 +167,7 @@ struct as_bf16 {
     }
 };
 
-/* This direction's matrix. (An index into the arguments would copy them to local memory.) */
-__device__ __forceinline__ const float *recurrent_of(const walk &w) {
-    return blockIdx.y ? w.recurrent[1] : w.recurrent[0];
-}
-
-/* Bias of a unit. */
+/* Bias of a unit. (An index into the arguments would copy them to local memory.) */
 template <int u> __device__ __forceinline__ float4 bias_of(const walk &w, uint32_t unit) {
     const float *bias = blockIdx.y ? w.bias[1] : w.bias[0];
     if (!bias) return make_float4(0, 0, 0, 0);
@@ -179,22 +176,26 @@ template <int u> __device__ __forceinline__ float4 bias_of(const walk &w, uint32
 
 /* ---- What a step of a cell leaves in memory ---- */
 
-/* y, the reserve (`place` there) and the state that the next step starts from. */
+/* y, the reserve (`saved`: the place there) and the state that the next step starts from. step:
+ * step_of this one. */
 template <class Stored, int u>
 __device__ __forceinline__ void write_forward(const walk &w, uint32_t index, uint32_t k,
-                                              uint32_t unit, size_t place, cell_state state,
-                                              float4 gates, bool masked) {
+                                              uint32_t unit, size_t step, size_t saved,
+                                              cell_state state, float4 gates, bool masked) {
     if (w.gates) {
-        static_cast<typename Stored::gates *>(w.gates)[place] = Stored::four(gates);
-        w.cells[place] = state.cell;
+        static_cast<typename Stored::gates *>(w.gates)[saved] = Stored::four(gates);
+        w.cells[saved] = state.cell;
     }
     if (index >= w.batch) return;
-    if (w.return_sequences || k + 1 == w.steps)
-        w.y[output_of<u>(w, index, k, unit)] = masked && w.hides ? 0 : state.output;
+    float output = masked && w.hides ? 0 : state.output;
+    if (w.return_sequences)
+        w.y[step] = output;
+    else if (k + 1 == w.steps)
+        w.y[unit_of<u>(w, index, unit)] = output;
     if (!w.gates) return;
-    typename Stored::factor *states = static_cast<typename Stored::factor *>(w.states);
-    if (k == 0) states[step_of<u>(w, index, 0, unit)] = Stored::one(0);
-    if (k + 1 < w.steps) states[step_of<u>(w, index, k + 1, unit)] = Stored::one(state.output);
+    typename Stored::factor *states = static_cast<typename Stored::factor *>(w.states) + step;
+    if (k == 0) states[0] = Stored::one(0);
+    if (k + 1 < w.steps) states[step_pitch<u>(w)] = Stored::one(state.output);
 }
 
 /* The gradients of a step's sums. bias, last: what the walk adds up, over all steps and over those
@@ -202,11 +203,11 @@ __device__ __forceinline__ void write_forward(const walk &w, uint32_t index, uin
 template <class Stored, int u>
 __device__ __forceinline__ void write_backward(const walk &w, float4 *bias, float4 *last,
                                                const sequence &s, uint32_t index, uint32_t k,
-                                               uint32_t unit, float4 d_sum) {
+                                               uint32_t unit, size_t step, float4 d_sum) {
     if (index >= w.batch) return;
     uint32_t time = time_of(w, k);
     typename Stored::gates d = Stored::four(d_sum);
-    static_cast<typename Stored::gates *>(w.d_sums)[step_of<u>(w, index, k, unit)] = d;
+    static_cast<typename Stored::gates *>(w.d_sums)[step] = d;
     *bias = add(*bias, d_sum);
     if (!w.d_rows) return;
     if (time < s.last)
@@ -232,10 +233,10 @@ __device__ __forceinline__ void write_bias(const walk &w, float4 bias, uint32_t 
 /* d_y of a cell at step k; 0 where there is none. */
 template <int u>
 __device__ __forceinline__ float read_d_y(const walk &w, const sequence &s, uint32_t index,
-                                          uint32_t k, uint32_t unit) {
-    if (index >= w.batch || (!w.return_sequences && k + 1 < w.steps)) return 0;
-    if (w.hides && time_of(w, k) >= s.length) return 0;
-    return w.d_y[output_of<u>(w, index, k, unit)];
+                                          uint32_t k, uint32_t unit, size_t step) {
+    if (index >= w.batch || (w.hides && time_of(w, k) >= s.length)) return 0;
+    if (w.return_sequences) return w.d_y[step];
+    return k + 1 == w.steps ? w.d_y[unit_of<u>(w, index, unit)] : 0;
 }
 
 } // namespace affect_lstm_walk
