@@ -16,22 +16,6 @@ uint64_t affect_random_stream(const char *purpose, uint64_t a, uint64_t b) {
     return mix(mix(mix(hash) ^ a) + b);
 }
 
-void affect_random_block(uint32_t words[4], affect_random_key key, uint64_t index) {
-    uint32_t x0 = (uint32_t)index, x1 = (uint32_t)(index >> 32);
-    uint32_t x2 = (uint32_t)key.stream, x3 = (uint32_t)(key.stream >> 32);
-    uint32_t k0 = (uint32_t)key.seed, k1 = (uint32_t)(key.seed >> 32);
-    for (int round = 0; round < 10; round++) {
-        uint64_t p0 = (uint64_t)0xD2511F53u * x0, p1 = (uint64_t)0xCD9E8D57u * x2;
-        x0 = (uint32_t)(p1 >> 32) ^ x1 ^ k0;
-        x1 = (uint32_t)p1;
-        x2 = (uint32_t)(p0 >> 32) ^ x3 ^ k1;
-        x3 = (uint32_t)p0;
-        k0 += 0x9E3779B9u;
-        k1 += 0xBB67AE85u;
-    }
-    words[0] = x0, words[1] = x1, words[2] = x2, words[3] = x3;
-}
-
 uint32_t affect_random_word(affect_random_key key, uint64_t index) {
     uint32_t words[4];
     affect_random_block(words, key, index / 4);

@@ -247,6 +247,7 @@ void cuda_free(affect_backend *backend) {
         if (event) cudaEventDestroy(event);
     if (cuda->cublas) cublasDestroy(cuda->cublas);
     if (cuda->cublas_workspace) cudaFree(cuda->cublas_workspace);
+    if (cuda->scratch) cudaFree(cuda->scratch);
     if (cuda->stream) cudaStreamDestroy(cuda->stream);
     delete cuda;
 }
@@ -274,6 +275,29 @@ affect_backend_ops make_ops() {
     ops.mark = cuda_mark;
     ops.wait_for = cuda_wait_for;
     ops.memory_free = cuda_memory_free;
+    ops.copy_rows = affect_cuda_copy_rows;
+    ops.conv1d_workspace = affect_cuda_conv1d_workspace;
+    ops.conv1d_forward = affect_cuda_conv1d_forward;
+    ops.conv1d_backward = affect_cuda_conv1d_backward;
+    ops.conv1d_pool_switches = affect_cuda_conv1d_pool_switches;
+    ops.conv1d_pool_workspace = affect_cuda_conv1d_pool_workspace;
+    ops.conv1d_pool_forward = affect_cuda_conv1d_pool_forward;
+    ops.conv1d_pool_backward = affect_cuda_conv1d_pool_backward;
+    ops.pool1d_forward = affect_cuda_pool1d_forward;
+    ops.pool1d_backward = affect_cuda_pool1d_backward;
+    ops.batch_norm_forward = affect_cuda_batch_norm_forward;
+    ops.batch_norm_infer = affect_cuda_batch_norm_infer;
+    ops.batch_norm_backward = affect_cuda_batch_norm_backward;
+    ops.dropout = affect_cuda_dropout;
+    ops.activation_forward = affect_cuda_activation_forward;
+    ops.activation_backward = affect_cuda_activation_backward;
+    ops.lstm_reserve = affect_cuda_lstm_reserve;
+    ops.lstm_workspace = affect_cuda_lstm_workspace;
+    ops.lstm_forward = affect_cuda_lstm_forward;
+    ops.lstm_backward = affect_cuda_lstm_backward;
+    ops.cross_entropy = affect_cuda_cross_entropy;
+    ops.l2_penalty = affect_cuda_l2_penalty;
+    ops.adam_step = affect_cuda_adam_step;
     return ops;
 }
 
@@ -315,6 +339,8 @@ bool open_device(affect_cuda *cuda) {
            affect_cublas_check(backend, cublasCreate(&cuda->cublas), "create") &&
            affect_cuda_check(backend, cudaMalloc(&cuda->cublas_workspace, cublas_workspace_bytes),
                              "cublas workspace") &&
+           affect_cuda_check(backend, cudaMalloc(&cuda->scratch, affect_cuda_scratch_bytes),
+                             "scratch") &&
            affect_cublas_check(backend, cublasSetStream(cuda->cublas, cuda->stream), "stream") &&
            affect_cublas_check(
                backend,

@@ -30,10 +30,13 @@ struct affect_cuda {
     cudaStream_t stream;
     cublasHandle_t cublas; /* on the stream, with a workspace of its own */
     void *cublas_workspace;
-    bool recording;                                     /* between record_begin and record_end */
+    void *scratch;  /* affect_cuda_scratch_bytes, for within one operation that has no workspace */
+    bool recording; /* between record_begin and record_end */
     cudaGraphExec_t recordings[AFFECT_RECORDING_KINDS]; /* the last of each kind; or NULL */
     cudaEvent_t marks[AFFECT_MARKS];
 };
+
+const size_t affect_cuda_scratch_bytes = static_cast<size_t>(4) << 20;
 
 static inline affect_cuda *affect_cuda_of(affect_backend *backend) {
     return reinterpret_cast<affect_cuda *>(backend);
@@ -107,6 +110,40 @@ struct affect_cuda_product_shape {
 };
 void affect_cuda_product(affect_backend *backend, float *c, const float *a, const float *b,
                          const affect_cuda_product_shape &shape);
+
+/* to (columns) += the sums of x (rows, columns) over its rows, in a fixed order. partial: scratch
+ * of affect_cuda_column_parts * columns floats. cuda_linear.cu. */
+const unsigned affect_cuda_column_parts = 64;
+void affect_cuda_add_column_sums(affect_backend *backend, float *to, const float *x, size_t rows,
+                                 size_t columns, float *partial);
+
+/* What an activation does to a number, and to a gradient by the value it had; softmax is not of one
+ * number. */
+__device__ __forceinline__ float affect_cuda_activate(float x, affect_activation activation) {
+    switch (activation) {
+    case AFFECT_ACTIVATION_RELU:
+        return x > 0 ? x : 0;
+    case AFFECT_ACTIVATION_TANH:
+        return tanhf(x);
+    case AFFECT_ACTIVATION_SIGMOID:
+        return 1 / (1 + expf(-x));
+    default:
+        return x;
+    }
+}
+__device__ __forceinline__ float affect_cuda_activation_gradient(float d, float y,
+                                                                 affect_activation activation) {
+    switch (activation) {
+    case AFFECT_ACTIVATION_RELU:
+        return y > 0 ? d : 0;
+    case AFFECT_ACTIVATION_TANH:
+        return d * (1 - y * y);
+    case AFFECT_ACTIVATION_SIGMOID:
+        return d * y * (1 - y);
+    default:
+        return d;
+    }
+}
 
 /* The operations, file by file. */
 size_t affect_cuda_conv1d_workspace(affect_backend *, const affect_conv1d_shape *);
