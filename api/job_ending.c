@@ -184,15 +184,9 @@ static affect_status judge(ending *e, const char *job_id, affect_error *err) {
 static affect_status write_exit(const char *job_id, ending *e, affect_error *err) {
     api_job_write w = {.base = e->base, .id = job_id, .work = work_exit, .context = e};
     affect_status status = api_job_write_run(&w, err);
-    if (status == AFFECT_STATUS_OK) api_job_remove_upload(e->base, &w.row);
+    if (status == AFFECT_STATUS_OK) api_job_clean(e->base, &w.row);
     api_job_row_free(&w.row);
     return status;
-}
-
-/* Whether the same write may succeed later. */
-static bool passes(affect_status status) {
-    return status == AFFECT_STATUS_NO_SPACE || status == AFFECT_STATUS_NO_MEMORY ||
-           status == AFFECT_STATUS_BUSY;
 }
 
 affect_status api_job_end(const api_job_base *base, const char *job_id, const api_worker_exit *how,
@@ -202,7 +196,8 @@ affect_status api_job_end(const api_job_base *base, const char *job_id, const ap
     ending e = {.base = base, .how = how, .draining = draining};
     affect_status status = judge(&e, job_id, err);
     if (status == AFFECT_STATUS_OK) status = write_exit(job_id, &e, err);
-    if (e.action == API_JOB_SUCCEED && status != AFFECT_STATUS_OK && !passes(status)) {
+    if (e.action == API_JOB_SUCCEED && status != AFFECT_STATUS_OK &&
+        !api_job_write_may_pass(status)) {
         set_failure(&e, "crash", affect_status_name(status),
                     "the job succeeded, but its product could not be kept: %.300s", err->message);
         status = write_exit(job_id, &e, err);

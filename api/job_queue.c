@@ -4,6 +4,7 @@
 #include "api/job_ending.h"
 #include "api/job_progress.h"
 #include "api/job_write.h"
+#include "api/leftovers.h"
 #include "engine/core/clock.h"
 
 #include <pthread.h>
@@ -136,7 +137,7 @@ affect_status api_job_ask(api_job_queue *queue, const char *id, api_job_action a
     if (status == AFFECT_STATUS_OK) {
         if (is_stopping(w.row.state)) api_workers_stop(queue->workers, id);
         if (w.row.state == API_JOB_QUEUED) look_again(queue);
-        api_job_remove_upload(&queue->base, &w.row);
+        api_job_clean(&queue->base, &w.row);
     }
     *outcome = q.outcome;
     *state = w.row.state;
@@ -223,6 +224,31 @@ static void stop_if_asked(api_job_queue *queue, const char *id) {
     api_job_row_free(&row);
 }
 
+/* Under the lock: a second, or until something changes. */
+static void sleep_scheduler(api_job_queue *queue) {
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += 1;
+    pthread_cond_timedwait(&queue->changed, &queue->lock, &until);
+}
+
+/* On a full disk this takes as long as the disk is full: without it the job would say "preparing"
+ * until the next start. A server that stops leaves that to its next start. */
+static void tell_not_started(api_job_queue *queue, const char *id, affect_error *why) {
+    api_job_write w = {.base = &queue->base, .id = id, .work = work_not_started, .context = why};
+    bool told = false, stopping = false;
+    while (!told && !stopping) {
+        affect_status status = api_job_write_run(&w, NULL);
+        told = !api_job_write_may_pass(status);
+        if (status == AFFECT_STATUS_OK) api_job_clean(&queue->base, &w.row);
+        pthread_mutex_lock(&queue->lock);
+        if (!told && !queue->stopping) sleep_scheduler(queue);
+        stopping = queue->stopping;
+        pthread_mutex_unlock(&queue->lock);
+    }
+    api_job_row_free(&w.row);
+}
+
 /* Starts the oldest queued job; false when there is none or it could not be. */
 static bool start_next(api_job_queue *queue) {
     api_job_write w = {.base = &queue->base, .work = work_start, .context = queue->instance};
@@ -237,12 +263,7 @@ static bool start_next(api_job_queue *queue) {
             stop_if_asked(queue, w.row.id);
         } else {
             add_active(queue, -1);
-            char id[API_ID_SIZE];
-            snprintf(id, sizeof id, "%s", w.row.id);
-            api_job_write failed = {
-                .base = &queue->base, .id = id, .work = work_not_started, .context = &why};
-            status = api_job_write_run(&failed, NULL);
-            api_job_row_free(&failed.row);
+            tell_not_started(queue, w.row.id, &why);
         }
     }
     api_job_row_free(&w.row);
@@ -252,13 +273,6 @@ static bool start_next(api_job_queue *queue) {
         pthread_mutex_unlock(&queue->lock);
     }
     return found;
-}
-
-static void sleep_scheduler(api_job_queue *queue) {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += 1;
-    pthread_cond_timedwait(&queue->changed, &queue->lock, &until);
 }
 
 static void *schedule_thread(void *context) {
@@ -324,6 +338,7 @@ static affect_status start(api_job_queue *queue, const api_worker_options *worke
     queue->progress = api_job_progress_create(&queue->base);
     if (!queue->progress) return affect_fail(err, NO_MEMORY, "no memory for the queue");
     AFFECT_TRY(adopt_left(queue, err));
+    AFFECT_TRY(api_leftovers_remove(queue->base.store, queue->base.data_dir, err));
     const api_worker_callbacks callbacks = {
         .context = queue, .events = on_events, .exited = on_exited};
     AFFECT_TRY(api_workers_create(&queue->workers, worker, &callbacks, err));

@@ -24,6 +24,11 @@ affect_status api_job_write_run(api_job_write *w, affect_error *err) {
     return status;
 }
 
+bool api_job_write_may_pass(affect_status status) {
+    return status == AFFECT_STATUS_NO_SPACE || status == AFFECT_STATUS_NO_MEMORY ||
+           status == AFFECT_STATUS_BUSY;
+}
+
 affect_status api_job_write_requeue(api_job_write *w, api_db *db, affect_error *err) {
     if (w->row.restarts > w->base->max_restarts) {
         affect_json *error = affect_json_new_object();
@@ -59,10 +64,14 @@ affect_status api_job_base_folder(char path[AFFECT_PATH_MAX], const api_job_base
     return affect_path_join(path, err, base->data_dir, "jobs/%s", id);
 }
 
-void api_job_remove_upload(const api_job_base *base, const api_job_row *row) {
+void api_job_clean(const api_job_base *base, const api_job_row *row) {
     char folder[AFFECT_PATH_MAX], path[AFFECT_PATH_MAX];
     if (!api_job_state_terminal(row->state) || strcmp(row->type, "import") != 0) return;
     if (api_job_base_folder(folder, base, row->id, NULL) == AFFECT_STATUS_OK &&
         affect_path_join(path, NULL, folder, API_JOB_UPLOAD) == AFFECT_STATUS_OK)
         unlink(path);
+    if (row->state != API_JOB_SUCCEEDED && row->dataset_id[0] &&
+        affect_path_join(path, NULL, base->data_dir, "datasets/%s", row->dataset_id) ==
+            AFFECT_STATUS_OK)
+        affect_directory_remove(path, NULL);
 }

@@ -28,6 +28,8 @@ typedef struct {
 
 /* Runs the work. Afterwards row is as it was left; it is owned: api_job_row_free. */
 affect_status api_job_write_run(api_job_write *write, affect_error *err);
+/* Whether a write that failed so may succeed later. */
+bool api_job_write_may_pass(affect_status status);
 /* Within a work: an interrupted job waits again, or fails when that was tried too often. */
 affect_status api_job_write_requeue(api_job_write *write, api_db *db, affect_error *err);
 /* Reads a job's row, outside a write. */
@@ -37,7 +39,8 @@ affect_status api_job_read(api_job_row *row, const api_job_base *base, const cha
 /* DATA/jobs/<id>: spec.json, log, lock and what the worker makes. */
 affect_status api_job_base_folder(char path[AFFECT_PATH_MAX], const api_job_base *base,
                                   const char *id, affect_error *err);
-/* Removes an import's archive once its job has ended. */
-void api_job_remove_upload(const api_job_base *base, const api_job_row *row);
+/* Removes what an import that has ended needs no more: its archive, and what it made unless it
+ * succeeded (a worker that was killed leaves the unpacked archive there). */
+void api_job_clean(const api_job_base *base, const api_job_row *row);
 
 #endif

@@ -168,15 +168,16 @@ static void read_events(worker *w) {
 }
 
 /* stderr goes to the job's log until that is full; then it is read and dropped, so that the worker
- * never waits. */
-static void read_errors(worker *w, size_t max_log_bytes) {
+ * never waits. True: there may be more. */
+static bool read_errors(worker *w, size_t max_log_bytes) {
     char bytes[4096];
     ssize_t n = read(w->error_fd, bytes, sizeof bytes);
     if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) api_child_close(&w->error_fd);
-    if (n <= 0 || w->n_log_bytes >= max_log_bytes) return;
+    if (n <= 0 || w->n_log_bytes >= max_log_bytes) return n > 0;
     size_t room = max_log_bytes - w->n_log_bytes, size = (size_t)n < room ? (size_t)n : room;
     ssize_t written = write(w->log_fd, bytes, size);
     if (written > 0) w->n_log_bytes += (size_t)written;
+    return true;
 }
 
 /* ---- Handing on ---- */
@@ -232,9 +233,11 @@ static void free_worker(worker *w) {
 /* Looks whether it has exited, and kills it when its time is up. */
 static void sweep(api_workers *workers, worker *w, double now) {
     pthread_mutex_lock(&workers->lock);
-    if (!w->reaped && waitpid(w->pid, &w->wait_status, WNOHANG) == w->pid) {
-        w->reaped = true;
-        kill(-w->pid, SIGKILL); /* whatever it left behind in its group */
+    siginfo_t exited = {0};
+    if (!w->reaped && waitid(P_PID, (id_t)w->pid, &exited, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+        exited.si_pid == w->pid) {
+        kill(-w->pid, SIGKILL); /* whatever it left behind in its group, while the id is its */
+        w->reaped = waitpid(w->pid, &w->wait_status, 0) == w->pid;
     }
     if ((w->end || w->event_fd < 0) && w->kill_at == 0)
         w->kill_at = now + workers->options.cancel_grace_s; /* said its last word: time to go */
@@ -266,6 +269,8 @@ static bool serve(api_workers *workers, worker *w) {
         read_events(w);
         if (w->event_fd >= 0 && w->input.size > before) return false;
     }
+    while (w->error_fd >= 0 && read_errors(w, workers->options.max_log_bytes)) {
+    } /* its last words say most */
     return (hand_on(workers, w, now) && tell_exit(workers, w, now)) || gives_up(workers);
 }
 

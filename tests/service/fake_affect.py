@@ -6,7 +6,7 @@ writes event lines, `predict --serve` answers packets on descriptor 3. What it d
 job's specification: `variables` of a train job, the name of an import, FAKE_AFFECT_* otherwise.
 
   variables: {"fake": "epochs", "delay_ms": 5, "pad": 100}   epochs at that pace, padded
-             {"fake": "crash" | "hang" | "exit" | "garbage" | "protocol" | "diverge" | "long"}
+             {"fake": "crash" | "hang" | "exit" | "garbage" | "protocol" | "diverge" | "long" | "last_words"}
 """
 import argparse
 import array
@@ -74,6 +74,9 @@ def misbehave(how):
         os.write(1, b'{"event":"log","message":"' + b"x" * (5 << 20) + b'"}\n')
     if how == "diverge":
         end("failed", "diverged", {"code": "diverged", "message": "the loss is not a number"})
+    if how == "last_words":
+        os.write(2, b"x" * 60000 + b"the reason\n")
+        os.kill(os.getpid(), signal.SIGABRT)
     if how == "stderr":
         os.write(2, b"noise\n" * (1 << 20))
 
@@ -127,6 +130,9 @@ def import_(spec):
         stopped.wait(60)
     if stopped.is_set():
         end("cancelled", "user", {"code": "cancelled", "message": "asked to stop"})
+    if spec["name"].startswith("broken"):
+        os.makedirs(os.path.join(spec["output"], "staging"))
+        misbehave("crash")
     path = source.get("path") or source.get("archive")
     if not os.path.exists(path):
         end("failed", "dataset_invalid", {"code": "not_found", "message": f"{path} is not there"})

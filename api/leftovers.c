@@ -1,0 +1,74 @@
+/* What was left behind; see leftovers.h. */
+#include "api/leftovers.h"
+
+#include "api/job_queue.h"
+#include "engine/core/file.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+/* The first column of the query's first row, "" without one. */
+static affect_status find_text(char text[32], api_db *db, const char *sql, const char *id,
+                               affect_error *err) {
+    api_rows *rows = NULL;
+    text[0] = '\0';
+    AFFECT_TRY(api_db_query(&rows, db, err, sql, "t", id));
+    if (api_rows_next(rows)) snprintf(text, 32, "%s", api_rows_text(rows, 0));
+    return api_rows_end(rows, err);
+}
+
+static affect_status clean_job(api_db *db, const char *folder, const char *id, affect_error *err) {
+    char path[AFFECT_PATH_MAX], owner[32];
+    AFFECT_TRY(affect_path_join(path, err, folder, API_JOB_UPLOAD));
+    if (!affect_file_exists(path)) return AFFECT_STATUS_OK;
+    AFFECT_TRY(
+        find_text(owner, db, "SELECT state FROM jobs WHERE id = ? AND ended_ms IS NULL", id, err));
+    if (owner[0]) return AFFECT_STATUS_OK;
+    unlink(path);
+    rmdir(folder); /* only if it is empty: the request ended before it became a job */
+    return AFFECT_STATUS_OK;
+}
+
+static affect_status clean_dataset(api_db *db, const char *folder, const char *id,
+                                   affect_error *err) {
+    char path[AFFECT_PATH_MAX], state[32];
+    AFFECT_TRY(find_text(state, db, "SELECT state FROM datasets WHERE id = ?", id, err));
+    if (strcmp(state, "failed") == 0) return affect_directory_remove(folder, err);
+    if (state[0]) return AFFECT_STATUS_OK;
+    AFFECT_TRY(affect_path_join(path, err, folder, "staging"));
+    AFFECT_TRY(affect_directory_remove(path, err));
+    rmdir(folder);
+    return AFFECT_STATUS_OK;
+}
+
+typedef struct {
+    const char *data_dir, *name;
+    affect_status (*clean)(api_db *db, const char *folder, const char *id, affect_error *err);
+} kind;
+
+static affect_status clean_all(api_db *db, void *context, affect_error *err) {
+    const kind *k = context;
+    char folder[AFFECT_PATH_MAX], path[AFFECT_PATH_MAX];
+    affect_status status = AFFECT_STATUS_OK;
+    AFFECT_TRY(affect_path_join(folder, err, k->data_dir, "%s", k->name));
+    DIR *entries = opendir(folder);
+    if (!entries)
+        return errno == ENOENT ? AFFECT_STATUS_OK : affect_error_errno(err, errno, "%s", folder);
+    for (struct dirent *e; status == AFFECT_STATUS_OK && (e = readdir(entries));) {
+        if (e->d_name[0] == '.') continue;
+        status = affect_path_join(path, err, folder, "%s", e->d_name);
+        if (status == AFFECT_STATUS_OK) status = k->clean(db, path, e->d_name, err);
+    }
+    closedir(entries);
+    return status;
+}
+
+affect_status api_leftovers_remove(api_store *store, const char *data_dir, affect_error *err) {
+    kind kinds[] = {{data_dir, "jobs", clean_job}, {data_dir, "datasets", clean_dataset}};
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        AFFECT_TRY(api_store_read(store, clean_all, &kinds[i], err));
+    return AFFECT_STATUS_OK;
+}
