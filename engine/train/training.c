@@ -223,6 +223,21 @@ static void tell_plan(const affect_training *t) {
     affect_json_free(json);
 }
 
+/* Adds the batch that fits to a failure for want of memory: others may have taken what the plan
+ * counted on. */
+static void say_what_fits(affect_training *t, affect_error *err) {
+    size_t batch = 0, available = t->backend->ops->memory_free(t->backend);
+    affect_memory_plan trial = t->plan;
+    affect_error other = {0};
+    if (!err) return;
+    if (!available) available = affect_memory_available();
+    trial.limit = (size_t)(AFFECT_SHARE_OF_MEMORY * (double)available);
+    if (affect_memory_plan_largest(&batch, t, &trial, &other) != AFFECT_STATUS_OK) return;
+    size_t used = strlen(err->message);
+    snprintf(err->message + used, sizeof err->message - used,
+             "; in the %zu MB that are free now a batch of %zu fits", available >> 20, batch);
+}
+
 affect_status affect_training_begin(affect_training *t, affect_error *err) {
     if (!t->spec->dry_run) AFFECT_TRY(affect_directory_make(t->spec->output, err));
     AFFECT_TRY(affect_dataset_open(&t->dataset, t->spec->dataset, NULL, err));
@@ -239,7 +254,9 @@ affect_status affect_training_begin(affect_training *t, affect_error *err) {
     AFFECT_TRY(affect_memory_plan_make(&t->plan, t, err));
     affect_json_set(t->metadata, "engine", engine_json(t));
     tell_plan(t);
-    AFFECT_TRY(make_session(t, err));
+    affect_status status = make_session(t, err);
+    if (status == AFFECT_STATUS_NO_MEMORY) say_what_fits(t, err);
+    AFFECT_TRY(status);
     affect_schedule_begin(&t->schedule, t->config->learning_rate);
     affect_stopping_begin(&t->stopping);
     t->best = INFINITY;

@@ -3,8 +3,9 @@
 
 #include <cuda_runtime.h>
 
+#include "switch.h"
+
 #include <sys/mman.h>
-#include <ucontext.h>
 
 #include <cstdio>
 #include <cstdlib>
@@ -19,7 +20,7 @@ enum waiting { RUNS, AT_WARP, AT_BLOCK, ENDED };
 
 struct fiber_slot {
     index3 thread;
-    ucontext_t context;
+    stack_context context;
     waiting waits;
     int barrier; /* number, at AT_BLOCK */
     unsigned warp, lane;
@@ -44,7 +45,7 @@ struct grid_run {
     std::vector<meeting> warps;
     block_barrier_state barriers[N_BARRIERS];
     unsigned n_ended;
-    ucontext_t scheduler;
+    stack_context scheduler;
     fiber_slot *running;
     std::vector<unsigned char> shared;
     unsigned char *shared_aligned;
@@ -86,7 +87,7 @@ thread_local stack_pool stacks;
 void yield() {
     grid_run *run = current;
     fiber_slot *mine = run->running;
-    swapcontext(&mine->context, &run->scheduler);
+    switch_stack(&mine->context, &run->scheduler);
 }
 
 void fiber_main() {
@@ -99,7 +100,7 @@ void fiber_main() {
 void resume(grid_run *run, fiber_slot *f) {
     run->running = f;
     threadIdx = f->thread;
-    swapcontext(&run->scheduler, &f->context);
+    switch_stack(&run->scheduler, &f->context);
     run->running = nullptr;
 }
 
@@ -163,11 +164,7 @@ void run_block(grid_run *run, const launch_shape &shape, index3 block) {
         f->waits = RUNS;
         f->warp = t / WARP;
         f->lane = t % WARP;
-        getcontext(&f->context);
-        f->context.uc_stack.ss_sp = memory + i * STACK_BYTES;
-        f->context.uc_stack.ss_size = STACK_BYTES;
-        f->context.uc_link = nullptr;
-        makecontext(&f->context, fiber_main, 0);
+        prepare_stack(&f->context, memory + i * STACK_BYTES, STACK_BYTES, fiber_main);
     }
     unsigned n_warps = static_cast<unsigned>(run->warps.size());
     for (meeting &w : run->warps) w.arrived = 0;
