@@ -144,25 +144,30 @@ __device__ __forceinline__ float4 step_backward(cell_gradient *carried, float4 g
     return masked ? make_float4(0, 0, 0, 0) : d_sum;
 }
 
-/* ---- Factors of products outside, and gates in the reserve: float, or bf16 ---- */
+/* ---- What walks store: factors of products outside, and gates in the reserve ---- */
 
 struct as_float {
     typedef float factor;
-    typedef float4 gates;
+    typedef float4 factors, gates;
     static __device__ __forceinline__ float one(float x) { return x; }
     static __device__ __forceinline__ float4 four(float4 x) { return x; }
+    static __device__ __forceinline__ float4 save(float4 x) { return x; }
     static __device__ __forceinline__ float4 read(float4 x) { return x; }
 };
 
+/* Gates in half: they are at most 1, and it has three bits more than bf16. */
 struct as_bf16 {
     typedef __nv_bfloat16 factor;
-    typedef uint2 gates;
+    typedef uint2 factors, gates;
     static __device__ __forceinline__ __nv_bfloat16 one(float x) { return __float2bfloat16(x); }
     static __device__ __forceinline__ uint2 four(float4 x) {
         return make_uint2(affect_pack_bf16(x.x, x.y), affect_pack_bf16(x.z, x.w));
     }
+    static __device__ __forceinline__ uint2 save(float4 x) {
+        return make_uint2(affect_pack_half(x.x, x.y), affect_pack_half(x.z, x.w));
+    }
     static __device__ __forceinline__ float4 read(uint2 x) {
-        float2 low = affect_unpack_bf16(x.x), high = affect_unpack_bf16(x.y);
+        float2 low = affect_unpack_half(x.x), high = affect_unpack_half(x.y);
         return make_float4(low.x, low.y, high.x, high.y);
     }
 };
@@ -183,7 +188,7 @@ __device__ __forceinline__ void write_forward(const walk &w, uint32_t index, uin
                                               uint32_t unit, size_t step, size_t saved,
                                               cell_state state, float4 gates, bool masked) {
     if (w.gates) {
-        static_cast<typename Stored::gates *>(w.gates)[saved] = Stored::four(gates);
+        static_cast<typename Stored::gates *>(w.gates)[saved] = Stored::save(gates);
         w.cells[saved] = state.cell;
     }
     if (index >= w.batch) return;
@@ -206,12 +211,12 @@ __device__ __forceinline__ void write_backward(const walk &w, float4 *bias, floa
                                                uint32_t unit, size_t step, float4 d_sum) {
     if (index >= w.batch) return;
     uint32_t time = time_of(w, k);
-    typename Stored::gates d = Stored::four(d_sum);
-    static_cast<typename Stored::gates *>(w.d_sums)[step] = d;
+    typename Stored::factors d = Stored::four(d_sum);
+    static_cast<typename Stored::factors *>(w.d_sums)[step] = d;
     *bias = add(*bias, d_sum);
     if (!w.d_rows) return;
     if (time < s.last)
-        static_cast<typename Stored::gates *>(w.d_rows)[unit_of<u>(w, s.row + time, unit)] = d;
+        static_cast<typename Stored::factors *>(w.d_rows)[unit_of<u>(w, s.row + time, unit)] = d;
     else
         *last = add(*last, d_sum);
 }
@@ -221,7 +226,7 @@ template <class Stored, int u>
 __device__ __forceinline__ void write_last(const walk &w, float4 last, const sequence &s,
                                            uint32_t index, uint32_t unit) {
     if (index >= w.batch || !w.d_rows) return;
-    static_cast<typename Stored::gates *>(w.d_rows)[unit_of<u>(w, s.row + s.last, unit)] =
+    static_cast<typename Stored::factors *>(w.d_rows)[unit_of<u>(w, s.row + s.last, unit)] =
         Stored::four(last);
 }
 template <int u>

@@ -12,6 +12,7 @@
 #define AFFECT_CUDA_CUDA_PTX_CUH
 
 #include <cuda_bf16.h>
+#include <cuda_fp16.h>
 #include <cuda_runtime.h>
 
 #include <stdint.h>
@@ -60,6 +61,15 @@ __device__ __forceinline__ uint32_t affect_pack_bf16(float low, float high) {
 }
 __device__ __forceinline__ float2 affect_unpack_bf16(uint32_t pair) {
     return make_float2(__uint_as_float(pair << 16), __uint_as_float(pair & 0xffff0000u));
+}
+
+/* The same as IEEE half: 11 bits of mantissa for numbers from 2^-14 to 65504. */
+__device__ __forceinline__ uint32_t affect_pack_half(float low, float high) {
+    __half2 pair = __floats2half2_rn(low, high);
+    return *reinterpret_cast<uint32_t *>(&pair);
+}
+__device__ __forceinline__ float2 affect_unpack_half(uint32_t pair) {
+    return __half22float2(*reinterpret_cast<__half2 *>(&pair));
 }
 
 /* Four 8x8 matrices of 16-bit numbers from shared memory: lane 8 m + r gives the address of row r

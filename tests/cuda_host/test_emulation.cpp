@@ -141,7 +141,20 @@ static void test_cublas() {
     cublasDestroy(handle);
 }
 
+/* Halves: exact values, rounding to even, steps of 2^-24 below 2^-14, more than the largest. */
+static void test_half() {
+    CHECK(affect_pack_half(1.0f, -2.0f) == 0xc0003c00u);
+    CHECK(affect_pack_half(1.0f + 0x1p-11f, 1.0f + 3 * 0x1p-11f) == 0x3c023c00u);
+    CHECK(affect_pack_half(0x1p-24f, 0x1.8p-15f) == 0x03000001u);
+    CHECK(affect_pack_half(65519.0f, 65520.0f) == 0x7c007bffu);
+    for (uint32_t bits = 0; bits < 0x7c00u; bits++) {
+        float2 pair = affect_unpack_half(bits | (bits | 0x8000u) << 16);
+        CHECK(affect_pack_half(pair.x, pair.y) == (bits | (bits | 0x8000u) << 16));
+    }
+}
+
 int main() {
+    test_half();
     test_barrier();
     test_warp();
     test_product(tile_bf16, 16);
