@@ -206,6 +206,17 @@ check_confinement() {
     echo "uid 10001, no capabilities, no new privileges; only /data can be written"
 }
 
+# The CUDA engine is in the image and can be loaded: what is missing is the host's driver or nothing.
+check_devices() {
+    grep -q affect_cuda "$dockerfile" || return 0
+    step "devices"
+    local found
+    found=$(inside /usr/local/bin/affect inspect --devices)
+    echo "$found"
+    grep -q '^cuda' <<<"$found" || fail "no line about CUDA"
+    if grep -Eq 'no CUDA engine|cannot be loaded|another build|no plug-in' <<<"$found"; then fail "the CUDA engine"; fi
+}
+
 # wait_job ID: until it has ended; fails unless it succeeded.
 wait_job() {
     local job state
@@ -290,6 +301,7 @@ root=$(in_image mount "$container")
 mkdir -p "$root/corpora"
 start_server
 check_confinement
+check_devices
 main_job
 
 step "stop, start again on the same /data"

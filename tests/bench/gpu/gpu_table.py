@@ -79,13 +79,13 @@ class Bench:
         self.out.mkdir(parents=True, exist_ok=True)
         self.build = ROOT / "build-gpu"
         self.programs = args.programs or self.build / "bench"
-        self.environment = self.make_environment()
         self.lengths = self.out / "lengths.txt"
         clips, frames = (3, 12) if args.small else (48, 501)
         self.lengths.write_text("".join(f"{n}\n" for n in lengths_like_iemocap(clips, frames)))
         self.small = ["--small"] if args.small else []
 
-    def make_environment(self):
+    @property
+    def environment(self):
         """Where the plug-in is, and cuBLAS: the toolkit's, or the one that came with PyTorch."""
         environment = dict(os.environ)
         folders = [self.programs, self.programs.parent / "bin", self.programs.parent]
