@@ -167,7 +167,7 @@ class Bench:
         return self.each_precision(one)
 
     def losses(self):
-        steps = "3" if self.args.small else "20"
+        steps = "2" if self.args.small else "20"
         truth = json.loads(self.ours("bench_step64", *self.small, "--losses", steps, self.lengths, timeout=500))
 
         def one(precision):
