@@ -16,7 +16,7 @@ where it was (all, in this order, when none is named):
   losses     the network's answers and 20 losses of a training in each precision against double; twice: the same bits?
   ours       seconds of a training step, of a BiLSTM, of an epoch, of trials side by side
   peers      the same in PyTorch, all variants (gpu_peers.py)
-  sanitizer  compute-sanitizer's memcheck and racecheck on the small cases of `check`
+  sanitizer  compute-sanitizer's memcheck and racecheck on the small cases of `check` and two small training steps
   profile    Nsight Compute: where a step's time goes, and what limits each kernel
   table      the results as markdown
 
@@ -220,10 +220,12 @@ class Bench:
         found = {}
         for check in ("memcheck", "racecheck"):
             for precision in self.args.precisions:
+                under = [tool, "--tool", check, "--error-exitcode", "9"]
                 try:
                     run([self.args.python, HERE / "op_cases.py", "--programs", self.programs, "--device", self.args.device,
-                         "--precision", precision, "--sizes", "small", "--quiet", "--prefix", tool, "--tool", check,
-                         "--error-exitcode", "9"], 280, self.environment)
+                         "--precision", precision, "--sizes", "small", "--quiet", "--prefix", *under], 280, self.environment)
+                    run([*under, self.program("bench_step"), "--small", "--device", self.args.device, "--precision", precision,
+                         "--losses", "2"], 280, self.environment)
                     found[f"{check}, {precision}"] = "clean"
                 except Failed as failure:
                     found[f"{check}, {precision}"] = str(failure)

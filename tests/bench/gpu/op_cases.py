@@ -69,9 +69,8 @@ def cases(sizes, seed=1):
     few = 777 if paper else 9
     stack = [(128, 1, 64), (63, 64, 128), (30, 128, 64), (14, 64, 32), (6, 32, 64)]
     for i, (length, channels, filters) in enumerate(stack):
-        if not paper and i == 0:
-            length, filters = 24, 16
-        convolution(f"audio convolution {i + 1} + ReLU + pool", few if i or not paper else 500, length, channels, filters, pool=True)
+        convolution(f"audio convolution {i + 1} + ReLU + pool", few, length, channels, filters, pool=True)
+    convolution("convolution of one channel + pool", 5, 24, 1, 16, pool=True)
     convolution("convolution + pool, odd sizes", 3, 11, 5, 7, kernel=4, pool=True)
     convolution("motion convolution 1 + ReLU", 48 if paper else 2, 200 if paper else 12, 189 if paper else 9, 128 if paper else 8)
     convolution("convolution, stride 2, padded", 3, 11, 3, 4, kernel=4, stride=2, pad=1, out=5)
@@ -84,6 +83,10 @@ def cases(sizes, seed=1):
     lstm("BiLSTM, distinct rows", batch, steps, 128 if paper else 12, units, rows=rows)
     lstm("BiLSTM, last states", batch, steps, 256 if paper else 12, units, sequences=0)
     lstm("BiLSTM of 128 units, few steps", 9 if paper else 3, 5, 24, 128)
+    lstm("BiLSTM of 128 units, distinct rows", 11, 4, 24, 128, rows=np.array([4, 1, 2, 4, 3, 1, 1, 2, 4, 4, 3]))
+    lstm("BiLSTM of 128 units, last states", 9, 4, 24, 128, sequences=0)
+    lstm("BiLSTM of 128 units, masked", 10, 4, 24, 128, lengths=np.array([4, 1, 2, 4, 3, 1, 1, 2, 4, 4]))
+    lstm("LSTM of 128 units, backwards", 8, 4, 24, 128, directions=1, reverse=1)
     lstm("BiLSTM, masked", 6, 8, 5, 12, lengths=np.array([8, 1, 5, 7, 3, 8]))
     lstm("LSTM, backwards", 4, 7, 5, 6, directions=1, reverse=1, sequences=0)
     n, c = (48 * 198, 128) if paper else (60, 12)

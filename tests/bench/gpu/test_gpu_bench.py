@@ -135,6 +135,30 @@ def test_an_emulated_device_goes_through_check_losses_and_times(programs, tmp_pa
     assert "| training step, IEMOCAP's lengths | fp32 | not run" in text
 
 
+TOOLS = {  # in place of NVIDIA's: they run the program, and say what the real ones would
+    "compute-sanitizer": 'shift 4\n"$@" || exit 1\nexit {code}\n',
+    "ncu": 'while [ "${{1#-}}" != "$1" ]; do case $1 in --csv) shift ;; *) shift 2 ;; esac; done\n"$@" >/dev/null || exit 1\n'
+           'echo "==PROF== Connected"\n'
+           'echo \'"ID","Kernel Name","gpu__time_duration.sum","sm__throughput.avg.pct_of_peak_sustained_elapsed"\'\n'
+           'echo \'"","","ns","%"\'\necho \'"0","walk(int)","2000","70"\'\nexit {code}\n',
+}
+
+
+@pytest.mark.parametrize("code", [0, 9])
+def test_the_tools_are_run_and_what_they_find_is_told(programs, tmp_path, code):
+    for name, script in TOOLS.items():
+        (tmp_path / name).write_text("#!/bin/sh\n" + script.format(code=code))
+        (tmp_path / name).chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    read, text, _ = run_table(tmp_path, programs, "cpu", ["fp32"], environment, ["sanitizer", "profile", "table"])
+    if code == 0:
+        assert read["sanitizer"] == {"memcheck, fp32": "clean", "racecheck, fp32": "clean"}
+        assert "| `walk` | 1 | 2.0 | 100% | 70 % |" in text and "| arithmetic |" in text
+    else:
+        assert all("exit" in found for found in read["sanitizer"].values()) and "clean" not in text
+        assert "exit 9" in read["profile"]["fp32"]["failed"]
+
+
 def test_a_missing_device_is_said_in_the_table(programs, tmp_path):
     read, text, _ = run_table(tmp_path, programs, "cuda:99", ["bf16"], stages=["losses", "ours", "table"])
     assert "failed" in read["ours"]["bf16"] and "failed" in read["losses"]["device"]["bf16"]
