@@ -17,25 +17,13 @@
 
 #include "engine/cuda/cuda_lstm_fma.cuh"
 #include "engine/cuda/cuda_lstm_mma.cuh"
+#include "engine/cuda/cuda_lstm_order.cuh"
 
 namespace {
 
 using namespace affect_lstm_walk;
 
 /* ---- Which kernel ---- */
-
-struct directions_of {
-    float *of[2];
-};
-
-/* The recurrent kernels in the order in which a walk's threads keep them: block (word, direction).
- */
-template <class Matrix> __global__ void matrix_kernel(uint4 *to, directions_of from) {
-    const float *recurrent = blockIdx.y ? from.of[1] : from.of[0];
-    uint32_t word = blockIdx.y * gridDim.x + blockIdx.x;
-    to[word * blockDim.x + threadIdx.x] =
-        Matrix::word(recurrent, static_cast<int>(blockIdx.x), static_cast<int>(threadIdx.x));
-}
 
 struct walk_kernel {
     void (*function)(walk);
@@ -122,8 +110,10 @@ struct parts {
     void *take_factors(const sizes &z, size_t n) { return take<char>(n * z.factor); }
 };
 
-size_t take_reserve(walk *w, void *reserve, const sizes &z, const affect_lstm_shape *s) {
+/* x: in bf16, backward finds it as forward has rounded it. */
+size_t take_reserve(walk *w, void **x, void *reserve, const sizes &z, const affect_lstm_shape *s) {
     parts p = {static_cast<char *>(reserve)};
+    if (z.factor == 2) *x = p.take_factors(z, z.most_rows * s->inputs);
     w->gates = p.take_factors(z, z.places * s->steps * z.width * 4);
     w->cells = p.take<float>(z.places * s->steps * z.width);
     w->states = p.take_factors(z, s->batch * s->steps * z.width);
@@ -161,78 +151,13 @@ size_t take_work(work *k, void *workspace, const sizes &z, const affect_lstm_sha
     return static_cast<size_t>(p.end - static_cast<char *>(workspace));
 }
 
-/* ---- The parameters' order of gates to the walks', and back ---- */
-
-template <typename T> __device__ __forceinline__ T as_factor(float x);
-template <> __device__ __forceinline__ float as_factor(float x) {
-    return as_float::one(x);
-}
-template <> __device__ __forceinline__ __nv_bfloat16 as_factor(float x) {
-    return as_bf16::one(x);
-}
-
-/* Place of number i of (rows, directions, u, 4) in a direction's (rows, 4, u). */
-struct parameter_place {
-    uint32_t direction;
-    size_t place;
-};
-__device__ __forceinline__ parameter_place place_of(size_t i, uint32_t directions, uint32_t u) {
-    size_t row = i / (4 * u * directions);
-    uint32_t rest = static_cast<uint32_t>(i - row * 4 * u * directions);
-    uint32_t direction = rest / (4 * u), unit = rest / 4 % u, gate = rest % 4;
-    return {direction, row * 4 * u + gate * u + unit};
-}
-
-template <typename T>
-__global__ void pack_kernel(T *to, directions_of from, size_t n, uint32_t directions, uint32_t u) {
-    size_t step = static_cast<size_t>(gridDim.x) * blockDim.x;
-    for (size_t i = static_cast<size_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < n; i += step) {
-        parameter_place p = place_of(i, directions, u);
-        to[i] = as_factor<T>(from.of[p.direction][p.place]);
-    }
-}
-
-__global__ void add_kernel(directions_of to, const float *from, size_t n, uint32_t directions,
-                           uint32_t u) {
-    size_t step = static_cast<size_t>(gridDim.x) * blockDim.x;
-    for (size_t i = static_cast<size_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < n; i += step) {
-        parameter_place p = place_of(i, directions, u);
-        to.of[p.direction][p.place] += from[i];
-    }
-}
-
-/* Adds up the parts of the biases' gradients: a thread a number, in the order of the parts. */
-__global__ void add_bias_kernel(directions_of to, const float *from, uint32_t n_parts,
-                                uint32_t directions, uint32_t u) {
-    uint32_t i = blockIdx.x * blockDim.x + threadIdx.x;
-    if (i >= directions * 4 * u) return;
-    parameter_place p = place_of(i, directions, u);
-    float sum = 0;
-    for (uint32_t part = 0; part < n_parts; part++)
-        sum += from[(static_cast<size_t>(p.direction) * n_parts + part) * 4 * u + i % (4 * u)];
-    to.of[p.direction][p.place] += sum;
-}
-
-/* x as factors, masked rows as 0: they are not read. blockIdx.y: the sequence. */
-template <typename T>
-__global__ void copy_x_kernel(T *to, const float *x, const sequence *sequences, uint32_t steps,
-                              uint32_t inputs) {
-    sequence s = {blockIdx.y * steps, steps - 1, steps};
-    if (sequences) s = sequences[blockIdx.y];
-    size_t n = static_cast<size_t>(s.last + 1) * inputs, base = static_cast<size_t>(s.row) * inputs;
-    size_t read = static_cast<size_t>(s.length) * inputs;
-    size_t step = static_cast<size_t>(gridDim.x) * blockDim.x;
-    for (size_t i = static_cast<size_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < n; i += step)
-        to[base + i] = as_factor<T>(i < read ? x[base + i] : 0);
-}
-
 /* ---- One call ---- */
 
 struct call {
     affect_backend *backend;
     const affect_lstm_shape *shape;
     const affect_lstm_parameters *parameters;
-    bool bf16;
+    bool bf16, has_x; /* has_x: k.x is filled */
     sizes z;
     work k;
     walk w;
@@ -247,7 +172,8 @@ call make_call(affect_backend *backend, const affect_lstm_parameters *parameters
     c.bf16 = affect_cuda_of(backend)->precision == AFFECT_PRECISION_BF16;
     c.z = sizes_of(backend, s);
     take_work(&c.k, workspace, c.z, s, forward);
-    if (reserve) take_reserve(&c.w, reserve, c.z, s);
+    if (reserve) take_reserve(&c.w, &c.k.x, reserve, c.z, s);
+    c.has_x = c.bf16 && !forward;
     c.w.batch = static_cast<uint32_t>(s->batch);
     c.w.steps = static_cast<uint32_t>(s->steps);
     c.w.directions = static_cast<uint32_t>(s->directions);
@@ -303,7 +229,7 @@ const void *prepare(const call &c, const float *x) {
     put_sequences(c);
     if (c.bf16) {
         pack<__nv_bfloat16>(c);
-        copy_x<__nv_bfloat16>(c, x);
+        if (!c.has_x) copy_x<__nv_bfloat16>(c, x);
         return c.k.x;
     }
     pack<float>(c);
@@ -344,32 +270,29 @@ void launch_walk(const call &c, bool forward) {
                        kernel.function, grid, threads, kernel.shared, c.w);
 }
 
-void add_gradient(const call &c, affect_real *const to[2], const float *from, size_t n,
-                  uint32_t directions) {
-    AFFECT_CUDA_LAUNCH(c.backend, add_kernel, affect_cuda_blocks(n, 256), 256, 0, both(to), from, n,
-                       directions, static_cast<uint32_t>(c.shape->units));
+void recurrent_products(const call &c) {
+    size_t u = c.shape->units, steps = c.shape->batch * c.shape->steps;
+    for (size_t d = 0; d < c.w.directions; d++)
+        product(c, c.k.d_recurrent + d * u * 4 * u,
+                static_cast<const char *>(c.w.states) + d * u * c.z.factor,
+                static_cast<const char *>(c.k.d_sums) + d * 4 * u * c.z.factor,
+                {u, 4 * u, steps, true, false, c.z.width, 4 * c.z.width, 4 * u, 1, 0});
 }
 
-void add_recurrent_gradients(const call &c, const affect_lstm_parameters *gradients) {
+void add_gradients(const call &c, const affect_lstm_parameters *gradients) {
     const affect_lstm_shape *s = c.shape;
-    size_t u = s->units;
-    for (size_t d = 0; d < static_cast<size_t>(s->directions); d++) {
-        const char *states = static_cast<const char *>(c.w.states) + d * u * c.z.factor;
-        const char *d_sums = static_cast<const char *>(c.k.d_sums) + d * 4 * u * c.z.factor;
-        float *d_recurrent = c.k.d_recurrent + d * u * 4 * u;
-        affect_real *const to[2] = {gradients->recurrent_kernel[d], nullptr};
-        product(
-            c, d_recurrent, states, d_sums,
-            {u, 4 * u, s->batch * s->steps, true, false, c.z.width, 4 * c.z.width, 4 * u, 1, 0});
-        add_gradient(c, to, d_recurrent, u * 4 * u, 1);
-    }
-}
-
-void add_bias_gradients(const call &c, const affect_lstm_parameters *gradients) {
-    if (!gradients->bias[0]) return;
-    AFFECT_CUDA_LAUNCH(c.backend, add_bias_kernel, affect_cuda_blocks(4 * c.z.width, 128), 128, 0,
-                       both(gradients->bias), c.k.d_bias, c.w.parts, c.w.directions,
-                       static_cast<uint32_t>(c.shape->units));
+    gradient_parts g = {both(gradients->kernel),
+                        both(gradients->recurrent_kernel),
+                        both(gradients->bias),
+                        c.k.d_kernel,
+                        c.k.d_recurrent,
+                        c.k.d_bias,
+                        static_cast<uint32_t>(s->inputs),
+                        c.w.directions,
+                        static_cast<uint32_t>(s->units),
+                        c.w.parts};
+    size_t n = 4 * c.z.width * (s->inputs + s->units + 1);
+    AFFECT_CUDA_LAUNCH(c.backend, add_gradients_kernel, affect_cuda_blocks(n, 256, n), 256, 0, g);
 }
 
 } // namespace
@@ -388,7 +311,8 @@ bool affect_cuda_lstm_persistent_can(affect_backend *backend, const affect_lstm_
 size_t affect_cuda_lstm_persistent_reserve(affect_backend *backend,
                                            const affect_lstm_shape *shape) {
     walk w;
-    return take_reserve(&w, nullptr, sizes_of(backend, shape), shape);
+    void *x;
+    return take_reserve(&w, &x, nullptr, sizes_of(backend, shape), shape);
 }
 
 size_t affect_cuda_lstm_persistent_workspace(affect_backend *backend,
@@ -430,7 +354,6 @@ void affect_cuda_lstm_persistent_backward(affect_backend *backend, float *d_x,
                 {c.z.rows, inputs, gates, false, true, gates, gates, inputs, 1, 0});
     product(c, c.k.d_kernel, factors, d_rows,
             {inputs, gates, c.z.rows, true, false, inputs, gates, gates, 1, 0});
-    add_gradient(c, gradients->kernel, c.k.d_kernel, inputs * gates, c.w.directions);
-    add_recurrent_gradients(c, gradients);
-    add_bias_gradients(c, gradients);
+    recurrent_products(c);
+    add_gradients(c, gradients);
 }
