@@ -28,7 +28,8 @@ static bool stops_all(affect_status status) {
 
 /* ---- the address ---- */
 
-/* Adds path, size and bytes; an absent or unreadable file adds nothing. *found tells which. */
+/* Adds path, size and bytes; an absent or unreadable file adds nothing. *found tells which. What is
+ * read is kept where there is room. */
 static affect_status digest_file(affect_digest *digest, uint64_t *n_bytes, bool *found,
                                  const affect_dialog_job *job, const char *path,
                                  affect_error *err) {
@@ -40,16 +41,23 @@ static affect_status digest_file(affect_digest *digest, uint64_t *n_bytes, bool 
     int length = snprintf(block, sizeof block, "%s %llu\n", path, (unsigned long long)size);
     affect_digest_update(digest, block, (size_t)length);
     affect_status status = AFFECT_STATUS_OK;
+    char *kept = affect_dialog_files_room(job->files, size), *to = kept ? kept : block;
+    size_t done = 0;
     for (;;) {
-        ssize_t n = read(fd, block, sizeof block);
+        size_t room = kept ? (size_t)size - done : sizeof block;
+        if (kept && room == 0) break;
+        ssize_t n = read(fd, to, room < sizeof block ? room : sizeof block);
         if (n < 0 && errno == EINTR) continue;
         if (n < 0) status = affect_error_errno(err, errno, "%s", path);
         if (n > 0 && is_cancelled(job)) status = affect_fail(err, CANCELLED, "cancelled");
         if (n <= 0 || status != AFFECT_STATUS_OK) break;
-        affect_digest_update(digest, block, (size_t)n);
+        affect_digest_update(digest, to, (size_t)n);
         *n_bytes += (uint64_t)n;
+        done += (size_t)n;
+        if (kept) to += n;
     }
     close(fd);
+    if (kept && status == AFFECT_STATUS_OK) affect_dialog_files_add(job->files, path, done);
     return status;
 }
 
@@ -78,6 +86,7 @@ affect_status affect_dialog_key(char key[AFFECT_DIGEST_TEXT_SIZE], uint64_t *n_b
     affect_digest digest;
     char line[128];
     *n_bytes = 0;
+    affect_dialog_files_clear(job->files);
     affect_digest_begin(&digest);
     int n = snprintf(line, sizeof line, "affect shard %d\n%s\n", SHARD_FORMAT, job->dialog->id);
     affect_digest_update(&digest, line, (size_t)n);
@@ -190,11 +199,15 @@ static affect_status find_sound(work *w, sound_place *place, size_t i, affect_er
     const affect_iemocap_utterance *u = &job->dialog->utterances[i];
     *place = (sound_place){.from = "sentence"};
     affect_iemocap_sentence_path(place->path, job->dialog, u, "wav");
+    if (affect_dialog_files_find(job->files, &place->source, place->path)) return AFFECT_STATUS_OK;
     affect_status status = affect_tree_read(&place->owned, &place->source.size, job->corpus->tree,
                                             place->path, MAX_SOUND_BYTES, err);
     place->source.data = place->owned;
     if (status != AFFECT_STATUS_NOT_FOUND) return status;
     affect_iemocap_dialog_path(place->path, job->dialog, "wav");
+    place->from = "dialog";
+    place->window = (affect_time_window){true, u->start_s, u->end_s};
+    if (affect_dialog_files_find(job->files, &place->source, place->path)) return AFFECT_STATUS_OK;
     if (w->recording_status == AFFECT_STATUS_BUSY)
         w->recording_status = affect_tree_read(&w->recording, &w->n_recording, job->corpus->tree,
                                                place->path, MAX_SOUND_BYTES, &w->recording_error);
@@ -203,9 +216,7 @@ static affect_status find_sound(work *w, sound_place *place, size_t i, affect_er
         if (err) *err = w->recording_error;
         return w->recording_status;
     }
-    place->from = "dialog";
     place->source = (affect_source){.data = w->recording, .size = w->n_recording};
-    place->window = (affect_time_window){true, u->start_s, u->end_s};
     return AFFECT_STATUS_OK;
 }
 
@@ -273,29 +284,39 @@ static const char *without_path(const char *message, const char *path) {
     return at + strspn(at, ": ");
 }
 
+static affect_status read_motion_source(work *w, affect_mocap_kind kind, const char *path,
+                                        affect_source source, affect_motion_features *views,
+                                        const affect_time_window *windows, size_t n,
+                                        affect_error *err) {
+    const affect_features_listener listener = {w, on_rejected, on_progress};
+    w->stream_file = path;
+    w->n_rejected = 0;
+    affect_status status = affect_features_read_motion(w->job->extractor, views, windows, n, kind,
+                                                       source, &listener, err);
+    end_rejected(w);
+    return status;
+}
+
 /* One motion file for some utterances. *found: the file is there. */
 static affect_status read_motion_file(work *w, bool *found, affect_mocap_kind kind,
                                       const char *path, affect_motion_features *views,
                                       const affect_time_window *windows, size_t n,
                                       affect_error *err) {
-    int fd;
+    int fd = -1;
     char open_path[40] = "/proc/self/fd/";
+    affect_source source = {.path = open_path};
     affect_error failure = {0};
-    affect_status status = affect_tree_open_file(&fd, NULL, w->job->corpus->tree, path, &failure);
-    *found = status != AFFECT_STATUS_NOT_FOUND;
-    if (!*found) return AFFECT_STATUS_OK;
-    if (status == AFFECT_STATUS_OK) {
+    affect_status status = AFFECT_STATUS_OK;
+    if (!affect_dialog_files_find(w->job->files, &source, path)) {
+        status = affect_tree_open_file(&fd, NULL, w->job->corpus->tree, path, &failure);
         /* Through the descriptor, so that what was checked is what is read. */
         snprintf(open_path, sizeof open_path, "/proc/self/fd/%d", fd);
-        const affect_features_listener listener = {w, on_rejected, on_progress};
-        w->stream_file = path;
-        w->n_rejected = 0;
-        status =
-            affect_features_read_motion(w->job->extractor, views, windows, n, kind,
-                                        (affect_source){.path = open_path}, &listener, &failure);
-        close(fd);
-        end_rejected(w);
     }
+    *found = status != AFFECT_STATUS_NOT_FOUND;
+    if (!*found) return AFFECT_STATUS_OK;
+    if (status == AFFECT_STATUS_OK)
+        status = read_motion_source(w, kind, path, source, views, windows, n, &failure);
+    if (fd >= 0) close(fd);
     if (stops_all(status)) {
         if (err) *err = failure;
         return status;

@@ -15,6 +15,7 @@
 #define AFFECT_CORPUS_DIALOG_FEATURES_H
 
 #include "engine/core/digest.h"
+#include "engine/corpus/dialog_files.h"
 #include "engine/corpus/features.h"
 #include "engine/corpus/iemocap.h"
 
@@ -24,6 +25,7 @@ typedef struct {
     const affect_iemocap *corpus;
     const affect_iemocap_dialog *dialog;
     affect_feature_extractor *extractor; /* of the calling thread */
+    affect_dialog_files *files;          /* the same; what the key has read, for compute */
     const affect_json *features;         /* the complete config */
     const char *features_text;           /* the same, canonical */
     /* true stops with CANCELLED; called from the calling thread. */
@@ -36,8 +38,8 @@ typedef struct {
  * of those files. */
 affect_status affect_dialog_key(char key[AFFECT_DIGEST_TEXT_SIZE], uint64_t *n_bytes,
                                 const affect_dialog_job *job, affect_error *err);
-/* Computes everything and writes the shard to `path`. Fails only for want of memory or disk, or
- * when cancelled. */
+/* Computes everything from the files that the key has just read and writes the shard to `path`.
+ * Fails only for want of memory or disk, or when cancelled. */
 affect_status affect_dialog_compute(const affect_dialog_job *job, const char *path,
                                     affect_error *err);
 

@@ -157,11 +157,12 @@ static bool is_made(import_run *run, const affect_iemocap_dialog *dialog, const 
 }
 
 static affect_status import_dialog(import_run *run, affect_feature_extractor *extractor,
-                                   size_t index, affect_error *err) {
+                                   affect_dialog_files *files, size_t index, affect_error *err) {
     const affect_iemocap_dialog *dialog = &run->corpus.dialogs[index];
     const affect_dialog_job job = {.corpus = &run->corpus,
                                    .dialog = dialog,
                                    .extractor = extractor,
+                                   .files = files,
                                    .features = run->features,
                                    .features_text = run->features_text,
                                    .context = run,
@@ -197,17 +198,20 @@ static void keep_failure(import_run *run, affect_status status, const affect_err
 static void import_dialogs(void *context, size_t begin, size_t end, int thread) {
     import_run *run = context;
     affect_feature_extractor *extractor = NULL;
+    affect_dialog_files *files = NULL;
     affect_error error = {0};
     (void)thread;
     if (begin == end) return;
     affect_status status = affect_feature_extractor_create(&extractor, &run->config, &error);
+    if (status == AFFECT_STATUS_OK) status = affect_dialog_files_create(&files, &error);
     while (status == AFFECT_STATUS_OK) {
         size_t index = atomic_fetch_add(&run->next, 1);
         if (index >= run->corpus.n_dialogs) break;
         status = is_cancelled(run) ? affect_fail(&error, CANCELLED, "cancelled")
-                                   : import_dialog(run, extractor, index, &error);
+                                   : import_dialog(run, extractor, files, index, &error);
     }
     keep_failure(run, status, &error);
+    affect_dialog_files_free(files);
     affect_feature_extractor_free(extractor);
 }
 
