@@ -19,6 +19,15 @@ def failure(result):
     return result.get("failed") if isinstance(result, dict) else None
 
 
+def absent(why):
+    return "not run" if why == "not run" else f"not run: {why}"
+
+
+def not_run(result):
+    """A sentence for what is not there."""
+    return absent(failure(result) if result else "not run")
+
+
 def seconds_of(results, precision, figure):
     """(seconds, None) of ours, or (None, why)."""
     ours = results["ours"]
@@ -64,20 +73,20 @@ def speed(results, precisions):
         for precision in precisions:
             ours, why = seconds_of(results, precision, ours_key)
             peer, peer_why = best_peer(results, precision, peer_key)
-            shown = f"{milliseconds(peer['seconds'])} ({step_name(peer)})" if peer else f"not run: {peer_why}"
+            shown = f"{milliseconds(peer['seconds'])} ({step_name(peer)})" if peer else absent(peer_why)
             ratio = peer["seconds"] / ours if peer and ours else None
             state = verdict(ratio, target) if ratio else f"at least {target:g}x: not run" if target else ""
             if ours_key == "epoch":
                 state = f"at most {EPOCH_SECONDS} s: " + (
                     "not run" if not ours else "reached" if ours <= EPOCH_SECONDS else "MISSED")
-            lines.append(f"| {name} | {precision} | {shown} | {milliseconds(ours) if ours else f'not run: {why}'} | "
+            lines.append(f"| {name} | {precision} | {shown} | {milliseconds(ours) if ours else absent(why)} | "
                          f"{f'{ratio:.2f}x' if ratio else ''} | {state} |")
     for precision in precisions:
         one, _ = seconds_of(results, precision, "epoch")
         many, why = seconds_of(results, precision, "trials")
         gain = TRIALS * one / many if one and many else None
         lines.append(f"| {TRIALS} trials side by side, of one after another | {precision} | | "
-                     f"{milliseconds(many) + ' an epoch of all' if many else f'not run: {why}'} | "
+                     f"{milliseconds(many) + ' an epoch of all' if many else absent(why)} | "
                      f"{f'{gain:.2f}x' if gain else ''} | "
                      f"{verdict(gain, TRIALS_AT_LEAST) if gain else f'at least {TRIALS_AT_LEAST}x: not run'} |")
     for precision in (p for p in precisions if p in FLOOR_MS):
@@ -102,7 +111,7 @@ def parameters(results):
 
 def all_peers(results):
     if failure(results["peers"]):
-        return [f"PyTorch: not run: {failure(results['peers'])}"]
+        return [f"PyTorch: {not_run(results['peers'])}"]
     lines = ["| PyTorch | precision | variant | result |", "|---|---|---|---|"]
     for r in results["peers"]:
         if r["what"] != "header":
@@ -115,12 +124,12 @@ def all_peers(results):
 def errors(results, precisions):
     check = results["check"]
     if failure(check):
-        return [f"Not run: {failure(check)}"]
+        return [not_run(check)]
     lines = []
     for precision in precisions:
         found = check.get(precision, {"failed": "not run"})
         if failure(found):
-            lines.append(f"- {precision}: not run: {failure(found)}")
+            lines.append(f"- {precision}: {not_run(found)}")
             continue
         bad = [row["case"] for row in found["rows"] if not row["ok"]]
         lines.append(f"- {precision}: {len(found['rows'])} cases, worst {found['worst']:.1e} (limit {found['rows'][0]['limit']:g}): "
@@ -146,7 +155,7 @@ def distance(got, truth):
 def curves(results, precisions):
     losses = results["losses"]
     if failure(losses):
-        return [f"Not run: {failure(losses)}"]
+        return [not_run(losses)]
     truth, device = losses["truth"], losses["device"]
     last = len(truth["losses"])
     shown = sorted({1, 2, 5, 10, 15, last} & set(range(1, last + 1)))
@@ -156,7 +165,7 @@ def curves(results, precisions):
     for precision in precisions:
         found = device.get(precision, {"failed": "not run"})
         if failure(found):
-            lines.append(f"| {precision} | not run: {failure(found)} |" + " |" * (len(shown) + 2))
+            lines.append(f"| {precision} | {not_run(found)} |" + " |" * (len(shown) + 2))
             continue
         lines.append(f"| {precision} | {distance(found['probabilities'], truth['probabilities']):.1e} | "
                      + " | ".join(f"{found['losses'][n - 1]:.6f}" for n in shown)
@@ -164,15 +173,45 @@ def curves(results, precisions):
     return lines
 
 
+def seed_curves(results, precisions):
+    """Mean and spread (largest less least) over seeds of the last epoch; and how far each precision's mean curve of
+    validation losses is from fp32's at most, in spreads of fp32's seeds at that epoch."""
+    seeds = results["seeds"]
+    if failure(seeds):
+        return [not_run(seeds)]
+    ran = {p: seeds[p] for p in precisions if p in seeds and not failure(seeds[p])}
+    lines = [f"- {p}: {not_run(seeds.get(p))}" for p in precisions if p not in ran]
+    if not ran:
+        return lines
+    column = lambda runs, key: [[epoch[key] for epoch in run] for run in runs]  # noqa: E731
+    lines += ["", "| | loss | validation loss | validation accuracy | furthest from fp32's curve |", "|---|---|---|---|---|"]
+    for precision, runs in ran.items():
+        cells = []
+        for key in ("loss", "val_loss", "val_accuracy"):
+            last = [run[-1] for run in column(runs, key)]
+            cells.append(f"{sum(last) / len(last):.4f} (spread {max(last) - min(last):.4f})")
+        if "fp32" in ran and precision != "fp32":
+            far = 0.0
+            for ours, theirs in zip(zip(*column(runs, "val_loss")), zip(*column(ran["fp32"], "val_loss"))):
+                spread = max(theirs) - min(theirs)
+                away = abs(sum(ours) / len(ours) - sum(theirs) / len(theirs))
+                far = max(far, away / spread if spread else math.inf if away else 0.0)
+            cells.append(f"{far:.2f} spreads: {'within' if far <= 1 else '**not within**'} the seeds' spread")
+        else:
+            cells.append("")
+        lines.append(f"| {precision} | {' | '.join(cells)} |")
+    return lines
+
+
 def profiles(results, precisions):
     profile = results["profile"]
     if failure(profile):
-        return [f"Not run: {failure(profile)}"]
+        return [not_run(profile)]
     lines = []
     for precision in precisions:
         kernels = profile.get(precision, {"failed": "not run"})
         if failure(kernels):
-            lines.append(f"- {precision}: not run: {failure(kernels)}")
+            lines.append(f"- {precision}: {not_run(kernels)}")
             continue
         lines += ["", f"{precision}, the kernels above 2 % of the time of one prediction and one step:", "",
                   "| kernel | launches | us | share | multiprocessors | memory | tensor cores | warps | limited by |",
@@ -188,7 +227,7 @@ def profiles(results, precisions):
 def sanitizers(results):
     found = results["sanitizer"]
     if failure(found):
-        return [f"Not run: {failure(found)}"]
+        return [not_run(found)]
     return [f"- {name}: {'clean' if state == 'clean' else f'**{state}**'}" for name, state in found.items()]
 
 
@@ -209,6 +248,7 @@ def markdown(results, args):
         "## Each operation against double precision", "",
         "Norm of the difference over the norm, the worst of a case's outputs and gradients.", "",
         *errors(results, args.precisions), "", "## The whole network", "", *curves(results, args.precisions), "",
+        "Whole trainings, three seeds each, last of their epochs:", "", *seed_curves(results, args.precisions), "",
         "## compute-sanitizer", "", *sanitizers(results), "",
         "## What limits the kernels", "", *profiles(results, args.precisions), "",
         "## Every variant of the peer", "", *all_peers(results), ""])

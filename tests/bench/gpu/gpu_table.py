@@ -15,6 +15,7 @@ where it was (all, in this order, when none is named):
              PyTorch's error on the same inputs is
   losses     the network's answers and 20 losses of a training in each precision against double; twice: the same bits?
   ours       seconds of a training step, of a BiLSTM, of an epoch, of trials side by side
+  seeds      loss curves of whole trainings, three seeds in each precision: do they agree within the spread of seeds?
   peers      the same in PyTorch, all variants (gpu_peers.py)
   sanitizer  compute-sanitizer's memcheck and racecheck on the small cases of `check` and two small training steps
   profile    Nsight Compute: where a step's time goes, and what limits each kernel
@@ -35,6 +36,7 @@ import pathlib
 import platform
 import re
 import shutil
+import statistics
 import subprocess
 import sys
 
@@ -190,19 +192,31 @@ class Bench:
                 try:
                     found[name] = self.epochs({"device": self.args.device, "precision": precision, **members})
                 except Failed as failure:
-                    found[name] = {"failed": str(failure)}
+                    unknown = "unknown field" in str(failure)
+                    found[name] = {"failed": "the engine trains one at a time" if unknown else str(failure)}
             return found
 
         return self.each_precision(one)
 
-    def epochs(self, members):
-        """Seconds of the epochs of a real training: the first one warms up. --small: 10 clips of one epoch each."""
+    def train(self, members):
+        """What a real training on made-up features says of its epochs. --small: 10 clips, 2 epochs."""
         clips = "10" if self.args.small else "5521"
         if self.args.small:
-            members = {**members, "training": {"epochs": 2, "batch_size": 4}}
-        done = last_json(self.ours("bench_epoch", self.args.scratch, clips, json.dumps(members), timeout=400))
-        seconds = [epoch["seconds"] for epoch in done["epochs"]]
-        return {"seconds": min(seconds[1:]), "all": seconds, "losses": [epoch["loss"] for epoch in done["epochs"]]}
+            members = {**members, "training": {**members.get("training", {}), "epochs": 2, "batch_size": 4}}
+        return last_json(self.ours("bench_epoch", self.args.scratch, clips, json.dumps(members), timeout=400))["epochs"]
+
+    def epochs(self, members):
+        """Seconds of an epoch; the first one warms up."""
+        seconds = [epoch["seconds"] for epoch in self.train(members)]
+        return {"seconds": statistics.median(seconds[1:]), "all": seconds}
+
+    def seeds(self):
+        def one(precision):
+            training = {"epochs": 10, "batch_size": 48}
+            return [self.train({"device": self.args.device, "precision": precision, "training": {**training, "seed": seed}})
+                    for seed in (1, 2, 3)]
+
+        return self.each_precision(one)
 
     def peers(self):
         kept = self.out / "peers-lines.json"
@@ -285,7 +299,7 @@ def kernels_of(text, metrics):
 
 
 STAGES = {"system": Bench.system, "build": Bench.build_here, "check": Bench.check, "losses": Bench.losses, "ours": Bench.times,
-          "peers": Bench.peers, "sanitizer": Bench.sanitizer, "profile": Bench.profile}
+          "seeds": Bench.seeds,          "peers": Bench.peers, "sanitizer": Bench.sanitizer, "profile": Bench.profile}
 
 
 def main():

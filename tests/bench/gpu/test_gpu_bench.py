@@ -111,7 +111,7 @@ def test_every_stage_on_the_cpu(programs, tmp_path):
     assert ours["step"]["seconds"] > 0 and ours["ops"]["bilstm"] > 0 and ours["epoch"]["seconds"] > 0
     for stage, tool in (("sanitizer", "compute-sanitizer"), ("profile", "ncu")):
         if not shutil.which(tool):
-            assert f"Not run: {read[stage]['failed']}" in text and tool in text
+            assert f"not run: {read[stage]['failed']}" in text and tool in text
     assert "small shapes" in text and "reached" not in text and "MISSED" not in text
     if not python:
         pytest.skip("no interpreter with PyTorch: the stage peers was not tried")
@@ -175,7 +175,9 @@ def results(step=1e-3, parameters=1129572):
              {"what": "step, all clips 16 s", **variant, "seconds": 7e-3}, {"what": "bilstm", **variant, "seconds": 6e-3},
              {"what": "epoch", **variant, "seconds": 1.5}]
     missing = {"failed": "not run"}
+    run = lambda *losses: [{"loss": x, "val_loss": x, "val_accuracy": 0.5} for x in losses]  # noqa: E731
     return {"system": {"date": "today"}, "build": {"note": "here"}, "check": missing, "losses": missing, "ours": {"bf16": ours},
+            "seeds": {"fp32": [run(3, 1.0), run(3.2, 1.2)], "bf16": [run(3, 1.1), run(3.2, 1.4)]},
             "peers": peers, "sanitizer": {"memcheck, bf16": "clean", "racecheck, bf16": "exit 9"}, "profile": missing}
 
 
@@ -197,6 +199,16 @@ def test_the_report_takes_the_best_peer_and_judges():
     assert "not run: no time left" in text and "racecheck, bf16: **exit 9**" in text
     assert "MISSED" in row_of(gpu_report.markdown(results(step=2e-3), Arguments), "training step, IEMOCAP")
     assert "times its estimated floor" in text
+
+
+def test_the_report_compares_curves_within_the_spread_of_seeds():
+    class Both(Arguments):
+        precisions = ["fp32", "bf16"]
+
+    assert "0.75 spreads: within" in gpu_report.markdown(results(), Both)  # means 1.25 and 1.1, spread 0.2
+    far = results()
+    far["seeds"]["bf16"][0][0]["val_loss"] = 9
+    assert "**not within**" in gpu_report.markdown(far, Both)
 
 
 def test_the_report_refuses_to_compare_different_networks():
