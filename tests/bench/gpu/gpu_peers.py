@@ -3,8 +3,8 @@
     python3 tests/bench/gpu/gpu_peers.py [--device cuda] [--precisions fp32 tf32 bf16] [--seconds 500] [--json FILE]
 
 A training step is forward, backward and Adam (fused, L2 as its weight decay: the fastest form) on 48 clips already on the
-device. Variants: eager, the whole step as a CUDA graph, torch.compile, torch.compile with its CUDA graphs; convolutions on
-channels-last or contiguous memory; bf16 by autocast or with bf16 weights throughout (not the same training, but faster);
+device. Variants: eager, the whole step as a CUDA graph, torch.compile alone, with its own CUDA graphs, and with the whole step as
+one; convolutions on channels-last or contiguous memory; bf16 by autocast or with bf16 weights throughout (not the same training, but faster);
 cuDNN's LSTM in all. The cheap variants run first, the best of them is then compiled, and the winner is measured again with
 all clips at 16 s and with the padding computed once. Then nn.LSTM alone (48 x 501 x 256, 2 x 128 units, forward and
 backward), eager and as a graph, and an epoch of 4416 + 1105 clips gathered on the device.
@@ -14,6 +14,7 @@ listed with the reason. Each result is printed as one line of JSON at once, so t
 """
 
 import argparse
+import gc
 import json
 import pathlib
 import statistics
@@ -31,6 +32,8 @@ from gpu_lengths import lengths_like_iemocap
 
 EPOCH = {"training": 4416, "validation": 1105}
 SKIPPED = "no time left"
+PIECES, WHOLE = "compile, its own graphs", "compile, the step as one graph"
+COMPILED = ("compile", PIECES, WHOLE)
 
 
 class Clock:
@@ -83,7 +86,11 @@ def capture(work, device):
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         work()
-    return graph.replay
+
+    def replay(_keeps=work):  # the graph reads and writes what `work` holds
+        graph.replay()
+
+    return replay
 
 
 class Step:
@@ -112,11 +119,9 @@ class Step:
         self.labels = (torch.arange(sizes["batch"]) % 4).to(device)
         self.optimizer = self.make_optimizer()
         self.forward = self.network
-        self.run = self.once
-        if variant["mode"] == "graph":
-            self.run = capture(self.once, device)
-        elif variant["mode"].startswith("compile"):
-            self.forward = torch.compile(self.network, mode="reduce-overhead" if "graphs" in variant["mode"] else None)
+        if variant["mode"].startswith("compile"):
+            self.forward = torch.compile(self.network, mode="reduce-overhead" if variant["mode"] == PIECES else None)
+        self.run = capture(self.once, device) if variant["mode"] in ("graph", WHOLE) else self.once
 
     def make_optimizer(self):
         audio, motion = ({id(c.weight) for c in part.convolutions} for part in (self.network.audio, self.network.motion))
@@ -139,12 +144,11 @@ class Step:
 
 
 def variants(precision, device):
-    """(cheap ones, how to compile the best)."""
+    """Those that need no compiler."""
     modes = ["eager", "graph"] if device.type == "cuda" else ["eager"]
     weights = ["autocast", "bf16"] if precision == "bf16" else ["fp32"]
-    cheap = [{"precision": precision, "mode": mode, "memory": memory, "weights": w}
-             for mode in modes for memory in ("channels_last", "contiguous") for w in weights]
-    return cheap, ["compile", "compile with graphs"]
+    return [{"precision": precision, "mode": mode, "memory": memory, "weights": w}
+            for mode in modes for memory in ("channels_last", "contiguous") for w in weights]
 
 
 class Peers:
@@ -166,38 +170,48 @@ class Peers:
         """Measures make(); whatever goes wrong is a result too."""
         if time.monotonic() + needs > self.ends:
             return self.record(what, variant, {"failed": SKIPPED})
+        work = None
         try:
             work = make()
             measured = self.clock.measure(work, self.args.blocks, self.args.inner)
         except Exception as error:  # noqa: BLE001: a variant that does not work is a finding
             message = str(error).strip() or type(error).__name__
-            return self.record(what, variant, {"failed": message.splitlines()[0][:200]})
-        finally:
-            if self.device.type == "cuda":
-                torch.cuda.empty_cache()
+            measured = {"failed": message.splitlines()[0][:200]}
+        work = None
+        gc.collect()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
         return self.record(what, variant, measured)
 
     def best(self, what, precision):
         found = [r for r in self.results if r["what"] == what and r["precision"] == precision and "seconds" in r]
         return min(found, key=lambda r: r["seconds"], default=None)
 
-    def steps(self, precision):
-        make = lambda v, lengths, pad=False: lambda: Step(self.device, self.sizes, v, lengths, pad)  # noqa: E731
-        cheap, compiled = variants(precision, self.device)
-        for variant in cheap:
-            self.attempt("step", variant, make(variant, self.lengths))
+    def step(self, variant, lengths, pad=False):
+        return lambda: Step(self.device, self.sizes, variant, lengths, pad)
+
+    def cheap_steps(self, precision):
+        for variant in variants(precision, self.device):
+            self.attempt("step", variant, self.step(variant, self.lengths))
+
+    def compiled_steps(self, precision):
         best = self.best("step", precision)
-        if best and not self.args.no_compile:
-            for mode in compiled:
+        if not best or self.args.no_compile:
+            return
+        for mode in COMPILED:
+            if mode != WHOLE or self.device.type == "cuda":
                 variant = {key: best[key] for key in ("precision", "memory", "weights")} | {"mode": mode}
-                self.attempt("step", variant, make(variant, self.lengths), needs=60)
-            torch._dynamo.reset()
+                self.attempt("step", variant, self.step(variant, self.lengths), needs=60 + self.args.reserve)
+                if hasattr(torch, "_dynamo"):
+                    torch._dynamo.reset()
+
+    def best_steps(self, precision):
         best = self.best("step", precision)
         if best:
             variant = {key: best[key] for key in ("precision", "mode", "memory", "weights")}
             full = [torch_peer.FRAMES] * self.sizes["batch"]
-            self.attempt("step, all clips 16 s", variant, make(variant, full))
-            self.attempt("step, padding computed once", variant, make(variant, self.lengths, True))
+            self.attempt("step, all clips 16 s", variant, self.step(variant, full))
+            self.attempt("step, padding computed once", variant, self.step(variant, self.lengths, True))
             self.attempt("epoch", variant, lambda: self.epoch(variant))
 
     def lstm(self, precision):
@@ -234,7 +248,7 @@ class Peers:
                 step.forward(step.sound, step.motion, None).argmax(1)
 
         step.network.eval()
-        run_infer = capture(infer, self.device) if variant["mode"] == "graph" else infer
+        run_infer = capture(infer, self.device) if variant["mode"] in ("graph", WHOLE) else infer
         step.network.train()
 
         def once():
@@ -269,10 +283,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--precisions", nargs="+", default=["bf16", "tf32", "fp32"])
-    parser.add_argument("--only", nargs="+", choices=("steps", "lstm"), default=["lstm", "steps"])
     parser.add_argument("--blocks", type=int, default=7)
     parser.add_argument("--inner", type=int, default=10, help="calls in a block")
     parser.add_argument("--seconds", type=float, default=500, help="variants that would begin later are skipped")
+    parser.add_argument("--reserve", type=float, default=90, help="of them, kept for the winners: nothing is compiled then")
     parser.add_argument("--no-compile", action="store_true")
     parser.add_argument("--small", action="store_true", help="3 clips of 12 frames, 40 parts: to try the script on a CPU")
     parser.add_argument("--json", type=pathlib.Path)
@@ -284,9 +298,9 @@ def main():
     torch.set_flush_denormal(True)
     peers = Peers(args)
     peers.header()
-    for precision in args.precisions:
-        for part in args.only:
-            getattr(peers, part)(precision)
+    for part in (peers.lstm, peers.cheap_steps, peers.compiled_steps, peers.best_steps):
+        for precision in args.precisions:
+            part(precision)
     if args.json:
         args.json.write_text(json.dumps(peers.results, indent=1) + "\n")
 

@@ -227,6 +227,18 @@ class Bench:
         text = run(command, self.args.seconds + 100)
         return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
 
+    def joined(self, stage, result):
+        """With --keep: what an earlier run of the stage said of other precisions stays."""
+        path = self.out / f"{stage}.json"
+        if not self.args.keep or not path.exists():
+            return result
+        old = json.loads(path.read_text())
+        if isinstance(old, list) and isinstance(result, list):
+            return result + [r for r in old if r.get("precision") not in ("", *self.args.precisions)]
+        if stage in ("check", "ours", "seeds", "profile", "sanitizer") and "failed" not in {*old, *result}:
+            return {**old, **result}
+        return result
+
     def sanitizer(self):
         tool = shutil.which("compute-sanitizer") or shutil.which("/usr/local/cuda/bin/compute-sanitizer")
         if not tool:
@@ -316,6 +328,7 @@ def main():
     parser.add_argument("--precisions", nargs="+", default=list(PRECISIONS), choices=PRECISIONS)
     parser.add_argument("--python", default=sys.executable, help="an interpreter with PyTorch and numpy")
     parser.add_argument("--seconds", type=float, default=480, help="of the stage peers")
+    parser.add_argument("--keep", action="store_true", help="results of other precisions stay: to run a stage in parts")
     parser.add_argument("--small", action="store_true")
     args = parser.parse_args()
     unknown = set(args.stages) - set(STAGES) - {"table"}
@@ -334,7 +347,7 @@ def main():
             result = STAGES[stage](bench)
         except Failed as failure:
             result = {"failed": str(failure)}
-        (bench.out / f"{stage}.json").write_text(json.dumps(result, indent=1) + "\n")
+        (bench.out / f"{stage}.json").write_text(json.dumps(bench.joined(stage, result), indent=1) + "\n")
         say(f"{stage}: {json.dumps(result)[:400]}")
 
 

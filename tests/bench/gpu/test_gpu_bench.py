@@ -216,6 +216,21 @@ def test_the_report_refuses_to_compare_different_networks():
     assert "They differ" not in gpu_report.markdown(results(), Arguments)
 
 
+def test_a_stage_can_be_run_in_parts(tmp_path):
+    class Parts:
+        keep, precisions = True, ["bf16"]
+
+    bench = gpu_table.Bench.__new__(gpu_table.Bench)
+    bench.args, bench.out = Parts, tmp_path
+    (tmp_path / "ours.json").write_text('{"fp32": 1, "bf16": 2}')
+    (tmp_path / "peers.json").write_text('[{"what": "header", "precision": ""}, {"precision": "fp32"}, {"precision": "bf16"}]')
+    assert bench.joined("ours", {"bf16": 3}) == {"fp32": 1, "bf16": 3}
+    new = [{"what": "header", "precision": ""}, {"precision": "bf16", "seconds": 1}]
+    assert bench.joined("peers", new) == [*new, {"precision": "fp32"}]
+    Parts.keep = False
+    assert bench.joined("ours", {"bf16": 3}) == {"bf16": 3}
+
+
 def test_kernels_are_added_up_from_the_profilers_page():
     metrics = {"time": "t", "sm": "s", "memory": "m", "tensor": "x", "warps": "w"}
     header = '"ID","Kernel Name","t","s","m","x","w"\n"","","ns","%","%","%","%"\n'
