@@ -267,14 +267,23 @@ class Bench:
             raise Failed("ncu (Nsight Compute) is not on this machine")
         metrics = {"time": "gpu__time_duration.sum", "sm": "sm__throughput.avg.pct_of_peak_sustained_elapsed",
                    "memory": "gpu__compute_memory_throughput.avg.pct_of_peak_sustained_elapsed",
-                   "tensor": "sm__inst_executed_pipe_tensor.avg.pct_of_peak_sustained_active",
+                   "tensor": "sm__pipe_tensor_cycles_active.avg.pct_of_peak_sustained_active",
                    "warps": "sm__warps_active.avg.pct_of_peak_sustained_active"}
 
-        def one(precision):
+        def page(precision, names):
             text = run([tool, "--clock-control", "none", "--csv", "--page", "raw", "--print-units", "base", "--metrics",
-                        ",".join(metrics.values()), "--launch-count", "2000", self.program("bench_step"), *self.small, "--device",
-                        self.args.device, "--precision", precision, "--losses", "1", self.lengths], 300, self.environment)
+                        ",".join(metrics[name] for name in names), "--launch-count", "2000", self.program("bench_step"),
+                        *self.small, "--device", self.args.device, "--precision", precision, "--losses", "1", self.lengths],
+                       280, self.environment)
+            (self.out / f"profile-{precision}.csv").write_text(text)
             return kernels_of(text, metrics)
+
+        def one(precision):
+            try:
+                return page(precision, list(metrics))
+            except Failed as failure:  # a metric may be unknown to this ncu
+                say(f"{precision}: {failure}; again with fewer metrics")
+                return page(precision, ["time", "sm", "memory"])
 
         return self.each_precision(one)
 
@@ -289,6 +298,14 @@ class Bench:
         return {"file": "gpu.md"}
 
 
+def number_of(text):
+    """Of a cell of ncu's page; 0 where it has none."""
+    try:
+        return float(text.replace(",", ""))
+    except (AttributeError, ValueError):
+        return 0.0
+
+
 def kernels_of(text, metrics):
     """Kernels by the time they take, from ncu's raw page (two header lines: names, units)."""
     lines = [line for line in text.splitlines() if line.startswith('"')]
@@ -298,7 +315,7 @@ def kernels_of(text, metrics):
     kernels = {}
     for row in rows:
         entry = kernels.setdefault(row["Kernel Name"].split("(")[0], {"launches": 0, "time": 0.0})
-        value = {name: float(row[metric].replace(",", "")) if row.get(metric) else 0.0 for name, metric in metrics.items()}
+        value = {name: number_of(row.get(metric)) for name, metric in metrics.items()}
         entry["launches"] += 1
         entry["time"] += value["time"]
         for name in ("sm", "memory", "tensor", "warps"):
