@@ -194,6 +194,16 @@ affect_status api_dataset_list(affect_json **json, api_store *store, const char 
     return status;
 }
 
+affect_status api_dataset_require(api_db *db, void *context, affect_error *err) {
+    api_rows *rows = NULL;
+    AFFECT_TRY(api_db_query(
+        &rows, db, err, "SELECT 1 FROM datasets WHERE id = ? AND state = 'ready'", "t", context));
+    bool ready = api_rows_next(rows);
+    AFFECT_TRY(api_rows_end(rows, err));
+    return ready ? AFFECT_STATUS_OK
+                 : affect_fail(err, CONFLICT, "the dataset is not ready, or was just deleted");
+}
+
 static affect_status delete_row(api_db *db, void *context, affect_error *err) {
     const char *id = context;
     api_rows *rows = NULL;

@@ -37,6 +37,9 @@ affect_status api_dataset_get(affect_json **json, api_store *store, const char *
 affect_status api_dataset_list(affect_json **json, api_store *store, const char *after,
                                int64_t limit, affect_error *err);
 /* Removes the row. CONFLICT while a job that has not ended uses it; then the folder may go. */
+/* Within a write (an api_store_work; context: its id): CONFLICT unless it is ready, so that a job
+ * and the end of its dataset cannot pass each other. */
+affect_status api_dataset_require(api_db *db, void *context, affect_error *err);
 affect_status api_dataset_delete(api_store *store, const char *id, affect_error *err);
 
 #endif

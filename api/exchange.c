@@ -71,7 +71,7 @@ static void free_part(api_part_state *part) {
 void api_exchange_free(api_exchange *exchange) {
     if (!exchange) return;
     for (size_t i = 0; i < exchange->n_parts; i++) free_part(&exchange->parts[i]);
-    for (size_t i = 0; i < exchange->n_path_values; i++) free(exchange->path_values[i]);
+    for (size_t i = 0; i < API_MAX_PATH_VALUES; i++) free(exchange->path_values[i]);
     if (exchange->answer.fd >= 0) close(exchange->answer.fd);
     api_pairs_free(&exchange->answer.headers);
     affect_buffer_free(&exchange->answer.body);
@@ -313,10 +313,12 @@ static bool parse_range(const char *text, uint64_t size, uint64_t *first, uint64
     return true;
 }
 
-static void choose_range(api_exchange *exchange, uint64_t size, int *status) {
-    const char *range = api_header(exchange, "Range");
+static void choose_range(api_exchange *exchange, uint64_t size, const char *etag, int *status) {
+    const char *range = api_header(exchange, "Range"), *only_of = api_header(exchange, "If-Range");
     uint64_t first = 0, last = 0;
     bool satisfiable = true;
+    size_t n = strlen(etag);
+    if (only_of && (strlen(only_of) != n + 2 || strncmp(only_of + 1, etag, n) != 0)) return;
     if (!range || !parse_range(range, size, &first, &last, &satisfiable)) return;
     if (!satisfiable) {
         api_set_header(exchange, "Content-Range", "bytes */%llu", (unsigned long long)size);
@@ -349,7 +351,7 @@ void api_answer_file(api_exchange *exchange, const char *path, const char *conte
     api_set_header(exchange, "Accept-Ranges", "bytes");
     exchange->answer.fd = fd;
     exchange->answer.file_size = (uint64_t)info.st_size;
-    choose_range(exchange, (uint64_t)info.st_size, &status);
+    choose_range(exchange, (uint64_t)info.st_size, etag, &status);
     if (status == 416) {
         api_answer_problem(exchange, "range_not_satisfiable", "the file has %lld bytes",
                            (long long)info.st_size);

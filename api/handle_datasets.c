@@ -231,7 +231,7 @@ static affect_status create(creation *c, affect_error *err) {
     api_dataset_id_make(c->dataset_id);
     AFFECT_TRY(make_spec(c, err));
     make_told(c);
-    AFFECT_TRY(keep_archive(c, err));
+    affect_status status = keep_archive(c, err);
     api_dataset_new dataset = {c->dataset_id, c->request.name, c->job_id, c->request.layout};
     const api_job_new job = {.type = "import",
                              .id = c->job_id,
@@ -242,7 +242,8 @@ static affect_status create(creation *c, affect_error *err) {
                              .also_context = &dataset};
     char id[API_ID_SIZE];
     bool existed;
-    affect_status status = api_job_create(c->context->jobs, &job, id, &existed, err);
+    if (status == AFFECT_STATUS_OK)
+        status = api_job_create(c->context->jobs, &job, id, &existed, err);
     if (status != AFFECT_STATUS_OK) affect_directory_remove(c->folder, NULL);
     return status;
 }

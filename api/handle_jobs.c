@@ -253,10 +253,12 @@ static affect_status create(creation *c, const affect_json *body, const char *ke
                             char id[API_ID_SIZE], affect_error *err) {
     char digest[AFFECT_DIGEST_TEXT_SIZE];
     bool existed;
-    AFFECT_TRY(make(c, body, err));
-    AFFECT_TRY(digest_of(digest, body, err));
     if (key && strlen(key) > 255)
         return affect_fail(err, INVALID, "Idempotency-Key is longer than 255 bytes");
+    AFFECT_TRY(digest_of(digest, body, err));
+    if (key) AFFECT_TRY(api_job_find(c->context->jobs, key, digest, id, &existed, err));
+    if (key && existed) return AFFECT_STATUS_OK;
+    AFFECT_TRY(make(c, body, err));
     const api_job_new job = {.type = c->request.type,
                              .id = c->job_id,
                              .request = body,
@@ -264,6 +266,8 @@ static affect_status create(creation *c, const affect_json *body, const char *ke
                              .dataset_id = c->dataset.id,
                              .model = c->model,
                              .epochs = c->epochs,
+                             .also = api_dataset_require,
+                             .also_context = c->dataset.id,
                              .idempotency_key = key,
                              .idempotency_digest = digest};
     return api_job_create(c->context->jobs, &job, id, &existed, err);

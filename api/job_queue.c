@@ -55,7 +55,8 @@ typedef struct {
     bool existed;
 } creation;
 
-static affect_status find_idempotent(api_db *db, creation *c, affect_error *err) {
+static affect_status find_idempotent(api_db *db, void *context, affect_error *err) {
+    creation *c = context;
     const api_job_new *job = c->job;
     api_rows *rows = NULL;
     bool same = true;
@@ -67,9 +68,12 @@ static affect_status find_idempotent(api_db *db, creation *c, affect_error *err)
         snprintf(c->id, API_ID_SIZE, "%s", api_rows_text(rows, 1));
     }
     AFFECT_TRY(api_rows_end(rows, err));
-    if (!same)
-        return affect_fail(err, CONFLICT, "Idempotency-Key was used for a different request");
-    if (c->existed) return AFFECT_STATUS_OK;
+    return same ? AFFECT_STATUS_OK
+                : affect_fail(err, CONFLICT, "Idempotency-Key was used for a different request");
+}
+
+static affect_status keep_idempotent(api_db *db, const creation *c, affect_error *err) {
+    const api_job_new *job = c->job;
     return api_db_run(db, err,
                       "INSERT INTO idempotency (key, digest, job_id, created_ms) "
                       "VALUES (?, ?, ?, ?)",
@@ -85,6 +89,7 @@ static affect_status work_create(api_db *db, void *context, affect_error *err) {
     snprintf(c->id, API_ID_SIZE, "%s", job->id);
     if (job->idempotency_key) AFFECT_TRY(find_idempotent(db, c, err));
     if (c->existed) return AFFECT_STATUS_OK;
+    if (job->idempotency_key) AFFECT_TRY(keep_idempotent(db, c, err));
     int64_t n_queued = 0;
     AFFECT_TRY(api_job_rows_count(&n_queued, db, API_JOB_QUEUED, err));
     if (n_queued >= w->base->max_queued)
@@ -92,6 +97,15 @@ static affect_status work_create(api_db *db, void *context, affect_error *err) {
                            (long long)n_queued, w->base->max_queued);
     if (job->also) AFFECT_TRY(job->also(db, job->also_context, err));
     return api_job_row_insert(db, job, &w->events, err);
+}
+
+affect_status api_job_find(api_job_queue *queue, const char *key, const char *digest,
+                           char id[API_ID_SIZE], bool *existed, affect_error *err) {
+    const api_job_new job = {.idempotency_key = key, .idempotency_digest = digest};
+    creation c = {.job = &job, .id = id};
+    affect_status status = api_store_read(queue->base.store, find_idempotent, &c, err);
+    *existed = c.existed;
+    return status;
 }
 
 affect_status api_job_create(api_job_queue *queue, const api_job_new *job, char id[API_ID_SIZE],

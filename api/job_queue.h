@@ -57,6 +57,9 @@ typedef struct {
 #define API_JOB_UPLOAD "upload"             /* file in a job's folder: the archive of an import */
 void api_job_id_make(char id[API_ID_SIZE]); /* job_ + ULID */
 
+/* The job that was made with the key, if there is one. CONFLICT: of another request. */
+affect_status api_job_find(api_job_queue *queue, const char *key, const char *digest,
+                           char id[API_ID_SIZE], bool *existed, affect_error *err);
 /* BUSY: the queue is full. With a known idempotency key and the same digest: no new job, `id`
  * becomes the earlier one's and *existed is true; with another digest CONFLICT. */
 affect_status api_job_create(api_job_queue *queue, const api_job_new *job, char id[API_ID_SIZE],

@@ -108,6 +108,10 @@ def test_train_makes_a_model(fake):
     assert whole.headers["ETag"] == f'"{version["sha256"]}"'
     piece = server.get(path, Range="bytes=8-15")
     assert piece.status == 206 and piece.body == whole.body[8:16]
+    piece = server.get(path, Range="bytes=8-15", If_Range=whole.headers["ETag"])
+    assert piece.status == 206 and piece.body == whole.body[8:16]
+    other = server.get(path, Range="bytes=8-15", If_Range='"of another file"')
+    assert other.status == 200 and other.body == whole.body
     assert server.get(path, If_None_Match=whole.headers["ETag"]).status == 304
     assert server.get("/v1/models/first/versions/9/artifact").status == 404
     assert server.get("/v1/models/first/versions/x").status == 404
@@ -281,6 +285,11 @@ def test_idempotency_key(fake):
     other = server.post_json("/v1/jobs", body | {"model": "n"}, **{"Idempotency-Key": "one"})
     assert other.status == 409
     assert len(server.get("/v1/jobs?type=train").json()["data"]) == 1
+    wait_end(server, first)  # the key still means that job when it could not be made any more
+    assert server.request("DELETE", "/v1/datasets/ready").status == 204
+    again = server.post_json("/v1/jobs", body, **{"Idempotency-Key": "one"})
+    assert again.status == 202 and again.json()["id"] == first
+    assert server.post_json("/v1/jobs", body, **{"Idempotency-Key": "two"}).status == 422
 
 
 def wait_for_lock(path, seconds=10):
@@ -355,6 +364,9 @@ def test_disk_full(make_server, tmp_path):
             with open(ballast, "wb", buffering=0) as file:
                 while True:
                     file.write(b"x" * 4096)
+        folders = set(os.listdir(data / "jobs"))
+        answer = server.request("POST", "/v1/datasets?name=more", bytes(1 << 19), {"Content-Type": "application/zip"})
+        assert answer.status == 507 and set(os.listdir(data / "jobs")) == folders
         statuses = [train(server, 1, pad=7).status for _ in range(40)]
         assert 507 in statuses and set(statuses) <= {202, 507}, statuses
         assert server.get("/v1/jobs").status == 200 and server.get("/readyz").status == 200
