@@ -26,7 +26,7 @@ struct bf16_words {
     typedef as_bf16 stored;
     static const bool fast = true; /* functions */
     static const int in_word = 2;
-    static const int ahead = 2; /* steps that input sums are read before their use */
+    static const uint32_t ahead = 2; /* steps that a walk reads memory before its use */
     template <class F> static __device__ __forceinline__ uint32_t word(F at, int k) {
         return affect_pack_bf16(at(k), at(k + 1));
     }
@@ -46,7 +46,7 @@ struct tf32_words {
     typedef as_float stored;
     static const bool fast = false;
     static const int in_word = 1;
-    static const int ahead = 1; /* its steps are longer, and it has no register to spare */
+    static const uint32_t ahead = 1; /* its steps are longer, and it has no register to spare */
     template <class F> static __device__ __forceinline__ uint32_t word(F at, int k) {
         return affect_to_tf32(at(k));
     }
@@ -207,7 +207,8 @@ template <class Words, int u, int slice>
 __global__ void __launch_bounds__(2 * u, 1) forward_mma_kernel(walk w) {
     typedef matrix_shape<Words, u, true> shape;
     typedef lane_cells<slice> lane_cells;
-    const int pairs = lane_cells::pairs, ahead = Words::ahead;
+    const int pairs = lane_cells::pairs;
+    const uint32_t ahead = Words::ahead;
     unsigned char *buffers = affect_cuda_shared();
     float4 *bias = reinterpret_cast<float4 *>(buffers + 2 * slice * shape::row_bytes);
     lane_cells cells(w);
@@ -260,7 +261,7 @@ __global__ void __launch_bounds__(2 * u, 1) forward_mma_kernel(walk w) {
     }
 }
 
-/* What backward reads of a step, one step before it needs it: gates, the cell before, d_y. */
+/* What backward reads of a step: gates, the cell before, d_y. */
 template <class Stored, int u, int slice> struct saved_step {
     typename Stored::gates gates[slice / 4][2];
     float before[slice / 4][2], d_y[slice / 4][2];
@@ -296,8 +297,11 @@ __global__ void __launch_bounds__(2 * u, 1) backward_mma_kernel(walk w) {
     __syncthreads();
 
     uint32_t end = w.steps - 1, pitch = sequence_pitch<u>(w);
-    saved_step<stored, u, slice> saved;
-    saved.read(w, cells, end);
+    const uint32_t ahead = slice == 4 ? Words::ahead : 1; /* steps, as registers allow */
+    saved_step<stored, u, slice> saved[ahead];
+#pragma unroll
+    for (uint32_t a = 0; a < ahead; a++)
+        if (a < w.steps) saved[a].read(w, cells, end - a);
     float cell[pairs][2], d_output[pairs][2] = {};
     cell_gradient carried[pairs][2] = {};
     float4 bias[pairs] = {}, last[pairs][2] = {};
@@ -307,32 +311,37 @@ __global__ void __launch_bounds__(2 * u, 1) backward_mma_kernel(walk w) {
         for (uint32_t e = 0; e < 2; e++)
             cell[p][e] = w.cells[reserve_of<u, slice>(w, end, cells.unit[p], cells.place + e)];
 
-    for (uint32_t k = w.steps; k-- > 0;) {
-        size_t step = step_of<u>(w, cells.index[0], k, cells.unit[0]);
+    for (uint32_t begin = 0; begin < w.steps; begin += ahead) {
 #pragma unroll
-        for (uint32_t p = 0; p < pairs; p++)
+        for (uint32_t a = 0; a < ahead; a++) {
+            if (begin + a > end) break;
+            uint32_t k = end - begin - a;
+            size_t step = step_of<u>(w, cells.index[0], k, cells.unit[0]);
 #pragma unroll
-            for (uint32_t e = 0; e < 2; e++) {
-                bool masked = time_of(w, k) >= cells.sequences[e].length;
-                float before = saved.before[p][e];
-                float4 d_sum = step_backward<Words::fast>(
-                    &carried[p][e], stored::read(saved.gates[p][e]), cell[p][e], before,
-                    d_output[p][e] + saved.d_y[p][e], masked);
-                cell[p][e] = before;
-                Words::store4(buffers + (k % 2 * slice + cells.place + e) * shape::row_bytes,
-                              4 * static_cast<int>(cells.unit[p]), d_sum);
-                write_backward<stored, u>(w, &bias[p], &last[p][e], cells.sequences[e],
-                                          cells.index[e], k, cells.unit[p],
-                                          step + e * pitch + 8 * p, d_sum);
-            }
-        if (k == 0) break;
-        saved.read(w, cells, k - 1);
-        __syncthreads();
-        float c[4][4] = {};
-        matrix.multiply(c, column_of<shape, slice>(buffers, k));
+            for (uint32_t p = 0; p < pairs; p++)
 #pragma unroll
-        for (int i = 0; i < 4; i++) c[0][i] = (c[0][i] + c[1][i]) + (c[2][i] + c[3][i]);
-        lane_cells::take(d_output, c[0]);
+                for (uint32_t e = 0; e < 2; e++) {
+                    bool masked = time_of(w, k) >= cells.sequences[e].length;
+                    float before = saved[a].before[p][e];
+                    float4 d_sum = step_backward<Words::fast>(
+                        &carried[p][e], stored::read(saved[a].gates[p][e]), cell[p][e], before,
+                        d_output[p][e] + saved[a].d_y[p][e], masked);
+                    cell[p][e] = before;
+                    Words::store4(buffers + (k % 2 * slice + cells.place + e) * shape::row_bytes,
+                                  4 * static_cast<int>(cells.unit[p]), d_sum);
+                    write_backward<stored, u>(w, &bias[p], &last[p][e], cells.sequences[e],
+                                              cells.index[e], k, cells.unit[p],
+                                              step + e * pitch + 8 * p, d_sum);
+                }
+            if (k == 0) break;
+            if (k >= ahead) saved[a].read(w, cells, k - ahead);
+            __syncthreads();
+            float c[4][4] = {};
+            matrix.multiply(c, column_of<shape, slice>(buffers, k));
+#pragma unroll
+            for (int i = 0; i < 4; i++) c[0][i] = (c[0][i] + c[1][i]) + (c[2][i] + c[3][i]);
+            lane_cells::take(d_output, c[0]);
+        }
     }
 #pragma unroll
     for (uint32_t p = 0; p < pairs; p++) {

@@ -44,6 +44,7 @@ const lstm_case cases[] = {
     {"masked, one direction back", 5, 9, 7, 32, 1, true, true, false, true, true, 132},
     {"one direction", 4, 8, 9, 32, 1, false, true, false, false, true, 132},
     {"one direction back, distinct rows", 4, 8, 9, 128, 1, true, true, true, false, true, 132},
+    {"501 steps, distinct rows", 3, 501, 8, 32, 2, false, true, true, false, true, 132},
     {"150 sequences, masked", 150, 3, 4, 32, 2, false, true, false, true, true, 132},
     {"last state, no bias", 3, 8, 9, 32, 1, true, false, false, false, false, 132},
 };
