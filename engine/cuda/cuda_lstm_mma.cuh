@@ -76,7 +76,7 @@ template <class Words, int u, bool forward> struct matrix_shape {
 
     static size_t shared_bytes(int slice) {
         return static_cast<size_t>((words - kept * tiles * 2) * 2 * u * 16 + 2 * slice * row_bytes +
-                                   (forward ? u * 16 : 0));
+                                   slice * sizeof(sequence) + (forward ? u * 16 : 0));
     }
 
     /* Element of unit `unit`'s row: of its gate `tile`, forward. */
@@ -104,13 +104,14 @@ template <class Words, int u, bool forward> struct fragments {
     uint4 kept[n_kept];
     uint4 *others; /* shared: (words, threads) */
 
-    /* Before a barrier. */
-    __device__ __forceinline__ void load(unsigned char *shared, const walk &w) {
+    /* Before a barrier. Returns what is behind the matrix in shared memory. */
+    __device__ __forceinline__ unsigned char *load(unsigned char *shared, const walk &w) {
         const uint4 *from = w.matrix + blockIdx.y * shape::words * 2 * u + threadIdx.x;
         others = reinterpret_cast<uint4 *>(shared) + threadIdx.x;
 #pragma unroll
         for (int i = 0; i < n_kept; i++) kept[i] = from[i * 2 * u];
         for (int i = n_kept; i < shape::words; i++) others[(i - n_kept) * 2 * u] = from[i * 2 * u];
+        return shared + (shape::words - n_kept) * 2 * u * 16;
     }
 
     /* c[i], i < 4, sum to the product of tile i where there are four, else together to that of the
@@ -150,20 +151,28 @@ template <class Words, int u, bool forward> struct fragments {
 template <int slice> struct lane_cells {
     static const int pairs = slice / 4;
     uint32_t unit[pairs], place;
-    uint32_t index[2]; /* in the batch */
-    sequence sequences[2];
+    uint32_t index[2];         /* in the batch */
+    const sequence *sequences; /* [2], in shared memory: registers are short */
 
-    __device__ __forceinline__ explicit lane_cells(const walk &w) {
+    /* shared: for `slice` sequences; they are there after a barrier. */
+    __device__ __forceinline__ lane_cells(const walk &w, sequence *shared) {
         uint32_t warp = threadIdx.x / 32, group = threadIdx.x % 32 / 4, column = threadIdx.x % 4;
         place = 2 * (slice == 8 ? column : column % 2);
 #pragma unroll
         for (uint32_t p = 0; p < pairs; p++)
             unit[p] = 16 * warp + group + 8 * (slice == 8 ? p : column / 2);
-#pragma unroll
-        for (uint32_t e = 0; e < 2; e++) {
-            index[e] = blockIdx.x * slice + place + e;
-            sequences[e] = sequence_of(w, index[e]);
-        }
+        index[0] = blockIdx.x * slice + place;
+        index[1] = index[0] + 1;
+        sequences = shared + place;
+        if (threadIdx.x < slice)
+            shared[threadIdx.x] = sequence_of(w, blockIdx.x * slice + threadIdx.x);
+    }
+
+    /* The row of B of this lane's column; NULL where the column is empty. */
+    template <int row_bytes>
+    static __device__ __forceinline__ const unsigned char *column(const unsigned char *buffer) {
+        uint32_t group = threadIdx.x % 32 / 4;
+        return group < slice ? buffer + group * row_bytes : nullptr;
     }
 
     /* The numbers of a tile that belong to this lane's cells. */
@@ -182,14 +191,6 @@ template <int slice> struct lane_cells {
     }
 };
 
-/* The row of B of this lane's column, in buffer k % 2; NULL where the column is empty. */
-template <class Shape, int slice>
-__device__ __forceinline__ const unsigned char *column_of(const unsigned char *buffers,
-                                                          uint32_t k) {
-    uint32_t group = threadIdx.x % 32 / 4;
-    return group < slice ? buffers + (k % 2 * slice + group) * Shape::row_bytes : nullptr;
-}
-
 /* Input sums of a lane's cells at one step. */
 template <int u, int slice>
 __device__ __forceinline__ void read_sums(float4 to[slice / 4][2], const walk &w,
@@ -203,27 +204,45 @@ __device__ __forceinline__ void read_sums(float4 to[slice / 4][2], const walk &w
     }
 }
 
+/* The cells of step k: outputs to `buffer` (rows of B) and to memory. products: of each gate. */
+template <class Words, int u, int slice>
+__device__ __forceinline__ void forward_cells(cell_state state[slice / 4][2], unsigned char *buffer,
+                                              const walk &w, const lane_cells<slice> &cells,
+                                              uint32_t k, const float products[4][slice / 4][2],
+                                              const float4 sums[slice / 4][2], const float4 *bias) {
+    size_t step = step_of<u>(w, cells.index[0], k, cells.unit[0]);
+#pragma unroll
+    for (uint32_t p = 0; p < slice / 4; p++)
+#pragma unroll
+        for (uint32_t e = 0; e < 2; e++) {
+            uint32_t unit = cells.unit[p], place = cells.place + e;
+            float4 product = make_float4(products[0][p][e], products[1][p][e], products[2][p][e],
+                                         products[3][p][e]);
+            float4 gates = gates_of<Words::fast>(add(add(sums[p][e], bias[unit]), product));
+            bool masked = time_of(w, k) >= cells.sequences[e].length;
+            state[p][e] = step_forward<Words::fast>(state[p][e], gates, masked);
+            Words::store(buffer + place * matrix_shape<Words, u, true>::row_bytes,
+                         static_cast<int>(unit), state[p][e].output);
+            write_forward<typename Words::stored, u>(
+                w, cells.index[e], k, unit, step + e * sequence_pitch<u>(w) + 8 * p,
+                reserve_of<u, slice>(w, k, unit, place), state[p][e], gates, masked);
+        }
+}
+
 template <class Words, int u, int slice>
 __global__ void __launch_bounds__(2 * u, 1) forward_mma_kernel(walk w) {
-    typedef matrix_shape<Words, u, true> shape;
-    typedef lane_cells<slice> lane_cells;
-    const int pairs = lane_cells::pairs;
+    const int pairs = slice / 4, buffer_bytes = slice * matrix_shape<Words, u, true>::row_bytes;
     const uint32_t ahead = Words::ahead;
     unsigned char *buffers = affect_cuda_shared();
-    float4 *bias = reinterpret_cast<float4 *>(buffers + 2 * slice * shape::row_bytes);
-    lane_cells cells(w);
+    float4 *bias = reinterpret_cast<float4 *>(buffers + 2 * buffer_bytes);
     fragments<Words, u, true> matrix;
-    matrix.load(reinterpret_cast<unsigned char *>(bias + u), w);
+    unsigned char *after = matrix.load(reinterpret_cast<unsigned char *>(bias + u), w);
+    lane_cells<slice> cells(w, reinterpret_cast<sequence *>(after));
     if (threadIdx.x < u) bias[threadIdx.x] = bias_of<u>(w, threadIdx.x);
     __syncthreads();
 
-    uint32_t pitch = sequence_pitch<u>(w);
-    cell_state state[pairs][2];
+    cell_state state[pairs][2] = {};
     float4 sums[ahead][pairs][2];
-#pragma unroll
-    for (uint32_t p = 0; p < pairs; p++) {
-        state[p][0] = state[p][1] = {0, 0};
-    }
 #pragma unroll
     for (uint32_t a = 0; a < ahead; a++)
         if (a < w.steps) read_sums<u, slice>(sums[a], w, cells, a);
@@ -233,28 +252,14 @@ __global__ void __launch_bounds__(2 * u, 1) forward_mma_kernel(walk w) {
         for (uint32_t a = 0; a < ahead; a++) {
             uint32_t k = begin + a;
             if (k >= w.steps) break;
-            size_t step = step_of<u>(w, cells.index[0], k, cells.unit[0]);
-            float c[4][4] = {}, gate[4][pairs][2];
-            if (k) matrix.multiply(c, column_of<shape, slice>(buffers, k - 1));
+            float c[4][4] = {}, products[4][pairs][2];
+            if (k)
+                matrix.multiply(c, cells.template column<buffer_bytes / slice>(
+                                       buffers + (k - 1) % 2 * buffer_bytes));
 #pragma unroll
-            for (int g = 0; g < 4; g++) lane_cells::take(gate[g], c[g]);
-#pragma unroll
-            for (uint32_t p = 0; p < pairs; p++)
-#pragma unroll
-                for (uint32_t e = 0; e < 2; e++) {
-                    float4 sum = add(
-                        add(sums[a][p][e], bias[cells.unit[p]]),
-                        make_float4(gate[0][p][e], gate[1][p][e], gate[2][p][e], gate[3][p][e]));
-                    float4 gates = gates_of<Words::fast>(sum);
-                    bool masked = time_of(w, k) >= cells.sequences[e].length;
-                    state[p][e] = step_forward<Words::fast>(state[p][e], gates, masked);
-                    Words::store(buffers + (k % 2 * slice + cells.place + e) * shape::row_bytes,
-                                 static_cast<int>(cells.unit[p]), state[p][e].output);
-                    write_forward<typename Words::stored, u>(
-                        w, cells.index[e], k, cells.unit[p], step + e * pitch + 8 * p,
-                        reserve_of<u, slice>(w, k, cells.unit[p], cells.place + e), state[p][e],
-                        gates, masked);
-                }
+            for (int g = 0; g < 4; g++) cells.take(products[g], c[g]);
+            forward_cells<Words, u, slice>(state, buffers + k % 2 * buffer_bytes, w, cells, k,
+                                           products, sums[a], bias);
             if (k + ahead < w.steps) read_sums<u, slice>(sums[a], w, cells, k + ahead);
             __syncthreads();
         }
@@ -284,72 +289,91 @@ template <class Stored, int u, int slice> struct saved_step {
     }
 };
 
+/* What a lane carries from step to step, and what it adds up on the way. */
+template <int slice> struct backward_state {
+    cell_gradient carried[slice / 4][2];
+    float cell[slice / 4][2], d_output[slice / 4][2]; /* d_output: through the recurrent kernel */
+    float4 bias[slice / 4], last[slice / 4][2];
+};
+
+/* The cells of step k: gradients of their sums to `buffer` (rows of B) and to memory. */
+template <class Words, int u, int slice>
+__device__ __forceinline__ void
+backward_cells(backward_state<slice> *state, unsigned char *buffer, const walk &w,
+               const lane_cells<slice> &cells, uint32_t k,
+               const saved_step<typename Words::stored, u, slice> &saved) {
+    typedef typename Words::stored stored;
+    size_t step = step_of<u>(w, cells.index[0], k, cells.unit[0]);
+#pragma unroll
+    for (uint32_t p = 0; p < slice / 4; p++)
+#pragma unroll
+        for (uint32_t e = 0; e < 2; e++) {
+            bool masked = time_of(w, k) >= cells.sequences[e].length;
+            float4 d_sum = step_backward<Words::fast>(
+                &state->carried[p][e], stored::read(saved.gates[p][e]), state->cell[p][e],
+                saved.before[p][e], state->d_output[p][e] + saved.d_y[p][e], masked);
+            state->cell[p][e] = saved.before[p][e];
+            Words::store4(buffer + (cells.place + e) * matrix_shape<Words, u, false>::row_bytes,
+                          4 * static_cast<int>(cells.unit[p]), d_sum);
+            write_backward<stored, u>(w, &state->bias[p], &state->last[p][e], cells.sequences[e],
+                                      cells.index[e], k, cells.unit[p],
+                                      step + e * sequence_pitch<u>(w) + 8 * p, d_sum);
+        }
+}
+
+template <class Words, int u, int slice>
+__device__ __forceinline__ void end_backward(const walk &w, const lane_cells<slice> &cells,
+                                             const backward_state<slice> &state) {
+#pragma unroll
+    for (uint32_t p = 0; p < slice / 4; p++) {
+        write_bias<u>(w, state.bias[p], cells.unit[p], (blockIdx.x * slice + cells.place) / 2);
+#pragma unroll
+        for (uint32_t e = 0; e < 2; e++)
+            write_last<typename Words::stored, u>(w, state.last[p][e], cells.sequences[e],
+                                                  cells.index[e], cells.unit[p]);
+    }
+}
+
 template <class Words, int u, int slice>
 __global__ void __launch_bounds__(2 * u, 1) backward_mma_kernel(walk w) {
-    typedef matrix_shape<Words, u, false> shape;
-    typedef typename Words::stored stored;
-    typedef lane_cells<slice> lane_cells;
-    const int pairs = lane_cells::pairs;
+    const int buffer_bytes = slice * matrix_shape<Words, u, false>::row_bytes;
+    const uint32_t ahead = slice == 4 ? Words::ahead : 1; /* as registers allow */
     unsigned char *buffers = affect_cuda_shared();
-    lane_cells cells(w);
     fragments<Words, u, false> matrix;
-    matrix.load(buffers + 2 * slice * shape::row_bytes, w);
+    unsigned char *after = matrix.load(buffers + 2 * buffer_bytes, w);
+    lane_cells<slice> cells(w, reinterpret_cast<sequence *>(after));
     __syncthreads();
 
-    uint32_t end = w.steps - 1, pitch = sequence_pitch<u>(w);
-    const uint32_t ahead = slice == 4 ? Words::ahead : 1; /* steps, as registers allow */
-    saved_step<stored, u, slice> saved[ahead];
+    uint32_t end = w.steps - 1;
+    backward_state<slice> state = {};
+    saved_step<typename Words::stored, u, slice> saved[ahead];
 #pragma unroll
     for (uint32_t a = 0; a < ahead; a++)
         if (a < w.steps) saved[a].read(w, cells, end - a);
-    float cell[pairs][2], d_output[pairs][2] = {};
-    cell_gradient carried[pairs][2] = {};
-    float4 bias[pairs] = {}, last[pairs][2] = {};
 #pragma unroll
-    for (uint32_t p = 0; p < pairs; p++)
+    for (uint32_t p = 0; p < slice / 4; p++)
 #pragma unroll
         for (uint32_t e = 0; e < 2; e++)
-            cell[p][e] = w.cells[reserve_of<u, slice>(w, end, cells.unit[p], cells.place + e)];
+            state.cell[p][e] =
+                w.cells[reserve_of<u, slice>(w, end, cells.unit[p], cells.place + e)];
 
-    for (uint32_t begin = 0; begin < w.steps; begin += ahead) {
+    for (uint32_t k = w.steps; k > 0;) {
 #pragma unroll
         for (uint32_t a = 0; a < ahead; a++) {
-            if (begin + a > end) break;
-            uint32_t k = end - begin - a;
-            size_t step = step_of<u>(w, cells.index[0], k, cells.unit[0]);
-#pragma unroll
-            for (uint32_t p = 0; p < pairs; p++)
-#pragma unroll
-                for (uint32_t e = 0; e < 2; e++) {
-                    bool masked = time_of(w, k) >= cells.sequences[e].length;
-                    float before = saved[a].before[p][e];
-                    float4 d_sum = step_backward<Words::fast>(
-                        &carried[p][e], stored::read(saved[a].gates[p][e]), cell[p][e], before,
-                        d_output[p][e] + saved[a].d_y[p][e], masked);
-                    cell[p][e] = before;
-                    Words::store4(buffers + (k % 2 * slice + cells.place + e) * shape::row_bytes,
-                                  4 * static_cast<int>(cells.unit[p]), d_sum);
-                    write_backward<stored, u>(w, &bias[p], &last[p][e], cells.sequences[e],
-                                              cells.index[e], k, cells.unit[p],
-                                              step + e * pitch + 8 * p, d_sum);
-                }
+            k--;
+            unsigned char *buffer = buffers + k % 2 * buffer_bytes;
+            backward_cells<Words, u, slice>(&state, buffer, w, cells, k, saved[a]);
             if (k == 0) break;
             if (k >= ahead) saved[a].read(w, cells, k - ahead);
             __syncthreads();
             float c[4][4] = {};
-            matrix.multiply(c, column_of<shape, slice>(buffers, k));
+            matrix.multiply(c, cells.template column<buffer_bytes / slice>(buffer));
 #pragma unroll
             for (int i = 0; i < 4; i++) c[0][i] = (c[0][i] + c[1][i]) + (c[2][i] + c[3][i]);
-            lane_cells::take(d_output, c[0]);
+            cells.take(state.d_output, c[0]);
         }
     }
-#pragma unroll
-    for (uint32_t p = 0; p < pairs; p++) {
-        write_bias<u>(w, bias[p], cells.unit[p], (blockIdx.x * slice + cells.place) / 2);
-#pragma unroll
-        for (uint32_t e = 0; e < 2; e++)
-            write_last<stored, u>(w, last[p][e], cells.sequences[e], cells.index[e], cells.unit[p]);
-    }
+    end_backward<Words, u, slice>(w, cells, state);
 }
 
 } // namespace affect_lstm_walk
