@@ -75,8 +75,9 @@ template <class Words, int u, bool forward> struct matrix_shape {
     static const int row_bytes = (depth * 4 / Words::in_word + 127) / 128 * 128 + 64;
 
     static size_t shared_bytes(int slice) {
-        return static_cast<size_t>((words - kept * tiles * 2) * 2 * u * 16 + 2 * slice * row_bytes +
-                                   slice * sizeof(sequence) + (forward ? u * 16 : 0));
+        int matrix = (words - kept * tiles * 2) * 2 * u * 16, bias = forward ? u * 16 : 0;
+        int sequences = slice * static_cast<int>(sizeof(sequence));
+        return static_cast<size_t>(2 * slice * row_bytes + bias + matrix + sequences);
     }
 
     /* Element of unit `unit`'s row: of its gate `tile`, forward. */

@@ -260,10 +260,17 @@ void check_limits(affect_backend *cuda) {
     bool found_small = affect_cuda_lstm_persistent_can(cuda, &s);
     device->shared_limit = 99 * 1024; /* sm_86, sm_89 */
     bool found_middle = affect_cuda_lstm_persistent_can(cuda, &s);
+    device->shared_limit = 64 * 1024; /* sm_75: not 128 units in fp32 and tf32 */
+    bool found_old = affect_cuda_lstm_persistent_can(cuda, &s);
+    s.units = 96;
+    bool found_old_fewer = affect_cuda_lstm_persistent_can(cuda, &s);
     device->shared_limit = limit;
     s.units = 48;
-    if (!found || found_small || !found_middle || affect_cuda_lstm_persistent_can(cuda, &s)) {
-        fprintf(stderr, "what fits: %d %d %d\n", found, found_small, found_middle);
+    if (!found || found_small || !found_middle || !found_old_fewer ||
+        found_old != (device->precision == AFFECT_PRECISION_BF16) ||
+        affect_cuda_lstm_persistent_can(cuda, &s)) {
+        fprintf(stderr, "what fits: %d %d %d %d %d\n", found, found_small, found_middle, found_old,
+                found_old_fewer);
         failures++;
     }
 }
