@@ -67,7 +67,8 @@ def run(command, timeout=560, environment=None):
     except subprocess.TimeoutExpired:
         raise Failed(f"more than {timeout} s: {command[0]}") from None
     if done.returncode:
-        raise Failed(f"{pathlib.Path(str(command[0])).name}: exit {done.returncode}: {(done.stderr or done.stdout)[-400:].strip()}")
+        said = " ".join((done.stderr or done.stdout)[-400:].split()).replace("|", "/")  # one cell of a table
+        raise Failed(f"{pathlib.Path(str(command[0])).name}: exit {done.returncode}: {said}")
     return done.stdout
 
 

@@ -246,7 +246,10 @@ def main():
             torch_device = args.device if args.device == "cpu" or torch.cuda.is_available() else "cpu"
         except ImportError:
             print("no PyTorch in this interpreter: not compared with it")
-    rows, more = check(args.programs, args.device, args.precision, args.sizes, prefix=args.prefix, torch_device=torch_device)
+    try:
+        rows, more = check(args.programs, args.device, args.precision, args.sizes, prefix=args.prefix, torch_device=torch_device)
+    except RuntimeError as error:
+        sys.exit(str(error))
     for row in rows:
         if not (args.quiet and row["ok"]):
             print(f"{'ok  ' if row['ok'] else 'FAIL'} {row['worst']:.1e} of {row['limit']:.0e}  {row['case']}: "

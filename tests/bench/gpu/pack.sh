@@ -33,7 +33,8 @@ nvidia='^lib(cuda|cudart|cublas|cublasLt|nvJitLink)\.so'
 benches=(run_ops run_ops64 bench_step bench_step64 bench_ops bench_epoch)
 
 compile() {
-    cmake -S . -B "$build" -DAFFECT_PARTS="$parts" "$@" -DCMAKE_BUILD_RPATH='$ORIGIN/../lib' \
+    rm -f "$build/bin/libaffect_cuda.so" # an earlier one must not come along
+    cmake -S . -B "$build" -UCMAKE_CUDA_ARCHITECTURES -DAFFECT_CUDA=AUTO -DAFFECT_PARTS="$parts" "$@" -DCMAKE_BUILD_RPATH='$ORIGIN/../lib' \
         -DCMAKE_EXE_LINKER_FLAGS=-Wl,--disable-new-dtags >"$folder/configure.log" ||
         { cat "$folder/configure.log" >&2; return 1; }
     cmake --build "$build" -j "$(nproc)" -- --no-print-directory -s
@@ -49,7 +50,7 @@ collect() {
     local file
     for file in "${programs[@]}"; do install -s "$build/bin/$file" "$folder/bin/"; done
     for file in "${benches[@]}"; do install -s "$build/bench/$file" "$folder/bin/"; done
-    find "$build" -name 'libaffect_cuda.so' -exec install -s {} "$folder/bin/" \;
+    if [ -e "$build/bin/libaffect_cuda.so" ]; then install -s "$build/bin/libaffect_cuda.so" "$folder/bin/"; fi
     for file in "$build"/tests/test_*; do
         # Only tests of what runs on a GPU; the others need files of the source tree.
         case $(basename "$file") in

@@ -160,7 +160,8 @@ def test_the_tools_are_run_and_what_they_find_is_told(programs, tmp_path, code):
 
 
 def test_a_missing_device_is_said_in_the_table(programs, tmp_path):
-    read, text, _ = run_table(tmp_path, programs, "cuda:99", ["bf16"], stages=["losses", "ours", "table"])
+    read, text, _ = run_table(tmp_path, programs, "cuda:99", ["bf16"], stages=["check", "losses", "ours", "table"])
+    assert "Traceback" not in text and all(line.endswith("|") for line in text.splitlines() if line.startswith("|"))
     assert "failed" in read["ours"]["bf16"] and "failed" in read["losses"]["device"]["bf16"]
     assert text.count("not run") > 8 and "| bf16 | not run: " in text
 
@@ -251,6 +252,7 @@ def test_a_pack_runs_without_our_libraries(tmp_path):
     done = subprocess.run([HERE / "pack.sh", tmp_path / "pack", "-DAFFECT_CUDA=OFF"], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-1500:] + done.stderr[-1500:]
     assert "runs in a root that holds the folder and glibc alone" in done.stdout
+    assert not (tmp_path / "pack" / "bin" / "libaffect_cuda.so").exists()
     assert {path.name for path in (tmp_path / "pack" / "bin").iterdir()} >= set(gpu_table.TARGETS)
     assert (tmp_path / "pack" / "include" / "cjson" / "cJSON.h").exists()
 
