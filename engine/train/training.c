@@ -98,12 +98,11 @@ static affect_status check_plan(const affect_training *t, affect_error *err) {
 /* Where the device is apart from the host and has room, all features stay there. */
 static affect_status keep_on_device(affect_training *t, affect_error *err) {
     char text[120];
-    size_t available = t->backend->ops->memory_free(t->backend);
-    if (available == 0) return AFFECT_STATUS_OK;
+    if (t->backend->ops->memory_free(t->backend) == 0) return AFFECT_STATUS_OK;
     size_t *rows = affect_memory_plan_rows(t), n = affect_dataset_n_utterances(t->dataset);
     if (!rows) return affect_fail(err, NO_MEMORY, "no memory for %zu utterances", n);
     size_t bytes = affect_resident_bytes(t->session, rows, n);
-    bool fits = (double)bytes < AFFECT_SHARE_OF_MEMORY * (double)available;
+    bool fits = t->plan.total + bytes <= t->plan.limit;
     affect_status status = AFFECT_STATUS_OK;
     if (fits) status = affect_batch_keep_on_device(t->batch, t->session, rows, err);
     free(rows);

@@ -6,12 +6,15 @@
  * FOLDER: gets a dataset of CLIPS (default 5521: 4416 train, 1105 validate) of 501 frames of 128
  * bands with motion, made once and used again, and the training's files. Lengths are log-normal:
  * median 3.58 s, sigma 0.69, 0.585 to 16 s. JSON: members of the job's specification that replace
- * those below, as {"device": "cuda", "precision": "bf16"}. Prints one JSON object: seconds of each
- * epoch as the training reports them, its losses, and its messages. */
+ * those below, as {"device": "cuda", "precision": "bf16"}; "trials": 8 trains as many seeds side by
+ * side (engine/train/trials.h). Prints one JSON object: seconds of each epoch as the training
+ * reports them and its losses (of trials: those of all, one after another), and the seconds of all.
+ */
+#include "engine/core/clock.h"
 #include "engine/core/file.h"
 #include "engine/core/random.h"
 #include "engine/corpus/shard.h"
-#include "engine/train/trainer.h"
+#include "engine/train/trials.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -171,9 +174,16 @@ static void make_dataset(char dataset[AFFECT_PATH_MAX], const char *folder, size
     write_manifest(path, n_clips, n_shards);
 }
 
+/* One trial and what it says. */
+typedef struct {
+    affect_train_spec spec;
+    affect_train_callbacks callbacks;
+    affect_json *json, *epochs;
+} trial;
+
 static bool on_epoch(void *context, const affect_json *report, bool best) {
-    affect_json *all = context;
-    affect_json *epoch = affect_json_append(all, affect_json_new_object());
+    trial *t = context;
+    affect_json *epoch = affect_json_append(t->epochs, affect_json_new_object());
     (void)best;
     static const char *const kept[] = {"seconds", "loss", "val_loss", "val_accuracy"};
     for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
@@ -187,40 +197,63 @@ static void on_message(void *context, const char *level, const char *message) {
     fprintf(stderr, "%s: %s\n", level, message);
 }
 
-static void run_training(const char *folder, const char *dataset, const char *members) {
+static void make_trial(trial *t, const char *folder, const char *dataset,
+                       const affect_json *members, size_t index) {
     char output[AFFECT_PATH_MAX];
-    affect_json *json = NULL, *more = NULL;
-    affect_train_spec spec = {0};
-    affect_train_result result = {0};
     static const char base[] =
         "{\"type\": \"train\", \"architecture\": \"paper-optimized\","
         "\"split\": {\"kind\": \"random\", \"validation\": 0.2, \"seed\": 1},"
         "\"training\": {\"epochs\": 3, \"batch_size\": 48}}";
-    check(affect_path_join(output, &error, folder, "output"));
+    check(affect_path_join(output, &error, folder, "output-%zu", index));
     check(affect_directory_make(output, &error));
-    check(affect_json_parse(&json, base, sizeof base - 1, &error));
-    check(affect_json_parse(&more, members, strlen(members), &error));
-    affect_json_set_string(json, "dataset", dataset);
-    affect_json_set_string(json, "output", output);
-    for (const affect_json *e = affect_json_first(more); e; e = affect_json_next(e)) {
-        affect_json_free(affect_json_detach(json, affect_json_name(e)));
-        affect_json_set(json, affect_json_name(e), affect_json_copy(e));
+    check(affect_json_parse(&t->json, base, sizeof base - 1, &error));
+    affect_json_set_string(t->json, "dataset", dataset);
+    affect_json_set_string(t->json, "output", output);
+    for (const affect_json *e = affect_json_first(members); e; e = affect_json_next(e)) {
+        if (strcmp(affect_json_name(e), "trials") == 0) continue;
+        affect_json_free(affect_json_detach(t->json, affect_json_name(e)));
+        affect_json_set(t->json, affect_json_name(e), affect_json_copy(e));
     }
-    check(affect_train_spec_parse(&spec, json, &error));
-    affect_json *answer = affect_json_new_object();
+    affect_json_set_number(affect_json_get(t->json, "training"), "seed", (double)index + 1);
+    check(affect_train_spec_parse(&t->spec, t->json, &error));
+    t->epochs = affect_json_new_array();
+    t->callbacks =
+        (affect_train_callbacks){.context = t, .on_epoch = on_epoch, .on_message = on_message};
+}
+
+/* Moves the trial's epochs to the end of `all`. */
+static void end_trial(trial *t, affect_trial *run, affect_json *all) {
+    if (run->status != AFFECT_STATUS_OK) stop(run->error.message);
+    for (const affect_json *e = affect_json_first(t->epochs); e; e = affect_json_next(e))
+        affect_json_append(all, affect_json_copy(e));
+    affect_json_free(t->epochs);
+    affect_json_free(run->result.summary);
+    affect_train_spec_free(&t->spec);
+    affect_json_free(t->json);
+}
+
+static void run_training(const char *folder, const char *dataset, const char *text) {
+    static trial trials[AFFECT_MAX_TRIALS_AT_ONCE];
+    static affect_trial runs[AFFECT_MAX_TRIALS_AT_ONCE];
+    affect_json *members = NULL, *answer = affect_json_new_object();
+    check(affect_json_parse(&members, text, strlen(text), &error));
+    size_t n = (size_t)affect_json_get_number(members, "trials", 1);
+    if (n < 1 || n > AFFECT_MAX_TRIALS_AT_ONCE) stop("trials: 1 to 64");
+    for (size_t i = 0; i < n; i++) {
+        make_trial(&trials[i], folder, dataset, members, i);
+        runs[i] = (affect_trial){.spec = &trials[i].spec, .callbacks = &trials[i].callbacks};
+    }
+    double started = affect_clock_seconds();
+    check(affect_trials_run(runs, n, n, &error));
+    affect_json_set_number(answer, "seconds", affect_clock_seconds() - started);
     affect_json *epochs = affect_json_set_array(answer, "epochs");
-    const affect_train_callbacks callbacks = {
-        .context = epochs, .on_epoch = on_epoch, .on_message = on_message};
-    check(affect_train(&result, &spec, &callbacks, &error));
-    affect_buffer text = {0};
-    affect_json_print(&text, answer);
-    printf("%.*s\n", (int)text.size, (const char *)text.data);
-    affect_buffer_free(&text);
-    affect_json_free(result.summary);
+    for (size_t i = 0; i < n; i++) end_trial(&trials[i], &runs[i], epochs);
+    affect_buffer out = {0};
+    affect_json_print(&out, answer);
+    printf("%.*s\n", (int)out.size, (const char *)out.data);
+    affect_buffer_free(&out);
     affect_json_free(answer);
-    affect_train_spec_free(&spec);
-    affect_json_free(json);
-    affect_json_free(more);
+    affect_json_free(members);
 }
 
 int main(int argc, char **argv) {

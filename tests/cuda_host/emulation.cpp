@@ -91,10 +91,11 @@ void yield() {
 }
 
 void fiber_main() {
+    enter_stack(&current->scheduler);
     (*current->kernel)();
     current->running->waits = ENDED;
     current->n_ended++;
-    yield();
+    leave_stack(&current->running->context, &current->scheduler);
 }
 
 void resume(grid_run *run, fiber_slot *f) {

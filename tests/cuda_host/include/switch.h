@@ -1,17 +1,27 @@
-/* Switching stacks: what fibers are made of. On x86-64 in a few instructions; elsewhere, and under
- * sanitizers, which have to be told, by ucontext. */
+/* Switching stacks: what fibers are made of. On x86-64 in a few instructions, of which
+ * AddressSanitizer is told; elsewhere, and under ThreadSanitizer, by ucontext. */
 #ifndef AFFECT_CUDA_HOST_SWITCH_H
 #define AFFECT_CUDA_HOST_SWITCH_H
 
 #include <cstddef>
 #include <cstdint>
 
-#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/common_interface_defs.h>
+#else
+inline void __sanitizer_start_switch_fiber(void **, const void *, size_t) {}
+inline void __sanitizer_finish_switch_fiber(void *, const void **, size_t *) {}
+#endif
+
+#if defined(__x86_64__) && !defined(__SANITIZE_THREAD__)
 
 namespace affect_host {
 
 struct stack_context {
     void *top;
+    const void *memory; /* the whole stack, for AddressSanitizer; the first one's is learnt */
+    size_t size;
+    void *fake;
 };
 
 extern "C" void affect_host_switch(void **from, void *to);
@@ -42,7 +52,20 @@ affect_host_switch:
 )");
 
 inline void switch_stack(stack_context *from, stack_context *to) {
+    __sanitizer_start_switch_fiber(&from->fake, to->memory, to->size);
     affect_host_switch(&from->top, to->top);
+    __sanitizer_finish_switch_fiber(from->fake, nullptr, nullptr);
+}
+
+/* The first thing that `entry` does; `from`: whoever switched to it. */
+inline void enter_stack(stack_context *from) {
+    __sanitizer_finish_switch_fiber(nullptr, &from->memory, &from->size);
+}
+
+/* The last: it is never switched to again. */
+inline void leave_stack(stack_context *mine, stack_context *to) {
+    __sanitizer_start_switch_fiber(nullptr, to->memory, to->size);
+    affect_host_switch(&mine->top, to->top);
 }
 
 /* The first switch returns into `entry`, as if it had been called: 8 off a multiple of 16. */
@@ -51,7 +74,7 @@ inline void prepare_stack(stack_context *context, char *memory, size_t size, voi
     void **top = reinterpret_cast<void **>(end) - 8;
     for (int i = 0; i < 8; i++) top[i] = nullptr;
     top[6] = reinterpret_cast<void *>(entry);
-    context->top = top;
+    *context = {top, memory, size, nullptr};
 }
 
 } // namespace affect_host
