@@ -19,7 +19,7 @@ struct api_context {
     char instance_id[AFFECT_ULID_SIZE]; /* of this run of the server */
     char worker_binary[1024];           /* path of `affect` */
     double started;                     /* affect_clock_seconds */
-    atomic_bool draining;               /* the server is stopping: readyz says 503 */
+    atomic_bool draining;               /* the server is stopping: every new request gets 503 */
 };
 
 #endif

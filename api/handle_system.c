@@ -34,10 +34,6 @@ void api_handle_live(api_exchange *exchange) {
 
 void api_handle_ready(api_exchange *exchange) {
     api_context *context = api_context_of(exchange);
-    if (atomic_load(&context->draining)) {
-        api_answer_problem(exchange, "draining", "the server is stopping");
-        return;
-    }
     if (!api_predictor_ready(context->predictor)) {
         api_answer_problem(exchange, "not_ready", "no predictor is up");
         return;

@@ -306,6 +306,16 @@ static void set_request_id(api_exchange *x) {
     snprintf(x->request_id, sizeof x->request_id, "req_%s", id);
 }
 
+/* What a request hears that comes while the server stops. An EventSource gives up for ever after a
+ * 503, but comes back after a cut: false, cut it. */
+static bool refuse_draining(request *r) {
+    const char *accept = api_header(r->exchange, "Accept");
+    if (accept && strstr(accept, "text/event-stream")) return false;
+    r->exchange->answer.close = true;
+    api_answer_problem(r->exchange, "draining", "the server is stopping");
+    return true;
+}
+
 /* Judges the request by its headers. False: answered. */
 static bool judge(request *r, const char *version) {
     api_exchange *x = r->exchange;
@@ -361,7 +371,12 @@ static enum MHD_Result begin(request *r, const char *method, const char *version
     r->entry =
         MHD_get_connection_info(r->connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
     api_metrics_in_flight(r->server->context->metrics, 1);
-    if (!judge(r, version)) {
+    bool accepted = judge(r, version);
+    if (accepted && atomic_load(&r->server->context->draining)) {
+        if (!refuse_draining(r)) return MHD_NO;
+        accepted = false;
+    }
+    if (!accepted) {
         /* Answered before its body is read, a request ends its connection; without a body it need
          * not, if the answer waits for the next call. */
         r->refused = true;
@@ -526,11 +541,6 @@ affect_status http_server_start(http_server **server, api_context *context, affe
 
 int http_server_port(const http_server *server) {
     return server->port;
-}
-
-void http_server_quiesce(http_server *server) {
-    MHD_socket listening = MHD_quiesce_daemon(server->daemon);
-    if (listening != MHD_INVALID_SOCKET) close(listening);
 }
 
 /* True when no request is alive within `seconds`. */

@@ -22,9 +22,10 @@ affect_status http_server_start(http_server **server, struct api_context *contex
                                 affect_error *err);
 /* The port in use. */
 int http_server_port(const http_server *server);
-/* Accepts no more connections; requests that are being worked on go on. */
-void http_server_quiesce(http_server *server);
-/* Waits at most `seconds` for open requests, cuts what is left, frees all. Whoever answers deferred
+/* context->draining must be set: requests that come from then on are answered with 503 draining.
+ * (MHD_quiesce_daemon would refuse their connections, but its threads then race for the listening
+ * socket's place in their epoll sets, and the loser ends the process: a defect of 0.9.75 to 1.0.)
+ * Waits at most `seconds` for open requests, cuts what is left, frees all. Whoever answers deferred
  * exchanges must have been told to stop. */
 void http_server_stop(http_server *server, double seconds);
 

@@ -141,7 +141,6 @@ static affect_status start(service *self, affect_error *err) {
 static void stop(service *self) {
     api_context *context = &self->context;
     atomic_store(&context->draining, true);
-    if (self->http) http_server_quiesce(self->http);
     if (context->feed) api_feed_close(context->feed);
     if (context->predictor) api_predictor_stop(context->predictor);
     if (context->jobs) api_job_queue_stop(context->jobs);

@@ -3,6 +3,7 @@ import json
 import re
 import socket
 import threading
+import signal
 import time
 
 import pytest
@@ -238,6 +239,23 @@ def test_sigterm_stops_cleanly_with_clients_connected(make_server):
     assert time.monotonic() - started < 10
     for s in idle:
         s.close()
+
+
+def test_a_stopping_server_finishes_what_it_began_and_refuses_the_rest(make_server):
+    """While the body of one request still comes, new requests hear that the server stops."""
+    server = make_server()
+    begun = server.connect()
+    begun.sendall(b"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                  b"Content-Length: 4\r\n\r\n{")
+    time.sleep(0.3)
+    server.process.send_signal(signal.SIGTERM)
+    server.wait_for(lambda: server.get("/readyz").status == 503, "draining")
+    refused = server.get("/v1/system")
+    assert refused.status == 503 and refused.json()["code"] == "draining"
+    assert refused.headers["Connection"] == "close" and int(refused.headers["Retry-After"]) > 0
+    begun.sendall(b"   ")
+    assert begun.recv(100).startswith(b"HTTP/1.1 400 ")
+    assert server.process.wait(30) == 0
 
 
 def test_two_servers_on_one_data_folder(server):

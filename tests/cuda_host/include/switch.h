@@ -91,6 +91,12 @@ inline void switch_stack(stack_context *from, stack_context *to) {
     swapcontext(from, to);
 }
 
+inline void enter_stack(stack_context *) {}
+
+inline void leave_stack(stack_context *mine, stack_context *to) {
+    swapcontext(mine, to);
+}
+
 inline void prepare_stack(stack_context *context, char *memory, size_t size, void (*entry)()) {
     getcontext(context);
     context->uc_stack.ss_sp = memory;
