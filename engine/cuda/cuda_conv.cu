@@ -7,6 +7,7 @@
  * chunk from the sums, and backward puts the gradients back to their positions first; shapes that
  * cuda_conv_pool.cuh can do go there instead. */
 #include "engine/cuda/cuda_backend.cuh"
+#include "engine/cuda/cuda_conv_pool.cuh"
 
 namespace {
 
@@ -246,12 +247,17 @@ size_t affect_cuda_conv1d_pool_switches(affect_backend *, const affect_conv1d_sh
 
 size_t affect_cuda_conv1d_pool_workspace(affect_backend *backend,
                                          const affect_conv1d_shape *shape) {
-    return affect_cuda_conv1d_workspace(backend, shape);
+    return affect_cuda_conv_pool_can(backend, shape)
+               ? affect_cuda_conv_pool_workspace(backend, shape)
+               : affect_cuda_conv1d_workspace(backend, shape);
 }
 
 void affect_cuda_conv1d_pool_forward(affect_backend *backend, float *y, uint32_t *switches,
                                      const float *x, const float *kernel, const float *bias,
                                      void *workspace, const affect_conv1d_shape *shape) {
+    if (affect_cuda_conv_pool_can(backend, shape))
+        return affect_cuda_conv_pool_forward(backend, y, switches, x, kernel, bias, workspace,
+                                             shape);
     conv c = make_conv(shape, workspace, nullptr);
     pool_sizes s = sizes_of(shape);
     size_t item_words = s.pairs * s.words;
@@ -269,6 +275,9 @@ void affect_cuda_conv1d_pool_backward(affect_backend *backend, float *d_x, float
                                       float *d_bias, const float *d_y, const float *x,
                                       const float *y, const uint32_t *switches, const float *kernel,
                                       void *workspace, const affect_conv1d_shape *shape) {
+    if (affect_cuda_conv_pool_can(backend, shape))
+        return affect_cuda_conv_pool_backward(backend, d_x, d_kernel, d_bias, d_y, x, y, switches,
+                                              kernel, workspace, shape);
     conv c = make_conv(shape, workspace, nullptr);
     pool_sizes s = sizes_of(shape);
     for (size_t first = 0; first < shape->n; first += c.chunk) {

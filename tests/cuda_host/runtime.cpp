@@ -1,5 +1,7 @@
 /* The CUDA runtime and cuBLAS on the host; see include/cuda_runtime.h. One device, which pretends
- * to be an sm_90 with 132 multiprocessors. AFFECT_CUDA_HOST_FAULT injects one kind of failure:
+ * to be an sm_90 with 132 multiprocessors, or what AFFECT_CUDA_HOST_DEVICE says:
+ * CAPABILITY,MULTIPROCESSORS,SHARED KIB A BLOCK (90,132,227). AFFECT_CUDA_HOST_FAULT injects one
+ * kind of failure:
  *   nodevice    there is no device
  *   malloc:N    the Nth allocation and all later ones fail
  *   launch:N    the Nth launch fails, and as on a device everything after it */
@@ -37,6 +39,19 @@ long fault(const char *kind) {
     size_t length = strlen(kind);
     if (!text || strncmp(text, kind, length) != 0) return 0;
     return text[length] == ':' ? atol(text + length + 1) : 1;
+}
+struct pretended {
+    int capability, multiprocessors, shared_kib;
+};
+pretended device_to_be() {
+    pretended device = {90, 132, 227};
+    const char *text = getenv("AFFECT_CUDA_HOST_DEVICE");
+    if (text && sscanf(text, "%d,%d,%d", &device.capability, &device.multiprocessors,
+                       &device.shared_kib) != 3) {
+        fprintf(stderr, "cuda_host: AFFECT_CUDA_HOST_DEVICE: \"%s\"\n", text);
+        abort();
+    }
+    return device;
 }
 cudaError_t state() {
     return lost ? cudaErrorIllegalAddress : cudaSuccess;
@@ -94,25 +109,27 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp *properties, int device) {
     *properties = cudaDeviceProp();
     snprintf(properties->name, sizeof properties->name, "CUDA emulated on the host");
     properties->totalGlobalMem = static_cast<size_t>(8) << 30;
-    properties->sharedMemPerBlockOptin = 227 * 1024;
-    properties->major = 9;
-    properties->multiProcessorCount = 132;
+    pretended to_be = device_to_be();
+    properties->sharedMemPerBlockOptin = static_cast<size_t>(to_be.shared_kib) * 1024;
+    properties->major = to_be.capability / 10;
+    properties->minor = to_be.capability % 10;
+    properties->multiProcessorCount = to_be.multiprocessors;
     return cudaSuccess;
 }
 cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int device) {
     if (device != 0) return cudaErrorInvalidDevice;
     switch (attribute) {
     case cudaDevAttrMaxSharedMemoryPerBlockOptin:
-        *value = 227 * 1024;
+        *value = device_to_be().shared_kib * 1024;
         break;
     case cudaDevAttrMultiProcessorCount:
-        *value = 132;
+        *value = device_to_be().multiprocessors;
         break;
     case cudaDevAttrComputeCapabilityMajor:
-        *value = 9;
+        *value = device_to_be().capability / 10;
         break;
     case cudaDevAttrComputeCapabilityMinor:
-        *value = 0;
+        *value = device_to_be().capability % 10;
         break;
     }
     return cudaSuccess;

@@ -66,11 +66,15 @@ def cases(sizes, seed=1):
         found.append(Case(name, "lstm", [batch, steps, inputs, units, directions, reverse, sequences, n_rows,
                                          lengths is not None], arrays, ["y", "d_x", *LSTM_OUTPUTS[:3 * directions]]))
 
-    few = 777 if paper else 9
+    few = 3001 if paper else 9
     stack = [(128, 1, 64), (63, 64, 128), (30, 128, 64), (14, 64, 32), (6, 32, 64)]
     for i, (length, channels, filters) in enumerate(stack):
         convolution(f"audio convolution {i + 1} + ReLU + pool", few, length, channels, filters, pool=True)
     convolution("convolution of one channel + pool", 5, 24, 1, 16, pool=True)
+    convolution("convolution of one channel + pool, same padding", 5, 9, 1, 40, pad=1, out=9, pool=True)
+    convolution("convolution + pool, 48 to 16, same padding", 7, 9, 48, 16, pad=1, out=9, pool=True)
+    convolution("convolution + pool, 16 to 48, causal padding", 7, 8, 16, 48, pad=2, out=8, pool=True)
+    convolution("convolution + pool, more than a block's units", 3, 6, 160, 64, pool=True)
     convolution("convolution + pool, odd sizes", 3, 11, 5, 7, kernel=4, pool=True)
     convolution("motion convolution 1 + ReLU", 48 if paper else 2, 200 if paper else 12, 189 if paper else 9, 128 if paper else 8)
     convolution("convolution, stride 2, padded", 3, 11, 3, 4, kernel=4, stride=2, pad=1, out=5)

@@ -61,11 +61,13 @@ def test_the_cpu_agrees_with_double_precision(programs):
 
 
 @pytest.mark.parametrize("precision", op_cases.LIMITS)
-def test_the_emulated_device_agrees_with_double_precision(programs, precision):
+@pytest.mark.parametrize("device", ["90,132,227", "90,1,227", "86,2,99"])
+def test_the_emulated_device_agrees_with_double_precision(programs, precision, device):
+    """An H200; one whose single multiprocessor must loop over all there is; one with less room on the chip."""
     missing = device_missing(programs, precision)
     if missing:
         pytest.skip(missing)
-    rows, _ = op_cases.check(programs, "cuda", precision, "small", emulated())
+    rows, _ = op_cases.check(programs, "cuda", precision, "small", emulated({"AFFECT_CUDA_HOST_DEVICE": device}))
     assert [(row["case"], row["errors"]) for row in rows if not row["ok"]] == []
 
 
