@@ -5,8 +5,8 @@
  *   d_kernel, d_bias         cuda_conv_gradient.cuh  then sums over blocks, in order
  *
  * ptxas 13.0: the window kernels take at most 122 registers on sm_90 in bf16 and tf32, 128 in fp32,
- * the gradient kernels at most 104; none spills on sm_86 and later (fp32 back with 64 channels: 48
- * bytes on sm_75 and sm_80). PREDICTED, never measured: in bf16 what binds is the traffic of fp32
+ * the gradient kernels at most 104; none spills there (before sm_90 fp32 back to 64 channels and
+ * more: 48 bytes). PREDICTED, never measured: in bf16 what binds is the traffic of fp32
  * activations, about 46 KB an item of the paper's second convolution against 1200 cycles of its
  * products; this code has run on the host's emulation only, on no device. */
 #include "engine/cuda/cuda_conv_pool.cuh"
