@@ -11,6 +11,7 @@
  *   --precision P   fp32 (default), tf32, bf16
  *   --block N       steps between two looks at the clock (default 1)
  *   --losses N      no timing: the losses of N steps, and what the network says before the first
+ *   --clips N       fewer clips (up to 48)
  *   --small         3 clips of 12 frames, 40 parts: for an emulated device
  *
  * Prints one JSON object: seconds a step (median, least, most of REPEATS blocks), parameters, the
@@ -71,6 +72,8 @@ static settings read_arguments(int argc, char **argv) {
                 s.device.precision = precision_of(value);
             else if (strcmp(word, "--block") == 0)
                 s.block = atoi(value);
+            else if (strcmp(word, "--clips") == 0)
+                s.batch = strtoul(value, NULL, 10);
             else if (strcmp(word, "--losses") == 0)
                 s.losses = atoi(value);
             else
@@ -84,6 +87,7 @@ static settings read_arguments(int argc, char **argv) {
     }
     if (s.repeats < 1 || s.repeats > MAX_REPEATS) s.repeats = 5;
     if (s.block < 1) s.block = 1;
+    if (s.batch < 1 || s.batch > MAX_BATCH) stop("--clips: 1 to 48");
     return s;
 }
 

@@ -2,6 +2,7 @@
  * thread), its motion text (one thread), and the whole from bytes to probabilities.
  *
  *   cmake --build build --target bench_utterance && build/bench/bench_utterance FOLDER SECONDS
+ *     [REPEATS]
  *
  * Writes the utterance (16 kHz, 16-bit; face, head and hand at 120 rows a second) and a model with
  * random weights for clips of 16 s into FOLDER, for the peer to read: utt.wav, utt_face.txt, ...
@@ -10,7 +11,7 @@
 #include "tests/engine/predict/utterances.h"
 #include "tests/test.h"
 
-enum { REPEATS = 60, WARM_UP = 5 };
+enum { MAX_REPEATS = 60, WARM_UP = 5 };
 
 static const char *const kinds[] = {
     [AFFECT_MOCAP_FACE] = "face", [AFFECT_MOCAP_HEAD] = "head", [AFFECT_MOCAP_HAND] = "hand"};
@@ -45,16 +46,16 @@ static int ascending(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-static void time_one(const char *name, void (*run)(const timed *t), const timed *t) {
-    double seconds[REPEATS];
-    for (int i = -WARM_UP; i < REPEATS; i++) {
+static void time_one(const char *name, void (*run)(const timed *t), const timed *t, int repeats) {
+    double seconds[MAX_REPEATS];
+    for (int i = repeats > WARM_UP ? -WARM_UP : 0; i < repeats; i++) {
         double started = affect_clock_seconds();
         run(t);
         if (i >= 0) seconds[i] = affect_clock_seconds() - started;
     }
-    qsort(seconds, REPEATS, sizeof *seconds, ascending);
+    qsort(seconds, (size_t)repeats, sizeof *seconds, ascending);
     printf("\"%s\": {\"seconds\": %.6f, \"least\": %.6f, \"p99\": %.6f}, ", name,
-           seconds[REPEATS / 2], seconds[0], seconds[REPEATS - 1]);
+           seconds[repeats / 2], seconds[0], seconds[repeats - 1]);
 }
 
 static void write_file(const char *folder, const char *name, affect_buffer content) {
@@ -67,9 +68,10 @@ static void write_file(const char *folder, const char *name, affect_buffer conte
 
 int main(int argc, char **argv) {
     char path[512], name[64];
-    double seconds = argc == 3 ? atof(argv[2]) : 0;
-    if (!(seconds > 0 && seconds <= 16)) {
-        fprintf(stderr, "usage: bench_utterance FOLDER SECONDS (up to 16)\n");
+    double seconds = argc >= 3 ? atof(argv[2]) : 0;
+    int repeats = argc == 4 ? atoi(argv[3]) : MAX_REPEATS;
+    if (!(seconds > 0 && seconds <= 16) || repeats < 1 || repeats > MAX_REPEATS) {
+        fprintf(stderr, "usage: bench_utterance FOLDER SECONDS (up to 16) [REPEATS] (up to 60)\n");
         return 2;
     }
     utterance u;
@@ -89,9 +91,9 @@ int main(int argc, char **argv) {
     CHECK_OK(affect_feature_extractor_create(&t.extractor, &config, err));
     t.predictor = open_predictor(path, 0, 1);
     printf("{");
-    time_one("mel", run_mel, &t);
-    time_one("motion", run_motion, &t);
-    time_one("prediction", run_prediction, &t);
+    time_one("mel", run_mel, &t, repeats);
+    time_one("motion", run_motion, &t, repeats);
+    time_one("prediction", run_prediction, &t, repeats);
     printf("\"motion_bytes\": %zu}\n", motion_bytes);
     affect_predictor_close(t.predictor);
     affect_feature_extractor_free(t.extractor);
