@@ -169,8 +169,8 @@ typedef struct affect_backend_ops {
     void (*put)(affect_backend *backend, void *to, const void *from_host, size_t n_bytes);
 
     /* What is enqueued between the two may be recorded and started as a whole at the end; in
-     * between: no upload, download, allocation or synchronize. Recordings of one kind (0 ..
-     * AFFECT_RECORDING_KINDS - 1) are expected to differ in arguments only. */
+     * between: no upload, download, allocation, mark, wait_for or synchronize. Recordings of one
+     * kind (0 .. AFFECT_RECORDING_KINDS - 1) are expected to differ in arguments only. */
     void (*record_begin)(affect_backend *backend);
     void (*record_end)(affect_backend *backend, int kind);
 

@@ -315,6 +315,10 @@ affect_status affect_session_accumulate(affect_session *s, const affect_session_
     const affect_session_node *last = &s->layout.nodes[s->architecture->n_layers - 1];
     measure_loss(s, (affect_real *)(s->activations + last->d_y), output, batch);
     affect_session_backward(s, &run);
+    /* The last piece's recording goes on with the step. Before that the caller may mark and wait:
+     * not within a recording. */
+    if (batch->first + batch->batch < batch->divisor)
+        affect_session_flush(s, AFFECT_SESSION_RECORDS_PIECE);
     return AFFECT_STATUS_OK;
 }
 

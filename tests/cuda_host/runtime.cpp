@@ -24,6 +24,7 @@ struct affect_host_stream {
 };
 struct affect_host_event {
     std::chrono::steady_clock::time_point at;
+    bool captured = false; /* last recorded while its stream was capturing */
 };
 struct affect_host_cublas {
     cudaStream_t stream = nullptr;
@@ -204,12 +205,13 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
     delete event;
     return cudaSuccess;
 }
-cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t) {
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
     event->at = std::chrono::steady_clock::now();
+    event->captured = stream && stream->captured;
     return state();
 }
-cudaError_t cudaEventSynchronize(cudaEvent_t) {
-    return state();
+cudaError_t cudaEventSynchronize(cudaEvent_t event) {
+    return event->captured ? cudaErrorCapturedEvent : state();
 }
 cudaError_t cudaEventElapsedTime(float *milliseconds, cudaEvent_t from, cudaEvent_t to) {
     *milliseconds = std::chrono::duration<float, std::milli>(to->at - from->at).count();

@@ -33,6 +33,24 @@ static void test_streaming(void) {
     CHECK(same_tensors(kept, streamed, AFFECT_LAST_FILE));
 }
 
+/* A batch in pieces: what is marked and waited for between them is outside of recordings. */
+static void test_pieces(void) {
+    static const char batch_of_three[] = ",\"threads\":1,\"training\":{\"epochs\":3,"
+                                         "\"batch_size\":3,\"seed\":4,\"learning_rate\":0.01}";
+    char whole[AFFECT_PATH_MAX], pieces[AFFECT_PATH_MAX], more[300];
+    snprintf(whole, sizeof whole, "%s", scratch_path("whole_batch"));
+    snprintf(pieces, sizeof pieces, "%s", scratch_path("pieces"));
+    forget();
+    CHECK(live(whole, ARCHITECTURE(""), batch_of_three, GO_ON, 0));
+    CHECK(shared->status == AFFECT_STATUS_OK && shared->pieces == 1);
+    told one = *shared;
+    snprintf(more, sizeof more, "%s,\"memory_bytes\":%.0f", batch_of_three, one.bytes - 1);
+    forget();
+    CHECK(live(pieces, ARCHITECTURE(""), more, GO_ON, 0));
+    CHECK(shared->status == AFFECT_STATUS_OK && shared->pieces > 1);
+    for (int e = 1; e <= EPOCHS; e++) CHECK_NEAR(shared->loss[e], one.loss[e], 1e-4 * one.loss[e]);
+}
+
 /* Begun on one device, ended on the other: told, and equal within rounding. */
 static void check_change(const char *from, const char *to) {
     char whole[AFFECT_PATH_MAX], changed[AFFECT_PATH_MAX];
@@ -138,6 +156,7 @@ int main(void) {
     device = "cuda";
     TEST_RUN(test_any_moment);
     TEST_RUN(test_streaming);
+    TEST_RUN(test_pieces);
     TEST_RUN(test_changes_of_device);
     TEST_RUN(test_trials);
     device = "cpu";
