@@ -47,6 +47,21 @@ bool affect_cublas_check(affect_backend *backend, cublasStatus_t code, const cha
     return false;
 }
 
+/* Asked once a kernel: the call may wait for copies that are under way. */
+bool affect_cuda_allow_shared(affect_backend *backend, const void *kernel, const char *name) {
+    affect_cuda *cuda = affect_cuda_of(backend);
+    for (size_t i = 0; i < cuda->n_with_shared; i++)
+        if (cuda->with_shared[i] == kernel) return true;
+    if (!affect_cuda_check(backend,
+                           cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                                static_cast<int>(cuda->shared_limit)),
+                           name))
+        return false;
+    if (cuda->n_with_shared < sizeof cuda->with_shared / sizeof *cuda->with_shared)
+        cuda->with_shared[cuda->n_with_shared++] = kernel;
+    return true;
+}
+
 namespace {
 
 /* ---- Memory and copies ---- */

@@ -34,6 +34,8 @@ struct affect_cuda {
     bool recording; /* between record_begin and record_end */
     cudaGraphExec_t recordings[AFFECT_RECORDING_KINDS]; /* the last of each kind; or NULL */
     cudaEvent_t marks[AFFECT_MARKS];
+    const void *with_shared[64]; /* kernels that affect_cuda_allow_shared has been asked for */
+    size_t n_with_shared;
 };
 
 const size_t affect_cuda_scratch_bytes = static_cast<size_t>(4) << 20;
@@ -75,6 +77,10 @@ template <typename T> T *affect_cuda_take(char **workspace, size_t n) {
     return taken;
 }
 
+/* Lets a kernel take all dynamic shared memory that a block may have. Always all: the limit is the
+ * kernel's in every thread and graph of the process, and must never fall. */
+bool affect_cuda_allow_shared(affect_backend *backend, const void *kernel, const char *name);
+
 /* Enqueues kernel(arguments...) with `shared` bytes of dynamic shared memory. Nothing after a
  * failure. */
 template <typename... Parameters, typename... Arguments>
@@ -82,11 +88,7 @@ void affect_cuda_launch(affect_backend *backend, const char *name, void (*kernel
                         dim3 grid, dim3 block, size_t shared, Arguments &&...arguments) {
     if (!affect_cuda_ready(backend)) return;
     if (shared > 48 * 1024 &&
-        !affect_cuda_check(backend,
-                           cudaFuncSetAttribute(reinterpret_cast<const void *>(kernel),
-                                                cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                                static_cast<int>(shared)),
-                           name))
+        !affect_cuda_allow_shared(backend, reinterpret_cast<const void *>(kernel), name))
         return;
     cudaLaunchConfig_t config = {};
     config.gridDim = grid;

@@ -14,6 +14,8 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <map>
+#include <mutex>
 #include <vector>
 
 struct affect_host_graph {
@@ -260,17 +262,30 @@ cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec) {
     return cudaSuccess;
 }
 
-cudaError_t cudaFuncSetAttribute(const void *, cudaFuncAttribute, int value) {
-    return value <= 227 * 1024 ? state() : cudaErrorInvalidValue;
+namespace {
+std::mutex limits_lock;
+std::map<const void *, size_t> limits; /* of kernels' dynamic shared memory, where not 48 KiB */
+} // namespace
+
+cudaError_t cudaFuncSetAttribute(const void *kernel, cudaFuncAttribute, int value) {
+    if (value < 0 || value > device_to_be().shared_kib * 1024) return cudaErrorInvalidValue;
+    std::lock_guard<std::mutex> locked(limits_lock);
+    limits[kernel] = static_cast<size_t>(value);
+    return state();
 }
-cudaError_t affect_host_check_launch(const cudaLaunchConfig_t &config, const void *) {
+static size_t shared_limit_of(const void *kernel) {
+    std::lock_guard<std::mutex> locked(limits_lock);
+    auto found = limits.find(kernel);
+    return found == limits.end() ? 48 * 1024 : found->second;
+}
+cudaError_t affect_host_check_launch(const cudaLaunchConfig_t &config, const void *kernel) {
     const dim3 &g = config.gridDim, &b = config.blockDim;
     long n = fault("launch");
     if (n && ++n_launches >= n) lost = true;
     if (lost) return state();
     size_t threads = static_cast<size_t>(b.x) * b.y * b.z;
     bool valid = g.x && g.y && g.z && g.y < 65536 && g.z < 65536 && threads >= 1 &&
-                 threads <= 1024 && config.dynamicSmemBytes <= 227 * 1024;
+                 threads <= 1024 && config.dynamicSmemBytes <= shared_limit_of(kernel);
     return valid ? cudaSuccess : cudaErrorInvalidValue;
 }
 
