@@ -181,11 +181,12 @@ namespace {
 
 /* ---- Recordings ---- */
 
+/* Relaxed: the first call of a kernel or of a product may load or allocate. */
 void cuda_record_begin(affect_backend *backend) {
     affect_cuda *cuda = affect_cuda_of(backend);
     if (!affect_cuda_ready(backend)) return;
     cuda->recording = affect_cuda_check(
-        backend, cudaStreamBeginCapture(cuda->stream, cudaStreamCaptureModeThreadLocal),
+        backend, cudaStreamBeginCapture(cuda->stream, cudaStreamCaptureModeRelaxed),
         "record_begin");
 }
 
