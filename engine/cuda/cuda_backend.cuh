@@ -65,6 +65,8 @@ static inline unsigned affect_cuda_blocks(size_t n, size_t size, size_t most = 1
     return static_cast<unsigned>(blocks < 1 ? 1 : blocks > most ? most : blocks);
 }
 
+const size_t affect_cuda_most_y = 65535; /* gridDim.y; x may be 2^31 - 1 */
+
 /* Bytes rounded up to 256, as cudaMalloc aligns: how workspaces are cut into parts. */
 static inline size_t affect_cuda_lines(size_t n_bytes) {
     return (n_bytes + 255) / 256 * 256;

@@ -90,15 +90,19 @@ __global__ void add_gradients_kernel(gradient_parts g) {
 
 /* x as factors, masked rows as 0: they are not read. blockIdx.y: the sequence. */
 template <typename T>
-__global__ void copy_x_kernel(T *to, const float *x, const sequence *sequences, uint32_t steps,
-                              uint32_t inputs) {
-    sequence s = {blockIdx.y * steps, steps - 1, steps};
-    if (sequences) s = sequences[blockIdx.y];
-    size_t n = static_cast<size_t>(s.last + 1) * inputs, base = static_cast<size_t>(s.row) * inputs;
-    size_t read = static_cast<size_t>(s.length) * inputs;
+__global__ void copy_x_kernel(T *to, const float *x, const sequence *sequences, uint32_t batch,
+                              uint32_t steps, uint32_t inputs) {
     size_t step = static_cast<size_t>(gridDim.x) * blockDim.x;
-    for (size_t i = static_cast<size_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < n; i += step)
-        to[base + i] = as_factor<T>(i < read ? x[base + i] : 0);
+    for (uint32_t b = blockIdx.y; b < batch; b += gridDim.y) {
+        sequence s = {b * steps, steps - 1, steps};
+        if (sequences) s = sequences[b];
+        size_t n = static_cast<size_t>(s.last + 1) * inputs,
+               base = static_cast<size_t>(s.row) * inputs,
+               read = static_cast<size_t>(s.length) * inputs;
+        for (size_t i = static_cast<size_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < n;
+             i += step)
+            to[base + i] = as_factor<T>(i < read ? x[base + i] : 0);
+    }
 }
 
 } // namespace affect_lstm_walk

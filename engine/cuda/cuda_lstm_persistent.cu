@@ -233,9 +233,10 @@ template <typename T> void pack(const call &c) {
 
 template <typename T> void copy_x(const call &c, const float *x) {
     const affect_lstm_shape *s = c.shape;
-    dim3 grid(affect_cuda_blocks(s->steps * s->inputs, 1024, 64), c.w.batch);
+    dim3 grid(affect_cuda_blocks(s->steps * s->inputs, 1024, 64),
+              affect_cuda_blocks(s->batch, 1, affect_cuda_most_y));
     AFFECT_CUDA_LAUNCH(c.backend, copy_x_kernel<T>, grid, 256, 0, static_cast<T *>(c.k.x), x,
-                       c.w.sequences, c.w.steps, static_cast<uint32_t>(s->inputs));
+                       c.w.sequences, c.w.batch, c.w.steps, static_cast<uint32_t>(s->inputs));
 }
 
 /* The kernel and x as factors, in c.k; returns x's. */

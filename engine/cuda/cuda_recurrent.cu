@@ -173,21 +173,23 @@ __global__ void cell_gradient_kernel(float *d_output, float *d_cell, cells_of c,
 }
 
 /* d_sums (rows, 4u): what the steps that read each row left there, in the order of time. A block of
- * threads a row. */
+ * threads a row; blockIdx.y: the sequence. */
 __global__ void gather_rows_kernel(float *d_sums, const float *gates, walk w,
                                    size_t sequence_rows) {
-    size_t b = blockIdx.y, u4 = 4 * w.units;
-    size_t rows = w.first ? w.first[b + 1] - w.first[b] : sequence_rows;
-    size_t to = w.first ? w.first[b] : b * sequence_rows;
-    for (size_t r = blockIdx.x; r < rows; r += gridDim.x) {
-        size_t end = r + 1 < rows ? r + 1 : w.steps; /* the last row: all later steps */
-        for (size_t column = threadIdx.x; column < u4; column += blockDim.x) {
-            float sum = 0;
-            for (size_t time = r; time < end; time++) {
-                size_t k = w.reverse ? w.steps - 1 - time : time;
-                sum += gates[(k * w.batch + b) * u4 + column];
+    size_t u4 = 4 * w.units;
+    for (size_t b = blockIdx.y; b < w.batch; b += gridDim.y) {
+        size_t rows = w.first ? w.first[b + 1] - w.first[b] : sequence_rows;
+        size_t to = w.first ? w.first[b] : b * sequence_rows;
+        for (size_t r = blockIdx.x; r < rows; r += gridDim.x) {
+            size_t end = r + 1 < rows ? r + 1 : w.steps; /* the last row: all later steps */
+            for (size_t column = threadIdx.x; column < u4; column += blockDim.x) {
+                float sum = 0;
+                for (size_t time = r; time < end; time++) {
+                    size_t k = w.reverse ? w.steps - 1 - time : time;
+                    sum += gates[(k * w.batch + b) * u4 + column];
+                }
+                d_sums[(to + r) * u4 + column] = sum;
             }
-            d_sums[(to + r) * u4 + column] = sum;
         }
     }
 }
@@ -204,8 +206,8 @@ void walk_forward(affect_backend *backend, float *y, const place &p, const float
             affect_cuda_product(backend, p.product, c.outputs + (k - 1) * cells,
                                 parameters->recurrent_kernel[d],
                                 {s->batch, 4 * u, u, false, false, u, 4 * u, 4 * u, 1, 0});
-        AFFECT_CUDA_LAUNCH(backend, cell_kernel, affect_cuda_blocks(cells, 128), 128, 0, y, c,
-                           p.sums, p.product, parameters->bias[d], w, k);
+        AFFECT_CUDA_LAUNCH(backend, cell_kernel, affect_cuda_blocks(cells, 128, cells), 128, 0, y,
+                           c, p.sums, p.product, parameters->bias[d], w, k);
     }
 }
 
@@ -219,8 +221,8 @@ void walk_backward(affect_backend *backend, const place &p, const float *d_y,
             affect_cuda_product(backend, p.product, c.gates + (k + 1) * 4 * cells,
                                 parameters->recurrent_kernel[d],
                                 {s->batch, u, 4 * u, false, true, 4 * u, 4 * u, u, 1, 0});
-        AFFECT_CUDA_LAUNCH(backend, cell_gradient_kernel, affect_cuda_blocks(cells, 128), 128, 0,
-                           p.d_output, p.d_cell, c, d_y, p.product, w, k);
+        AFFECT_CUDA_LAUNCH(backend, cell_gradient_kernel, affect_cuda_blocks(cells, 128, cells),
+                           128, 0, p.d_output, p.d_cell, c, d_y, p.product, w, k);
     }
 }
 
@@ -233,7 +235,8 @@ void add_gradients(affect_backend *backend, float *d_x, const affect_lstm_parame
             backend, gradients->recurrent_kernel[d], p.outputs[d], p.gates[d] + 4 * cells,
             {u, 4 * u, (s->steps - 1) * s->batch, true, false, u, 4 * u, 4 * u, 1, 1});
     AFFECT_CUDA_LAUNCH(backend, gather_rows_kernel,
-                       dim3(affect_cuda_blocks(s->steps, 1, 64), static_cast<unsigned>(s->batch)),
+                       dim3(affect_cuda_blocks(s->steps, 1, 64),
+                            affect_cuda_blocks(s->batch, 1, affect_cuda_most_y)),
                        affect_cuda_blocks(4 * u, 32, 16) * 32, 0, p.sums, p.gates[d], w, s->steps);
     affect_cuda_product(backend, gradients->kernel[d], x, p.sums,
                         {s->inputs, 4 * u, rows, true, false, s->inputs, 4 * u, 4 * u, 1, 1});
