@@ -21,6 +21,10 @@ affect_status status_of(cudaError_t code) {
     case cudaErrorNoDevice:
     case cudaErrorInvalidDevice:
     case cudaErrorInsufficientDriver:
+    case cudaErrorStubLibrary: /* containers without or with another driver */
+    case cudaErrorSystemNotReady:
+    case cudaErrorSystemDriverMismatch:
+    case cudaErrorCompatNotSupportedOnDevice:
         return AFFECT_STATUS_DEVICE_UNAVAILABLE;
     default:
         return AFFECT_STATUS_DEVICE_LOST;
