@@ -25,6 +25,7 @@ affect_status status_of(cudaError_t code) {
     case cudaErrorSystemNotReady:
     case cudaErrorSystemDriverMismatch:
     case cudaErrorCompatNotSupportedOnDevice:
+    case cudaErrorNoKernelImageForDevice: /* older than what the kernels were compiled for */
         return AFFECT_STATUS_DEVICE_UNAVAILABLE;
     default:
         return AFFECT_STATUS_DEVICE_LOST;
@@ -350,9 +351,18 @@ bool read_device(affect_cuda *cuda) {
     return false;
 }
 
+/* Told at the opening, not by the first launch: the device has our kernels. */
+bool has_kernels(affect_cuda *cuda) {
+    cudaFuncAttributes attributes;
+    return affect_cuda_check(
+        &cuda->base, cudaFuncGetAttributes(&attributes, reinterpret_cast<const void *>(put_kernel)),
+        "kernels");
+}
+
 bool open_device(affect_cuda *cuda) {
     affect_backend *backend = &cuda->base;
-    return affect_cuda_check(backend, cudaSetDevice(cuda->device), "device") && read_device(cuda) &&
+    return affect_cuda_check(backend, cudaSetDevice(cuda->device), "device") && has_kernels(cuda) &&
+           read_device(cuda) &&
            affect_cuda_check(backend,
                              cudaStreamCreateWithFlags(&cuda->stream, cudaStreamNonBlocking),
                              "stream") &&
@@ -387,12 +397,22 @@ affect_status cuda_open(affect_backend **backend, int number, affect_precision p
 
 /* ---- Listing ---- */
 
+/* The memory of a device; the calling thread's own stays as it is. */
+cudaError_t read_memory(affect_device *device, int number) {
+    int before = 0;
+    cudaError_t code = cudaGetDevice(&before);
+    if (code == cudaSuccess) code = cudaSetDevice(number);
+    if (code == cudaSuccess)
+        code = cudaMemGetInfo(&device->memory_free_bytes, &device->memory_bytes);
+    cudaError_t back = cudaSetDevice(before);
+    return code == cudaSuccess ? back : code;
+}
+
 affect_status describe(affect_device *device, int number, affect_error *err) {
     cudaDeviceProp properties;
     affect_device found = {};
     cudaError_t code = cudaGetDeviceProperties(&properties, number);
-    if (code == cudaSuccess) code = cudaSetDevice(number);
-    if (code == cudaSuccess) code = cudaMemGetInfo(&found.memory_free_bytes, &found.memory_bytes);
+    if (code == cudaSuccess) code = read_memory(&found, number);
     if (code == cudaSuccess) code = cudaDriverGetVersion(&found.driver);
     if (code == cudaSuccess) code = cudaRuntimeGetVersion(&found.runtime);
     if (code != cudaSuccess)

@@ -38,6 +38,7 @@ __global__ void __launch_bounds__(channel_threads)
     channel_forward_kernel(float *y, uint32_t *switches, const float *x, const float *kernel,
                            const float *bias, channel_shape s) {
     channel_warp w = place_warp(s);
+    if (w.first >= w.step) return; /* warps left over */
     float weight[taps], add = w.inside && bias ? bias[w.filter] : 0;
     for (unsigned tap = 0; tap < taps; tap++)
         weight[tap] = w.inside ? kernel[tap * s.filters + w.filter] : 0;

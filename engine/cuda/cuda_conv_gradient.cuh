@@ -65,8 +65,9 @@ __device__ float4 stage_gradients(unsigned char *to, const float *d_y, const flo
         sum.x += d.first.x + d.second.x, sum.y += d.first.y + d.second.y;
         sum.z += d.first.z + d.second.z, sum.w += d.first.w + d.second.w;
     }
-    for (unsigned r = s.items * per_item + by.first; r < s.rows; r += by.step)
-        operand<precision>::store(to + r * s.stride_d + column, make_float4(0, 0, 0, 0));
+    unsigned used = s.items * per_item;
+    for (unsigned r = by.first; r < s.rows - used; r += by.step)
+        operand<precision>::store(to + (used + r) * s.stride_d + column, make_float4(0, 0, 0, 0));
     return sum;
 }
 

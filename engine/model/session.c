@@ -275,7 +275,10 @@ static affect_status begin_batch(affect_session *s, const affect_session_batch *
     if (!batch->resident) AFFECT_TRY(upload_inputs(s, batch->inputs, batch->batch, err));
     record(s);
     put_labels(s, batch);
-    return batch->resident ? affect_session_gather(s, batch, err) : AFFECT_STATUS_OK;
+    if (!batch->resident) return AFFECT_STATUS_OK;
+    affect_status status = affect_session_gather(s, batch, err);
+    if (status != AFFECT_STATUS_OK) affect_session_flush(s, AFFECT_SESSION_RECORDS_PIECE);
+    return status;
 }
 
 /* ---- what callers run ---- */

@@ -87,6 +87,8 @@ const char *cudaGetErrorString(cudaError_t code) {
         return "no CUDA-capable device is detected";
     case cudaErrorInvalidDevice:
         return "invalid device ordinal";
+    case cudaErrorNoKernelImageForDevice:
+        return "no kernel image is available for execution on the device";
     case cudaErrorIllegalAddress:
         return "an illegal memory access was encountered";
     case cudaErrorInvalidValue:
@@ -106,6 +108,10 @@ cudaError_t cudaGetDeviceCount(int *count) {
 cudaError_t cudaSetDevice(int device) {
     if (fault("nodevice")) return cudaErrorNoDevice;
     return device == 0 ? state() : cudaErrorInvalidDevice;
+}
+cudaError_t cudaGetDevice(int *device) {
+    *device = 0;
+    return state();
 }
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp *properties, int device) {
     if (device != 0) return cudaErrorInvalidDevice;
@@ -272,6 +278,10 @@ cudaError_t cudaFuncSetAttribute(const void *kernel, cudaFuncAttribute, int valu
     std::lock_guard<std::mutex> locked(limits_lock);
     limits[kernel] = static_cast<size_t>(value);
     return state();
+}
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes *attributes, const void *) {
+    *attributes = cudaFuncAttributes();
+    return device_to_be().capability < 75 ? cudaErrorNoKernelImageForDevice : state();
 }
 static size_t shared_limit_of(const void *kernel) {
     std::lock_guard<std::mutex> locked(limits_lock);

@@ -9,8 +9,9 @@
 #ifdef __SANITIZE_ADDRESS__
 #include <sanitizer/common_interface_defs.h>
 #else
-inline void __sanitizer_start_switch_fiber(void **, const void *, size_t) {}
-inline void __sanitizer_finish_switch_fiber(void *, const void **, size_t *) {}
+/* As that header declares them: newer libraries include it themselves under ThreadSanitizer. */
+extern "C" inline void __sanitizer_start_switch_fiber(void **, const void *, size_t) {}
+extern "C" inline void __sanitizer_finish_switch_fiber(void *, const void **, size_t *) {}
 #endif
 
 #if defined(__x86_64__) && !defined(__SANITIZE_THREAD__)

@@ -17,11 +17,10 @@ static affect_status open_device(const char *device, affect_precision precision,
     return status;
 }
 
-/* Without a GPU: cuda says `why`, auto takes the CPU and says it too. */
-static void check_missing(const char *why) {
+/* Without a GPU that can be used: cuda says `why`, auto takes the CPU and says it too. */
+static void check_refused(const char *why) {
     char note[300] = "";
     affect_error error = {0};
-    affect_device devices[AFFECT_MAX_DEVICES];
     CHECK(open_device("cuda", AFFECT_PRECISION_AUTO, note, &error) ==
           AFFECT_STATUS_DEVICE_UNAVAILABLE);
     CHECK(strstr(error.message, why) != NULL);
@@ -29,13 +28,28 @@ static void check_missing(const char *why) {
     CHECK(strncmp(note, "the CPU is used: ", 17) == 0 && strstr(note, why) != NULL);
     CHECK_OK(open_device("auto", AFFECT_PRECISION_BF16, note, err));
     CHECK(strstr(note, "in fp32") != NULL);
-    CHECK(affect_devices_list(devices, &error) == 1);
-    CHECK(error.status == AFFECT_STATUS_DEVICE_UNAVAILABLE);
-    CHECK_STRING(devices[0].device, "cpu");
     if (test_n_failed) fprintf(stderr, "    \"%s\", \"%s\"\n", error.message, note);
 }
 
-static void check_there(void) {
+static void check_missing(const char *why) {
+    affect_error error = {0};
+    affect_device devices[AFFECT_MAX_DEVICES];
+    check_refused(why);
+    CHECK(affect_devices_list(devices, &error) == 1);
+    CHECK(error.status == AFFECT_STATUS_DEVICE_UNAVAILABLE);
+    CHECK_STRING(devices[0].device, "cpu");
+}
+
+/* Listed as what it is, but there are no kernels for it. */
+static void check_old(const char *why) {
+    affect_error error = {0};
+    affect_device devices[AFFECT_MAX_DEVICES];
+    check_refused(why);
+    CHECK(affect_devices_list(devices, &error) == 2 && devices[1].compute_capability == 61);
+}
+
+static void check_there(const char *why) {
+    (void)why;
     char note[300] = "";
     affect_error error = {0};
     affect_device devices[AFFECT_MAX_DEVICES];
@@ -61,15 +75,19 @@ static void check_names(void) {
 }
 
 typedef struct {
-    const char *name, *library, *fault, *why;
+    const char *name, *library, *fault, *gpu; /* gpu: AFFECT_CUDA_HOST_DEVICE */
+    const char *why;
+    void (*check)(const char *why);
 } device_case;
 
+static const char h200[] = "90,132,227", gtx1080[] = "61,20,48";
 static const device_case cases[] = {
-    {"no library", "/nonexistent/libaffect_cuda.so", "", "cannot be loaded"},
-    {"no object", "/etc/hostname", "", "cannot be loaded"},
-    {"a stranger", "libm.so.6", "", "is no plug-in"},
-    {"no device", TEST_CUDA_LIBRARY, "nodevice", "no CUDA-capable device"},
-    {"a device", TEST_CUDA_LIBRARY, "", NULL},
+    {"no library", "/nonexistent/libaffect_cuda.so", "", h200, "cannot be loaded", check_missing},
+    {"no object", "/etc/hostname", "", h200, "cannot be loaded", check_missing},
+    {"a stranger", "libm.so.6", "", h200, "is no plug-in", check_missing},
+    {"no device", TEST_CUDA_LIBRARY, "nodevice", h200, "no CUDA-capable device", check_missing},
+    {"an old device", TEST_CUDA_LIBRARY, "", gtx1080, "no kernel image", check_old},
+    {"a device", TEST_CUDA_LIBRARY, "", h200, "", check_there},
 };
 
 static void run_case(const char *program, const device_case *c) {
@@ -78,6 +96,7 @@ static void run_case(const char *program, const device_case *c) {
     if (child == 0) {
         setenv("AFFECT_CUDA_LIBRARY", c->library, 1);
         setenv("AFFECT_CUDA_HOST_FAULT", c->fault, 1);
+        setenv("AFFECT_CUDA_HOST_DEVICE", c->gpu, 1);
         execl(program, program, c->name, (char *)NULL);
         _exit(127);
     }
@@ -91,10 +110,7 @@ int main(int argc, char **argv) {
         if (argc == 1) {
             run_case("/proc/self/exe", &cases[i]);
         } else if (strcmp(argv[1], cases[i].name) == 0) {
-            if (cases[i].why)
-                check_missing(cases[i].why);
-            else
-                check_there();
+            cases[i].check(cases[i].why);
         }
     }
     if (argc == 1) check_names();
