@@ -20,7 +20,8 @@ struct affect_job_events {
     bool bar_shown;
     pthread_mutex_t lock; /* guards the streams and all below */
     double started, last_progress;
-    size_t last_done;
+    size_t last_done, done_at_start;
+    bool ended; /* what was told last was all of it */
     char what[32];
 };
 
@@ -109,16 +110,19 @@ void affect_job_events_progress(affect_job_events *events, const char *what, siz
                                 size_t total) {
     double now = affect_clock_seconds();
     pthread_mutex_lock(&events->lock);
-    if (strncmp(events->what, what, sizeof events->what - 1) != 0 || done < events->last_done) {
+    if (events->ended || done < events->last_done ||
+        strncmp(events->what, what, sizeof events->what - 1) != 0) {
         snprintf(events->what, sizeof events->what, "%s", what);
         events->started = now;
+        events->done_at_start = done;
         events->last_progress = 0;
     }
     events->last_done = done;
+    events->ended = done == total;
     bool due = done == total || now - events->last_progress >= 0.1;
     if (due) events->last_progress = now;
     double seconds = now - events->started, fraction = total ? (double)done / (double)total : 1;
-    double rate = seconds > 0 ? (double)done / seconds : 0;
+    double rate = seconds > 0 ? (double)(done - events->done_at_start) / seconds : 0;
     double eta_seconds = rate > 0 ? (double)(total - done) / rate : 0;
     if (due && events->terminal) show_bar(events, fraction, done, total, rate, eta_seconds);
     if (due && events->lines) {
@@ -127,8 +131,12 @@ void affect_job_events_progress(affect_job_events *events, const char *what, siz
         affect_json_set_number(members, "fraction", fraction);
         affect_json_set_number(members, "done", (double)done);
         affect_json_set_number(members, "total", (double)total);
-        affect_json_set_number(members, "rate", rate);
-        affect_json_set_number(members, "eta_seconds", eta_seconds);
+        bool known = rate > 0;
+        affect_json_set(members, "rate",
+                        known ? affect_json_new_number(rate) : affect_json_new_null());
+        affect_json_set(members, "eta_seconds",
+                        known || done == total ? affect_json_new_number(eta_seconds)
+                                               : affect_json_new_null());
         write_line(events, "progress", members);
         affect_json_free(members);
     }

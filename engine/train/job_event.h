@@ -31,7 +31,8 @@ void affect_job_events_free(affect_job_events *events);
 
 void affect_job_events_hello(affect_job_events *events);
 void affect_job_events_state(affect_job_events *events, const char *state);
-/* At most ten a second get through, and always the last (done = total). */
+/* At most ten a second get through, and always the last (done = total). "rate", of what was done
+ * since the first of its kind, and "eta_seconds" are null until there is a second. */
 void affect_job_events_progress(affect_job_events *events, const char *what, size_t done,
                                 size_t total);
 /* level is "warning" or "log". */
