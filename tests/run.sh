@@ -65,8 +65,9 @@ threaded_tests() {
         ctest --test-dir build-thread -j "$jobs" --output-on-failure --no-tests=error -L threads
 }
 
+# "auto" is the CPU here, on any machine; the tests of a GPU name the plug-in themselves.
 python_tests() {
-    AFFECT_BUILD=$PWD/build AFFECT_BUILD_DIR=$PWD/build AFFECT_BINARY=$PWD/build/bin/affect \
+    AFFECT_CUDA_LIBRARY=none AFFECT_BUILD=$PWD/build AFFECT_BUILD_DIR=$PWD/build AFFECT_BINARY=$PWD/build/bin/affect \
         PYTHONDONTWRITEBYTECODE=1 build/venv/bin/python -m pytest -c tests/pytest.ini \
         --basetemp build/pytest tests
 }

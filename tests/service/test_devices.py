@@ -1,10 +1,11 @@
-"""The GPU engine behind the service, on the emulation of CUDA (tests/cuda_host): it is listed, jobs
-and predictions run on it with the CPU's numbers, trainings change between the two, and what a device
-can do wrong ends a job, never the server."""
+"""The GPU engine behind the service, on the emulation of CUDA (tests/cuda_host) and, where there is one, on
+a real GPU: it is listed, jobs and predictions run on it with the CPU's numbers, trainings change between the
+two, and what a device can do wrong ends a job, never the server."""
 import copy
 import json
 import os
 import pathlib
+import subprocess
 import sys
 
 import pytest
@@ -16,15 +17,16 @@ from conftest import BUILD  # noqa: E402
 from small_tree import SmallTree  # noqa: E402
 from test_failures import IMPORT, SOUND, TRAIN, start_job, wait_end  # noqa: E402
 
-PLUGIN = BUILD / "tests" / "libaffect_cuda_host.so"
+EMULATED = BUILD / "tests" / "libaffect_cuda_host.so"
+REAL = BUILD / "bin" / "libaffect_cuda.so"
 ON_GPU = {**copy.deepcopy(TRAIN), "device": "cuda", "precision": "fp32", "training": {"epochs": 2, "batch_size": 4}}
 
 
 @pytest.fixture
 def gpu_server(monkeypatch, make_server, tmp_path):
-    """gpu_server(fault="", **settings) -> a server whose children find the emulated GPU, with a dataset."""
-    def make(fault="", **settings):
-        monkeypatch.setenv("AFFECT_CUDA_LIBRARY", str(PLUGIN))
+    """gpu_server(fault="", plugin=EMULATED, **settings) -> a server whose children find that GPU, with a dataset."""
+    def make(fault="", plugin=EMULATED, **settings):
+        monkeypatch.setenv("AFFECT_CUDA_LIBRARY", str(plugin))
         monkeypatch.setenv("AFFECT_CUDA_HOST_FAULT", fault)
         if not (tmp_path / "corpora").exists():
             SmallTree(tmp_path / "corpora" / "tiny")
@@ -63,9 +65,20 @@ def test_not_there(monkeypatch, make_server):
     assert "cannot be loaded" in system["cuda_unavailable"]
 
 
-def test_the_same_curve_and_predictions_as_on_the_cpu(gpu_server, tmp_path):
+@pytest.fixture(params=[EMULATED, REAL], ids=["emulated", "real"])
+def plugin(request):
+    devices = subprocess.run([BUILD / "bin" / "affect", "inspect", "--devices", "--json"], capture_output=True, text=True,
+                             check=True, env={**os.environ, "AFFECT_CUDA_LIBRARY": str(request.param)})
+    missing = json.loads(devices.stdout)["cuda_unavailable"]
+    if missing:
+        assert request.param != EMULATED, missing
+        pytest.skip(f"no GPU: {missing}")
+    return request.param
+
+
+def test_the_same_curve_and_predictions_as_on_the_cpu(gpu_server, plugin, tmp_path):
     """Trained on both; then a version of each is asked on a GPU."""
-    server = gpu_server(predict_device="cuda")
+    server = gpu_server(plugin=plugin, predict_device="cuda")
     curves = []
     for device, model in (("cuda", "gpu"), ("cpu", "cpu")):
         job = start_job(server, "/v1/jobs", {**ON_GPU, "device": device, "model": model})

@@ -71,6 +71,18 @@ def test_the_emulated_device_agrees_with_double_precision(programs, precision, d
     assert [(row["case"], row["errors"]) for row in rows if not row["ok"]] == []
 
 
+@pytest.mark.parametrize("precision", op_cases.LIMITS)
+def test_a_gpu_agrees_with_double_precision(programs, precision):
+    environment = {**os.environ, "AFFECT_CUDA_LIBRARY": str(BUILD / "bin" / "libaffect_cuda.so")}
+    asked = subprocess.run([BUILD / "bin" / "affect", "inspect", "--devices", "--json"], env=environment, capture_output=True,
+                           text=True, check=True)
+    missing = json.loads(asked.stdout)["cuda_unavailable"]
+    if missing:
+        pytest.skip(f"no GPU: {missing}")
+    rows, _ = op_cases.check(programs, "cuda", precision, "small", environment)
+    assert [(row["case"], row["errors"]) for row in rows if not row["ok"]] == []
+
+
 @pytest.mark.parametrize("change", ["data[-8:] = struct.pack('d', struct.unpack('d', data[-8:])[0] + 1e-2)",
                                     "data[-8:] = struct.pack('d', float('nan'))"])
 def test_a_wrong_number_is_found(programs, tmp_path, change):

@@ -1,8 +1,11 @@
 /* The same trainings on the emulated GPU (tests/cuda_host): they go on to the same bits after any
  * end, whether features are kept on the device or streamed; checkpoints change between CPU and GPU;
- * trials side by side have the bits they have alone. */
+ * trials side by side have the bits they have alone.
+ *
+ * With an argument, the plug-in's file, on a real GPU. */
 #include "tests/engine/train/lives.h"
 
+#include "engine/core/backend.h"
 #include "engine/train/trials.h"
 
 static void test_any_moment(void) {
@@ -150,9 +153,28 @@ static void test_trials(void) {
     CHECK(affect_trials_run(NULL, 0, 4, &error) == AFFECT_STATUS_OK);
 }
 
-int main(void) {
-    setenv("AFFECT_CUDA_LIBRARY", TEST_CUDA_LIBRARY, 1);
+/* Asked in a child: a process that has met the driver cannot fork trainings that use it. */
+static void need_device(void) {
+    forget();
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid == 0) {
+        affect_device devices[AFFECT_MAX_DEVICES];
+        affect_error missing = {0};
+        if (affect_devices_list(devices, &missing) < 2)
+            snprintf(shared->error, sizeof shared->error, "no GPU: %s", missing.message);
+        _exit(0);
+    }
+    CHECK(waitpid(pid, NULL, 0) == pid);
+    if (!shared->error[0]) return;
+    scratch_end();
+    TEST_SKIP(shared->error);
+}
+
+int main(int argc, char **argv) {
+    setenv("AFFECT_CUDA_LIBRARY", argc > 1 ? argv[1] : TEST_CUDA_LIBRARY, 1);
     lives_begin();
+    need_device();
     device = "cuda";
     TEST_RUN(test_any_moment);
     TEST_RUN(test_streaming);
