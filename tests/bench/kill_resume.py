@@ -122,11 +122,13 @@ def run(affect, work, n_runs, n_kills, seed=1, again=0.3):
     span = sorted(seconds)[len(seconds) // 2]
     for _ in range(n_kills):
         training = Training(affect, dataset, work / "training")
-        moment = chance.uniform(0, span)
-        while not training.live(moment):
+        while training.live(chance.uniform(0, span)):  # it was faster than its kill: another one
+            training = Training(affect, dataset, work / "training")
+        killed = True
+        while killed:
             kills += 1
             asides += any(training.folder.glob("*.aside-*"))
-            moment = chance.uniform(0, span) if chance.random() < again else None
+            killed = not training.live(chance.uniform(0, span) if chance.random() < again else None)
         lives += training.n_lives
         hashes[training.hash()] += 1
     shutil.rmtree(work / "training", ignore_errors=True)
