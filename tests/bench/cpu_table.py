@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
 """The CPU engine against its peers, in one run: the table of docs/measurements/*-cpu.md.
 
-    python3 tests/bench/cpu_table.py [--quick] [--peer-python /usr/bin/python3] [--newer-python PYTHON]
+    python3 tests/bench/cpu_table.py [--all] [--quick] [--peer-python /usr/bin/python3] [--newer-python PYTHON]
 
 Peers: PyTorch (Debian's python3-torch: `apt-get install python3-torch`) with the fastest formulation and environment we
 know (torch_peer.py), librosa and numpy.loadtxt. Peer and ours run in turn, several rounds; each figure is the median of the
 rounds' medians, and the ratio is the peer's over ours. Lengths of clips are drawn as IEMOCAP's: log-normal, median 3.58 s,
 sigma 0.69, 0.585 to 16 s, seed 1. Builds what it needs into build/ (cmake), and fetches into build/peer what the peer
 needs: OpenBLAS with OpenMP (apt-get download), librosa (pip). `--newer-python`: an interpreter with a newer torch, reported
-beside. Quiet cores matter: nothing else should run.
+beside. `--all`: then the import (import_table.py; its corpus has 2.9 GB) and the kernels' counts of instructions
+(instructions.py; needs valgrind), half an hour more. Quiet cores matter: nothing else should run.
 """
 
 import argparse
@@ -163,8 +164,16 @@ def utterances(table, args, python):
                       middle(mine, "motion", "seconds"), 6, digits=2)
 
 
+def others(quick):
+    """The tables of the other benches, below."""
+    for bench, small in (("import_table.py", ["--utterances", "100", "--rounds", "1"]), ("instructions.py", ["--quick"])):
+        print(f"\n{bench}:\n", flush=True)
+        subprocess.run([sys.executable, ROOT / "tests/bench" / bench, *(small if quick else [])], check=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--all", action="store_true", help="also the import and the counts of instructions")
     parser.add_argument("--quick", action="store_true", help="one round, few repeats: to try it")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--peer-python", default="/usr/bin/python3")
@@ -184,6 +193,8 @@ def main():
           f"{mine['plan_mib']} MiB. Median of {args.rounds} rounds' medians (least-most).")
     if args.json:
         args.json.write_text(json.dumps(table.rows, indent=1))
+    if args.all:
+        others(args.quick)
 
 
 if __name__ == "__main__":

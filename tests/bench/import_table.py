@@ -3,7 +3,7 @@
 
     python3 tests/bench/import_table.py [--corpus FOLDER] [--utterances 4600] [--rounds 3]
 
-Without --corpus one is made in build/peer/corpus (tests/corpus/make_corpus.py; 4600 utterances: 2.1 GB of text, 2.9 GB in
+Without --corpus one is made in build/peer (tests/corpus/make_corpus.py; 4600 utterances: 2.1 GB of text, 2.9 GB in
 all; some minutes). The parser's rate: bench_utterance's motion text of 16 s, one process on each core at once. Each round
 imports everything anew with the files in the page cache, `affect import`; time is the wall's, memory the process' peak.
 """
@@ -67,7 +67,7 @@ def main():
     subprocess.run(["cmake", "-S", ROOT, "-B", BUILD], check=True, stdout=subprocess.DEVNULL)
     subprocess.run(["cmake", "--build", BUILD, "-j", str(os.cpu_count()), "--target", "affect", "bench_utterance"],
                    check=True, stdout=subprocess.DEVNULL)
-    corpus = args.corpus or PEER / "corpus"
+    corpus = args.corpus or PEER / f"corpus-{args.utterances}"
     if not corpus.exists():
         subprocess.run([sys.executable, ROOT / "tests/corpus/make_corpus.py", corpus, "--utterances", str(args.utterances)],
                        check=True, stdout=subprocess.DEVNULL)
