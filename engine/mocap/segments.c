@@ -97,6 +97,12 @@ static void sum_run(const affect_segments *segments, size_t begin, size_t end,
     size_t n_columns = segments->n_columns;
     memset(sums, 0, n_columns * sizeof *sums);
     memset(counts, 0, n_columns * sizeof *counts);
+    if (segments->meter.n_missing == 0) { /* nothing to look for: vectors of columns */
+        for (size_t row = begin; row < end; row++)
+            for (size_t c = 0; c < n_columns; c++) sums[c] += segments->rows[row * n_columns + c];
+        for (size_t c = 0; c < n_columns; c++) counts[c] = end - begin;
+        return;
+    }
     for (size_t row = begin; row < end; row++) {
         const double *values = segments->rows + row * n_columns;
         for (size_t c = 0; c < n_columns; c++) {
