@@ -66,7 +66,7 @@ def test_help_and_version():
         (["inspect", "--json=maybe"], 2, "not true or false"),
         (["inspect", "a", "b"], 2, 'unexpected argument "b"'),
         (["inspect", "/nonexistent.safetensors"], 1, "/nonexistent.safetensors"),
-        (["inspect", "--init", "paper-worst", "-o", "/nonexistent/x"], 1, "no such preset"),
+        (["inspect", "--init", "paper-worst", "-o", "/nonexistent/x"], 1, "no preset is called"),
         (["inspect", "--init", "paper-base"], 1, "needs --output"),
         (["inspect", "--init", "audio-only", "--mels", "64", "-o", "/nonexistent/x"], 1, "audio.conv_5"),
     ],
