@@ -185,28 +185,31 @@ static void warn_of_other_engine(const affect_training *t) {
     free(before);
 }
 
-/* The epoch that a model file is of; 0: there is no such file. */
-static affect_status epoch_of_file(int64_t *epoch, const char *path, affect_error *err) {
+/* Whether the model file at `path` is of the best epoch. Its report says so, seconds and all: an
+ * epoch's number alone would do for a file of a training that had the folder before. */
+static affect_status is_best(bool *best, const affect_training *t, const char *path,
+                             affect_error *err) {
     affect_model *model = NULL;
-    *epoch = 0;
+    *best = false;
     if (!affect_file_exists(path)) return AFFECT_STATUS_OK;
     AFFECT_TRY(affect_model_open(&model, path, err));
-    *epoch = (int64_t)affect_json_get_number(affect_model_metadata(model, "metrics"), "epoch", 0);
+    *best = same_json(t->best_report, affect_model_metadata(model, "metrics"));
     affect_model_close(model);
     return AFFECT_STATUS_OK;
 }
 
 static affect_status mend_best(affect_training *t, affect_error *err) {
     char path[AFFECT_PATH_MAX];
-    int64_t epoch;
+    bool best;
     if (t->result->best_epoch == 0) return AFFECT_STATUS_OK;
+    bool can_be_made = t->result->best_epoch == t->result->epochs_done && t->position.step == 0;
     AFFECT_TRY(affect_path_join(path, err, t->spec->output, "%s", AFFECT_BEST_FILE));
-    AFFECT_TRY(epoch_of_file(&epoch, path, err));
-    if (epoch == t->result->best_epoch) return AFFECT_STATUS_OK;
-    if (t->result->best_epoch == t->result->epochs_done && t->position.step == 0)
-        return affect_checkpoint_save_best(t, err);
-    return affect_fail(err, CONFLICT, "%s is of epoch %lld, the checkpoint's best is %lld", path,
-                       (long long)epoch, (long long)t->result->best_epoch);
+    affect_status status = is_best(&best, t, path, err);
+    if (status == AFFECT_STATUS_OK && best) return status;
+    if (can_be_made) return affect_checkpoint_save_best(t, err);
+    AFFECT_TRY(status);
+    return affect_fail(err, CONFLICT, "%s is not of epoch %lld, the checkpoint's best", path,
+                       (long long)t->result->best_epoch);
 }
 
 affect_status affect_checkpoint_restore(affect_training *t, affect_error *err) {

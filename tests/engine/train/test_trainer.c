@@ -19,6 +19,33 @@ static void test_another_training_is_refused(void) {
     CHECK(strstr(shared->error, "architecture differs") != NULL);
 }
 
+#define ONE_EPOCH(seed)                                                                            \
+    ",\"threads\":2,\"training\":{\"epochs\":1,\"batch_size\":1,\"seed\":" seed "}"
+
+/* The folder may hold the best epoch of a training before: its number alone does not tell whose. */
+static void test_best_of_another_training(void) {
+    char whole[AFFECT_PATH_MAX], other[AFFECT_PATH_MAX], last[AFFECT_PATH_MAX];
+    snprintf(whole, sizeof whole, "%s", scratch_path("one_epoch"));
+    snprintf(other, sizeof other, "%s", scratch_path("another_before"));
+    CHECK_OK(affect_path_join(last, err, other, "%s", AFFECT_LAST_FILE));
+    forget();
+    CHECK(live(whole, ARCHITECTURE(NORM), ONE_EPOCH("4"), GO_ON, 0));
+    int n_moments = shared->moment;
+    for (int moment = 1; moment <= n_moments; moment++) {
+        CHECK_OK(affect_directory_remove(other, err));
+        forget();
+        CHECK(live(other, ARCHITECTURE(NORM), ONE_EPOCH("5"), GO_ON, 0));
+        CHECK(remove(last) == 0);
+        forget();
+        CHECK(!live(other, ARCHITECTURE(NORM), ONE_EPOCH("4"), KILL, moment));
+        CHECK(live(other, ARCHITECTURE(NORM), ONE_EPOCH("4"), GO_ON, 0));
+        CHECK(shared->status == AFFECT_STATUS_OK);
+        bool same = same_tensors(whole, other, AFFECT_BEST_FILE);
+        if (!same) fprintf(stderr, "    killed at moment %d\n", moment);
+        CHECK(same);
+    }
+}
+
 /* All cores means those that it began with; other threads are told of. */
 static void test_other_threads_are_told(void) {
     char folder[AFFECT_PATH_MAX];
@@ -122,6 +149,7 @@ int main(void) {
     lives_begin();
     TEST_RUN(test_any_moment);
     TEST_RUN(test_another_training_is_refused);
+    TEST_RUN(test_best_of_another_training);
     TEST_RUN(test_other_threads_are_told);
     TEST_RUN(test_pieces);
     TEST_RUN(test_limits);
