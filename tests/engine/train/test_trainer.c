@@ -2,6 +2,8 @@
  * pieces gives what the whole batch gives. */
 #include "tests/engine/train/lives.h"
 
+#include <sys/resource.h>
+
 static void test_any_moment(void) {
     check_any_moment(1);
 }
@@ -114,6 +116,24 @@ static void test_limits(void) {
     CHECK(strstr(shared->error, "a batch of 1 needs") != NULL);
 }
 
+/* A dry run answers without taking what does not fit: 16 million parameters, four times over. */
+static void test_dry_run_of_too_much(void) {
+    static const char large[] = "{\"type\":\"flatten\",\"name\":\"flat\"},"
+                                "{\"type\":\"dense\",\"name\":\"a\",\"units\":4000},"
+                                "{\"type\":\"dense\",\"name\":\"b\",\"units\":4000},";
+    affect_buffer architecture = {0};
+    struct rusage before, after;
+    affect_buffer_printf(&architecture, ARCHITECTURE("%s"), large);
+    forget();
+    CHECK(getrusage(RUSAGE_CHILDREN, &before) == 0);
+    CHECK(live("", affect_buffer_string(&architecture),
+               ",\"dry_run\":true,\"memory_bytes\":1000000", GO_ON, 0));
+    CHECK(getrusage(RUSAGE_CHILDREN, &after) == 0);
+    CHECK(shared->status == AFFECT_STATUS_OK && shared->bytes > 200e6);
+    CHECK(after.ru_maxrss - before.ru_maxrss < 100 << 10); /* KiB */
+    affect_buffer_free(&architecture);
+}
+
 /* Rows of what is computed at once: the largest that really comes, in every order of the epochs. */
 static void test_rows(void) {
     static size_t order[4], scratch_order[4];
@@ -153,6 +173,7 @@ int main(void) {
     TEST_RUN(test_other_threads_are_told);
     TEST_RUN(test_pieces);
     TEST_RUN(test_limits);
+    TEST_RUN(test_dry_run_of_too_much);
     TEST_RUN(test_rows);
     scratch_end();
     return TEST_END();
