@@ -269,12 +269,15 @@ affect_json *affect_json_new_null(void) {
 }
 
 affect_json *affect_json_set(affect_json *object, const char *name, affect_json *value) {
+    if (object && value) cJSON_DeleteItemFromObjectCaseSensitive(node(object), name);
+    return affect_json_add(object, name, value);
+}
+affect_json *affect_json_add(affect_json *object, const char *name, affect_json *value) {
     if (!object || !value) {
         cJSON_Delete(node(value));
         return NULL;
     }
     assert(affect_json_is_object(object));
-    cJSON_DeleteItemFromObjectCaseSensitive(node(object), name);
     if (cJSON_AddItemToObject(node(object), name, node(value))) return value;
     cJSON_Delete(node(value));
     return NULL;
