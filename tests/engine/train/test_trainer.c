@@ -48,6 +48,61 @@ static void test_best_of_another_training(void) {
     }
 }
 
+/* Writes a folder's checkpoint again with one number of its metadata `part` changed; `within`: the
+ * member of the part that has it, or NULL. */
+static void change_checkpoint(const char *folder, const char *part, const char *within,
+                              const char *name, double number) {
+    char path[AFFECT_PATH_MAX];
+    affect_safetensors *file = NULL;
+    affect_json *value = NULL;
+    CHECK_OK(affect_path_join(path, err, folder, "%s", AFFECT_LAST_FILE));
+    CHECK_OK(affect_safetensors_open(&file, path, err));
+    CHECK_OK(affect_safetensors_metadata_json(&value, file, part, err));
+    affect_json *metadata = affect_json_copy(affect_safetensors_all_metadata(file));
+    affect_json_set_number(within ? affect_json_get(value, within) : value, name, number);
+    char *text = affect_json_text(value);
+    affect_json_set_string(metadata, part, text);
+    CHECK_OK(affect_safetensors_write(path, affect_safetensors_at(file, 0),
+                                      affect_safetensors_count(file), metadata, err));
+    free(text);
+    affect_json_free(metadata);
+    affect_json_free(value);
+    affect_safetensors_close(file);
+}
+
+/* A checkpoint's numbers are believed only where they can be. */
+static void test_wrong_checkpoints(void) {
+    static const struct {
+        const char *part, *within, *name;
+        double number;
+    } rows[] = {
+        {"trainer", NULL, "epoch", -1},
+        {"trainer", NULL, "epoch", 1e300},
+        {"trainer", NULL, "step", 0.5},
+        {"trainer", "position", "step", -1},
+        {"trainer", "position", "step", 1e9},
+        {"trainer", "position", "l2_rows", NAN},
+        {"trainer", "schedule", "n_waiting", -1},
+        {"trainer", "schedule", "learning_rate", -1},
+        {"trainer", "stopping", "n_waiting", 1e19},
+        {"engine", NULL, "threads", 1e9},
+        {"engine", NULL, "rows_at_once", -1e300},
+    };
+    char folder[AFFECT_PATH_MAX];
+    snprintf(folder, sizeof folder, "%s", scratch_path("wrong"));
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        CHECK_OK(affect_directory_remove(folder, err));
+        forget();
+        CHECK(live(folder, ARCHITECTURE(NORM), TRAINING, STOP, 1));
+        CHECK(shared->status == AFFECT_STATUS_CANCELLED);
+        change_checkpoint(folder, rows[i].part, rows[i].within, rows[i].name, rows[i].number);
+        CHECK(live(folder, ARCHITECTURE(NORM), TRAINING, GO_ON, 0));
+        if (shared->status != AFFECT_STATUS_MALFORMED)
+            fprintf(stderr, "    %s %g: %s\n", rows[i].name, rows[i].number, shared->error);
+        CHECK(shared->status == AFFECT_STATUS_MALFORMED);
+    }
+}
+
 /* All cores means those that it began with; other threads are told of. */
 static void test_other_threads_are_told(void) {
     char folder[AFFECT_PATH_MAX];
@@ -170,6 +225,7 @@ int main(void) {
     TEST_RUN(test_any_moment);
     TEST_RUN(test_another_training_is_refused);
     TEST_RUN(test_best_of_another_training);
+    TEST_RUN(test_wrong_checkpoints);
     TEST_RUN(test_other_threads_are_told);
     TEST_RUN(test_pieces);
     TEST_RUN(test_limits);
