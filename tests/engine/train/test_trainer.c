@@ -220,6 +220,114 @@ static void test_rows(void) {
     affect_dataset_close(dataset);
 }
 
+enum { N_LONG = 30 };
+
+/* A dataset of N_LONG utterances of these frames: a shard of zeros and its manifest. Owned. */
+static affect_dataset *make_lengths(const size_t *lengths) {
+    static float motion[N_LONG * FIXTURE_PARTS * FIXTURE_COLUMNS], pad[N_LONG];
+    static float mel[N_LONG * FIXTURE_FRAMES * FIXTURE_MELS];
+    static uint8_t missing[N_LONG * FIXTURE_PARTS * FIXTURE_COLUMNS];
+    char folder[AFFECT_PATH_MAX], path[AFFECT_PATH_MAX];
+    int64_t offsets[N_LONG + 1] = {0};
+    affect_json *ids = affect_json_new_array(), *quality = affect_json_new_array();
+    affect_json *features = affect_json_new_object(), *none = affect_json_new_array();
+    affect_buffer rows = {0}, text = {0};
+    affect_dataset *dataset = NULL;
+    for (size_t i = 0; i < N_LONG; i++) {
+        char id[16];
+        offsets[i + 1] = offsets[i] + (int64_t)lengths[i];
+        snprintf(id, sizeof id, "a_F%03zu", i);
+        affect_json_append(ids, affect_json_new_string(id));
+        affect_json_append(quality, affect_json_new_object());
+        affect_buffer_printf(&rows, "%s" FIXTURE_UTTERANCE_OF("a_F%03zu", "sad", "0", "%zu"),
+                             i ? "," : "", i, i);
+    }
+    const affect_shard_content content = {.n_utterances = N_LONG,
+                                          .sizes = fixture_sizes,
+                                          .offsets = offsets,
+                                          .mel = mel,
+                                          .pad_value = pad,
+                                          .motion = motion,
+                                          .missing = missing,
+                                          .features = features,
+                                          .utterances = ids,
+                                          .quality = quality,
+                                          .rejected = none};
+    snprintf(folder, sizeof folder, "%s", scratch_path("lengths"));
+    CHECK_OK(affect_path_join(path, err, folder, "store"));
+    CHECK_OK(affect_directory_make(path, err));
+    fixture_write_shard(folder, 1);
+    CHECK_OK(affect_path_join(path, err, folder, "store/%s.safetensors", FIXTURE_KEY_A));
+    CHECK_OK(affect_shard_write(path, &content, err));
+    affect_buffer_printf(&text, FIXTURE_MANIFEST("%s"), affect_buffer_string(&rows));
+    fixture_write_manifest(folder, affect_buffer_string(&text));
+    CHECK_OK(affect_path_join(path, err, folder, "dataset"));
+    CHECK_OK(affect_dataset_open(&dataset, path, NULL, err));
+    if (!dataset) exit(1);
+    affect_json *documents[] = {ids, quality, features, none};
+    for (size_t i = 0; i < 4; i++) affect_json_free(documents[i]);
+    affect_buffer_free(&rows);
+    affect_buffer_free(&text);
+    return dataset;
+}
+
+/* Equal pieces may have more rows than longer ones that fit: where long utterances come together.
+ * Then the longer ones are taken. */
+static void test_unequal_pieces(void) {
+    enum { N = N_LONG };
+    size_t order[N], scratch_order[N], indices[N], lengths[N] = {0};
+    affect_training_config config;
+    affect_train_spec spec = {0};
+    CHECK_OK(affect_training_config_parse(&config, NULL, "", err));
+    config.epochs = 1;
+    config.batch_size = N;
+    affect_training t = {.config = &config, .spec = &spec};
+    for (size_t i = 0; i < N; i++) indices[i] = i;
+    t.indices[AFFECT_PART_TRAINING] = indices;
+    t.n[AFFECT_PART_TRAINING] = N;
+    affect_training_order(order, scratch_order, &t, 1);
+    for (size_t i = 0; i < 20; i++) lengths[order[i]] = i < 10 ? 4 : 8;
+    t.dataset = make_lengths(lengths);
+    affect_json *document = fixture_json(
+        "{\"inputs\":{\"audio\":{\"feature\":\"mel\",\"shape\":[\"$frames\",\"$"
+        "mels\",1]}},"
+        "\"branches\":{\"audio\":{\"input\":\"audio\",\"layers\":"
+        "[" TIME_DISTRIBUTED(
+            "{\"type\":\"conv1d\",\"name\":\"conv\",\"filters\":"
+            "512,\"kernel_size\":2}") "," TIME_DISTRIBUTED("{\"type\":\"flatten\",\"name\":"
+                                                           "\"flatten\"}") ","
+                                                                           "{\"type\":\"lstm\","
+                                                                           "\"name\":\"lstm\","
+                                                                           "\"units\":1}]}},"
+                                                                           "\"fusion\":{"
+                                                                           "\"branches\":["
+                                                                           "\"audio\"],\"layers\":"
+                                                                           "[{\"type\":\"dense\","
+                                                                           "\"name\":\"output\","
+                                                                           "\"units\":\"$"
+                                                                           "classes\","
+                                                                           "\"activation\":"
+                                                                           "\"softmax\"}]}}");
+    affect_sizes sizes = {10, 4, 3, 189, 2};
+    CHECK_OK(affect_architecture_create(&t.architecture, document, NULL, sizes, err));
+    CHECK_OK(affect_backend_open(&t.backend,
+                                 (affect_backend_options){.device = "cpu", .n_threads = 1}, err));
+    affect_memory_plan whole, plan;
+    CHECK_OK(affect_memory_plan_make(&whole, &t, err));
+    CHECK(whole.fits && whole.at_once == N && whole.rows == 10 * 5 + 10 * 9 + 10);
+    for (size_t part = 40; part < 100; part++) { /* hundredths of what all of it takes */
+        spec.memory_bytes = (int64_t)(whole.total * part / 100);
+        CHECK_OK(affect_memory_plan_make(&plan, &t, err));
+        if (!plan.fits) fprintf(stderr, "    %zu %%: %zu at once\n", part, plan.at_once);
+        CHECK(plan.fits && plan.total <= plan.limit);
+    }
+    affect_backend_free(t.backend);
+    affect_architecture_free(t.architecture);
+    affect_json_free(document);
+    affect_dataset_close(t.dataset);
+    affect_training_config_free(&config);
+}
+
 int main(void) {
     lives_begin();
     TEST_RUN(test_any_moment);
@@ -231,6 +339,7 @@ int main(void) {
     TEST_RUN(test_limits);
     TEST_RUN(test_dry_run_of_too_much);
     TEST_RUN(test_rows);
+    TEST_RUN(test_unequal_pieces);
     scratch_end();
     return TEST_END();
 }
