@@ -109,17 +109,32 @@ static affect_status check_text(const char *text, size_t size, affect_error *err
     return AFFECT_STATUS_OK;
 }
 
-/* Quadratic in the members of one object, which request and configuration sizes bound. Large
- * machine-made documents (dataset tables) are arrays of small objects. */
-static const char *duplicate_name(const cJSON *item) {
-    for (const cJSON *child = item->child; child; child = child->next) {
-        if (cJSON_IsObject(item))
-            for (const cJSON *other = child->next; other; other = other->next)
-                if (strcmp(child->string, other->string) == 0) return child->string;
-        const char *name = duplicate_name(child);
-        if (name) return name;
-    }
-    return NULL;
+static int compare_texts(const void *a, const void *b) {
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* A name that an object has twice, into *name: sorted, because the headers of files, like bodies,
+ * may have a great many members. */
+static affect_status find_duplicate(const char **name, const cJSON *object, affect_error *err) {
+    size_t n = (size_t)cJSON_GetArraySize(object), i = 0;
+    if (n < 2) return AFFECT_STATUS_OK;
+    const char **names = malloc(n * sizeof *names);
+    if (!names) return affect_fail(err, NO_MEMORY, "JSON: no memory for %zu names", n);
+    for (const cJSON *child = object->child; child; child = child->next) names[i++] = child->string;
+    qsort(names, n, sizeof *names, compare_texts);
+    for (i = 1; i < n && !*name; i++)
+        if (strcmp(names[i - 1], names[i]) == 0) *name = names[i];
+    free(names);
+    return AFFECT_STATUS_OK;
+}
+
+static affect_status check_names(const cJSON *item, affect_error *err) {
+    const char *name = NULL;
+    if (cJSON_IsObject(item)) AFFECT_TRY(find_duplicate(&name, item, err));
+    if (name) return affect_fail(err, MALFORMED, "JSON: \"%s\" given twice", name);
+    for (const cJSON *child = item->child; child; child = child->next)
+        if (child->child) AFFECT_TRY(check_names(child, err));
+    return AFFECT_STATUS_OK;
 }
 
 affect_status affect_json_parse(affect_json **json, const char *text, size_t size,
@@ -135,9 +150,8 @@ affect_status affect_json_parse(affect_json **json, const char *text, size_t siz
         cJSON_Delete(root);
         return affect_fail(err, MALFORMED, "JSON: text after the document at offset %zu", i);
     }
-    const char *name = duplicate_name(root);
-    if (name) {
-        affect_status status = affect_fail(err, MALFORMED, "JSON: \"%s\" given twice", name);
+    affect_status status = check_names(root, err);
+    if (status != AFFECT_STATUS_OK) {
         cJSON_Delete(root);
         return status;
     }
@@ -255,12 +269,15 @@ affect_json *affect_json_new_null(void) {
 }
 
 affect_json *affect_json_set(affect_json *object, const char *name, affect_json *value) {
+    if (object && value) cJSON_DeleteItemFromObjectCaseSensitive(node(object), name);
+    return affect_json_add(object, name, value);
+}
+affect_json *affect_json_add(affect_json *object, const char *name, affect_json *value) {
     if (!object || !value) {
         cJSON_Delete(node(value));
         return NULL;
     }
     assert(affect_json_is_object(object));
-    cJSON_DeleteItemFromObjectCaseSensitive(node(object), name);
     if (cJSON_AddItemToObject(node(object), name, node(value))) return value;
     cJSON_Delete(node(value));
     return NULL;

@@ -56,8 +56,8 @@ affect_json *affect_json_next(const affect_json *json);
 affect_json *affect_json_at(const affect_json *json, size_t index); /* linear; NULL outside */
 const char *affect_json_name(const affect_json *json); /* of a member; NULL otherwise; borrowed */
 
-/* Building. New nodes are owned until added; `set` and `append` take ownership of `value` (also
- * when they fail) and return it, borrowed. NULL without memory: every function accepts a NULL
+/* Building. New nodes are owned until added; `set`, `add` and `append` take ownership of `value`
+ * (also when they fail) and return it, borrowed. NULL without memory: every function accepts a NULL
  * parent or value and does nothing, so one check at the end (affect_json_print fails on NULL) is
  * enough. */
 affect_json *affect_json_new_object(void);
@@ -67,6 +67,8 @@ affect_json *affect_json_new_number(double number);
 affect_json *affect_json_new_bool(bool value);
 affect_json *affect_json_new_null(void);
 affect_json *affect_json_set(affect_json *object, const char *name, affect_json *value);
+/* The same for a name that the object does not have: nothing is looked for. */
+affect_json *affect_json_add(affect_json *object, const char *name, affect_json *value);
 affect_json *affect_json_append(affect_json *array, affect_json *value);
 void affect_json_set_string(affect_json *object, const char *name, const char *text);
 void affect_json_set_number(affect_json *object, const char *name, double number);

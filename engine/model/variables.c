@@ -5,7 +5,7 @@
 #include <string.h>
 
 static const char *const size_names[] = {"frames", "mels", "parts", "columns", "classes"};
-enum { N_SIZES = 5 };
+enum { N_SIZES = 5, MAX_VARIABLES = 256 /* each "$name" looks through them */ };
 
 static size_t size_of(affect_sizes sizes, int i) {
     const size_t values[N_SIZES] = {sizes.frames, sizes.mels, sizes.parts, sizes.columns,
@@ -48,6 +48,10 @@ affect_status affect_variables_override(affect_json *document, const affect_json
     if (variables && !affect_json_is_object(variables)) {
         affect_fail(err, INVALID, "variables: is a %s (need an object)",
                     affect_json_type_name(variables));
+        return fail_at(err, "/variables");
+    }
+    if (affect_json_size(variables) > MAX_VARIABLES) {
+        affect_fail(err, INVALID, "variables: more than %d", MAX_VARIABLES);
         return fail_at(err, "/variables");
     }
     for (const affect_json *v = affect_json_first(overrides); v; v = affect_json_next(v)) {
@@ -102,7 +106,7 @@ static affect_json *resolve_members(const resolver *r, const affect_json *json,
             snprintf(below, sizeof below, "%.100s/%zu", pointer, index);
         affect_json *value = resolve(r, m, below);
         affect_json *set = !value      ? NULL
-                           : is_object ? affect_json_set(to, affect_json_name(m), value)
+                           : is_object ? affect_json_add(to, affect_json_name(m), value)
                                        : affect_json_append(to, value);
         if (!set) {
             affect_json_free(to);

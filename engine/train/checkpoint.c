@@ -107,6 +107,40 @@ static bool same_json(const affect_json *a, const affect_json *b) {
     return same;
 }
 
+/* A whole number from 0 to `most`. */
+static bool is_count(const affect_json *json, const char *name, double most) {
+    double number = affect_json_get_number(json, name, -1);
+    return number >= 0 && number <= most && number == floor(number);
+}
+
+static bool is_position(const affect_training *t, const affect_json *position) {
+    const affect_json *stats = affect_json_get(position, "stats");
+    double rows = (double)t->n[AFFECT_PART_TRAINING];
+    bool good = affect_json_size(stats) == 2 + t->n_classes * t->n_classes &&
+                is_count(position, "step", ceil(rows / (double)t->config->batch_size)) &&
+                isfinite(affect_json_get_number(position, "l2_rows", NAN));
+    for (const affect_json *e = affect_json_first(stats); e; e = affect_json_next(e))
+        good = good && isfinite(affect_json_number(e, NAN));
+    return good;
+}
+
+/* Whether the checkpoint's numbers are such as this program writes. */
+static bool is_state(const affect_training *t) {
+    const double largest = 9007199254740991.0, epochs = (double)t->config->epochs;
+    const affect_json *state = affect_model_metadata(t->checkpoint, "trainer");
+    const affect_json *engine = affect_model_metadata(t->checkpoint, "engine");
+    const affect_json *schedule = affect_json_get(state, "schedule");
+    const affect_json *stopping = affect_json_get(state, "stopping");
+    const affect_json *report = affect_json_get(state, "best_report");
+    return is_count(state, "epoch", epochs) && is_count(state, "step", largest) &&
+           is_count(schedule, "n_waiting", largest) && is_count(schedule, "n_cooling", largest) &&
+           affect_json_get_number(schedule, "learning_rate", -1) >= 0 &&
+           is_count(stopping, "n_waiting", largest) &&
+           (!report || is_count(report, "epoch", epochs)) && is_count(engine, "threads", 1024) &&
+           is_count(engine, "rows_at_once", 65536) &&
+           is_position(t, affect_json_get(state, "position"));
+}
+
 static affect_status check(const affect_training *t, affect_error *err) {
     static const char *const deciding[] = {"training", "split", "dataset", "feature_config",
                                            "architecture"};
@@ -118,9 +152,7 @@ static affect_status check(const affect_training *t, affect_error *err) {
             return affect_fail(err, CONFLICT, "%s in %s is of another training (%s differs)",
                                AFFECT_LAST_FILE, t->spec->output, deciding[i]);
     }
-    const affect_json *state = affect_model_metadata(t->checkpoint, "trainer");
-    const affect_json *stats = affect_json_get(affect_json_get(state, "position"), "stats");
-    if (affect_json_size(stats) == 2 + t->n_classes * t->n_classes) return AFFECT_STATUS_OK;
+    if (is_state(t)) return AFFECT_STATUS_OK;
     return affect_fail(err, MALFORMED, "%s in %s is no checkpoint of this program",
                        AFFECT_LAST_FILE, t->spec->output);
 }
@@ -185,28 +217,31 @@ static void warn_of_other_engine(const affect_training *t) {
     free(before);
 }
 
-/* The epoch that a model file is of; 0: there is no such file. */
-static affect_status epoch_of_file(int64_t *epoch, const char *path, affect_error *err) {
+/* Whether the model file at `path` is of the best epoch. Its report says so, seconds and all: an
+ * epoch's number alone would do for a file of a training that had the folder before. */
+static affect_status is_best(bool *best, const affect_training *t, const char *path,
+                             affect_error *err) {
     affect_model *model = NULL;
-    *epoch = 0;
+    *best = false;
     if (!affect_file_exists(path)) return AFFECT_STATUS_OK;
     AFFECT_TRY(affect_model_open(&model, path, err));
-    *epoch = (int64_t)affect_json_get_number(affect_model_metadata(model, "metrics"), "epoch", 0);
+    *best = same_json(t->best_report, affect_model_metadata(model, "metrics"));
     affect_model_close(model);
     return AFFECT_STATUS_OK;
 }
 
 static affect_status mend_best(affect_training *t, affect_error *err) {
     char path[AFFECT_PATH_MAX];
-    int64_t epoch;
+    bool best;
     if (t->result->best_epoch == 0) return AFFECT_STATUS_OK;
+    bool can_be_made = t->result->best_epoch == t->result->epochs_done && t->position.step == 0;
     AFFECT_TRY(affect_path_join(path, err, t->spec->output, "%s", AFFECT_BEST_FILE));
-    AFFECT_TRY(epoch_of_file(&epoch, path, err));
-    if (epoch == t->result->best_epoch) return AFFECT_STATUS_OK;
-    if (t->result->best_epoch == t->result->epochs_done && t->position.step == 0)
-        return affect_checkpoint_save_best(t, err);
-    return affect_fail(err, CONFLICT, "%s is of epoch %lld, the checkpoint's best is %lld", path,
-                       (long long)epoch, (long long)t->result->best_epoch);
+    affect_status status = is_best(&best, t, path, err);
+    if (status == AFFECT_STATUS_OK && best) return status;
+    if (can_be_made) return affect_checkpoint_save_best(t, err);
+    AFFECT_TRY(status);
+    return affect_fail(err, CONFLICT, "%s is not of epoch %lld, the checkpoint's best", path,
+                       (long long)t->result->best_epoch);
 }
 
 affect_status affect_checkpoint_restore(affect_training *t, affect_error *err) {

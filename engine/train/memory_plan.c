@@ -123,7 +123,7 @@ static affect_status search(size_t *found, affect_memory_plan *plan, const affec
     return AFFECT_STATUS_OK;
 }
 
-/* Equal pieces, as few as fit. */
+/* Equal pieces, as few as fit; the last one shorter where equal ones do not. */
 static affect_status split(affect_memory_plan *plan, const affect_training *t,
                            const size_t *lengths, affect_error *err) {
     size_t most = 0;
@@ -131,6 +131,9 @@ static affect_status split(affect_memory_plan *plan, const affect_training *t,
     if (most == 0) most = 1;
     size_t n_pieces = (plan->batch + most - 1) / most;
     plan->at_once = (plan->batch + n_pieces - 1) / n_pieces;
+    AFFECT_TRY(measure(plan, t, lengths, err));
+    if (plan->fits || plan->at_once == most) return AFFECT_STATUS_OK;
+    plan->at_once = most; /* the long utterances come together in an equal piece */
     return measure(plan, t, lengths, err);
 }
 

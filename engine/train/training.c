@@ -116,13 +116,14 @@ static affect_status keep_on_device(affect_training *t, affect_error *err) {
 static affect_status make_session(affect_training *t, affect_error *err) {
     affect_session_options options = {
         .max_batch = t->plan.at_once, .training = true, .max_rows = t->plan.rows};
-    AFFECT_TRY(check_plan(t, err));
-    AFFECT_TRY(affect_session_create(&t->session, t->backend, t->architecture, options, err));
-    AFFECT_TRY(affect_session_initialize(t->session, (uint64_t)t->config->seed, err));
     float weights[AFFECT_MAX_CLASSES];
     int class_map[AFFECT_MAX_CLASSES];
     bool weighted;
+    AFFECT_TRY(check_plan(t, err));
     AFFECT_TRY(make_class_weights(weights, &weighted, t, err));
+    if (!t->plan.fits) return AFFECT_STATUS_OK; /* a dry run, which then needs none */
+    AFFECT_TRY(affect_session_create(&t->session, t->backend, t->architecture, options, err));
+    AFFECT_TRY(affect_session_initialize(t->session, (uint64_t)t->config->seed, err));
     for (int c = 0; c < AFFECT_MAX_CLASSES; c++) class_map[c] = c;
     affect_batch_options batch = {.backend = t->backend,
                                   .architecture = t->architecture,

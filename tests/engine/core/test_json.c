@@ -2,6 +2,8 @@
 #include "engine/core/json.h"
 #include "tests/test.h"
 
+#include <time.h>
+
 static affect_json *parsed(const char *text) {
     affect_json *json = NULL;
     CHECK_OK(affect_json_parse(&json, text, strlen(text), err));
@@ -83,6 +85,29 @@ static void test_depth(void) {
         CHECK(status == (depth <= 64 ? AFFECT_STATUS_OK : AFFECT_STATUS_MALFORMED));
         affect_json_free(json);
     }
+}
+
+/* A file's header or a body may have very many members: none is compared with all others. */
+static void test_many_members(void) {
+    enum { MEMBERS = 200000 };
+    affect_buffer text = {0};
+    affect_json *json = NULL;
+    affect_error err = {0};
+    clock_t began = clock();
+    affect_buffer_append_string(&text, "{\"a\":{");
+    for (int i = 0; i < MEMBERS; i++) affect_buffer_printf(&text, "\"m%d\":0,", i);
+    size_t size = text.size;
+    affect_buffer_append_string(&text, "\"last\":0}}");
+    json = parsed(affect_buffer_string(&text));
+    CHECK(affect_json_size(affect_json_get(json, "a")) == MEMBERS + 1);
+    affect_json_free(json);
+    text.size = size;
+    affect_buffer_append_string(&text, "\"m7\":0}}");
+    CHECK(affect_json_parse(&json, affect_buffer_string(&text), text.size, &err) ==
+          AFFECT_STATUS_MALFORMED);
+    CHECK_STRING(err.message, "JSON: \"m7\" given twice");
+    affect_buffer_free(&text);
+    CHECK((double)(clock() - began) < 20.0 * CLOCKS_PER_SEC);
 }
 
 static void test_numbers_come_back(void) {
@@ -193,6 +218,7 @@ int main(void) {
     TEST_RUN(test_refused);
     TEST_RUN(test_every_cut_is_refused);
     TEST_RUN(test_depth);
+    TEST_RUN(test_many_members);
     TEST_RUN(test_numbers_come_back);
     TEST_RUN(test_not_a_number_is_null);
     TEST_RUN(test_strings_come_back);

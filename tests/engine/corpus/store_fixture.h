@@ -86,12 +86,14 @@ static inline void fixture_write_shard(const char *folder, size_t shard) {
     affect_json_free(features);
 }
 
-#define FIXTURE_UTTERANCE(id, label, shard, index)                                                 \
-    "{\"id\":\"" id "\",\"label\":\"" label "\",\"raw_label\":\"exc\",\"shard\":" #shard           \
-    ",\"index\":" #index ",\"dialog\":\"a\",\"session\":\"Ses01\",\"scenario\":\"impro01\","       \
+/* All four are texts. */
+#define FIXTURE_UTTERANCE_OF(id, label, shard, index)                                              \
+    "{\"id\":\"" id "\",\"label\":\"" label "\",\"raw_label\":\"exc\",\"shard\":" shard            \
+    ",\"index\":" index ",\"dialog\":\"a\",\"session\":\"Ses01\",\"scenario\":\"impro01\","        \
     "\"speaker\":\"Ses01F\",\"wearer\":\"Ses01M\",\"own_motion\":false,\"improvised\":true,"       \
     "\"start\":1.5,\"end\":2.25,\"valence\":2.5,\"transcript\":\"Said.\","                         \
     "\"votes\":[{\"by\":\"E1\",\"labels\":[\"Neutral\"]}],\"streams\":[\"audio\",\"head\"]}"
+#define FIXTURE_UTTERANCE(id, label, shard, index) FIXTURE_UTTERANCE_OF(id, label, #shard, #index)
 
 /* Of six utterances in the shards, four are in the dataset. */
 #define FIXTURE_ROWS                                                                               \

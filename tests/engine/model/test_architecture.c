@@ -2,6 +2,8 @@
  * table of wrong documents with what the error must say and where. */
 #include "tests/engine/model/network.h"
 
+#include <time.h>
+
 static const affect_sizes paper_sizes = {
     .frames = 501, .mels = 128, .parts = 200, .columns = 189, .classes = 4};
 
@@ -386,6 +388,29 @@ static void test_mask_refused(void) {
     affect_json_free(document);
 }
 
+/* Documents come from clients: very many members, or variables, cost no more than their text. */
+static void test_many_members(void) {
+    enum { MEMBERS = 200000 };
+    static const char *const members[] = {"inputs", "variables"};
+    static const char *const errors[] = {"fusion: is missing", "variables: more than 256"};
+    for (int i = 0; i < 2; i++) {
+        affect_buffer text = {0};
+        affect_architecture *architecture = NULL;
+        affect_error error = {0};
+        clock_t began = clock();
+        affect_buffer_printf(&text, "{\"%s\": {", members[i]);
+        for (int m = 0; m < MEMBERS; m++) affect_buffer_printf(&text, "\"m%d\": 0, ", m);
+        affect_buffer_append_string(&text, "\"last\": 0}}");
+        affect_json *document = parse(affect_buffer_string(&text));
+        CHECK(affect_architecture_create(&architecture, document, NULL, small_sizes, &error) ==
+              AFFECT_STATUS_INVALID);
+        CHECK_STRING(error.message, errors[i]);
+        CHECK((double)(clock() - began) < 20.0 * CLOCKS_PER_SEC);
+        affect_json_free(document);
+        affect_buffer_free(&text);
+    }
+}
+
 int main(void) {
     TEST_RUN(test_counts);
     TEST_RUN(test_tensors);
@@ -396,5 +421,6 @@ int main(void) {
     TEST_RUN(test_too_many_layers);
     TEST_RUN(test_wrong_overrides);
     TEST_RUN(test_mask_refused);
+    TEST_RUN(test_many_members);
     return TEST_END();
 }
