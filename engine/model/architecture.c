@@ -390,8 +390,7 @@ affect_status affect_architecture_preset(affect_json **document, const char *nam
         snprintf(known + used, sizeof known - used, "%s%.*s", used ? ", " : "",
                  (int)(strlen(file->name) - 20), file->name + 15);
     }
-    return affect_fail(err, NOT_FOUND, "no preset is called \"%.80s\" (known: %s)", name,
-                       known);
+    return affect_fail(err, NOT_FOUND, "no preset is called \"%.80s\" (known: %s)", name, known);
 }
 
 void affect_architecture_free(affect_architecture *a) {

@@ -90,6 +90,20 @@ static affect_status collect(collection *c, affect_session *session, bool checkp
     return collect_moments(c, session, "adam_v.", blocks.adam_v, err);
 }
 
+/* Of a training whose steps have left the numbers; a ReLU makes 0 of what is none, so that its loss
+ * may not tell. */
+static affect_status check_finite(const collection *c, affect_error *err) {
+    for (size_t t = 0; t < c->n_tensors; t++) {
+        const float *numbers = c->tensors[t].data;
+        size_t n = affect_shape_count(c->tensors[t].shape);
+        for (size_t i = 0; i < n; i++)
+            if (!isfinite(numbers[i]))
+                return affect_fail(err, DIVERGED, "tensor %s: number %zu is not finite",
+                                   c->names[t], i);
+    }
+    return AFFECT_STATUS_OK;
+}
+
 /* Each value as JSON text in a string, which is all that safetensors metadata can hold. */
 static void set_text(affect_json *metadata, const char *name, const affect_json *value) {
     char *text = affect_json_text(value);
@@ -133,6 +147,7 @@ affect_status affect_model_save(const char *path, affect_session *session,
         status = affect_fail(err, NO_MEMORY, "%s: no memory to save a model", path);
     else
         status = collect(&c, session, checkpoint, err);
+    if (status == AFFECT_STATUS_OK) status = check_finite(&c, err);
     if (status == AFFECT_STATUS_OK)
         status = affect_safetensors_write(path, c.tensors, c.n_tensors, all, err);
     affect_json_free(all);

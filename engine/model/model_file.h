@@ -16,7 +16,8 @@
 #define AFFECT_MODEL_FORMAT "affect-model-1"
 
 /* Writes the session's tensors (and moments when `checkpoint`) with the metadata: an object whose
- * members are JSON values; "format", "architecture", "sizes" and "code_version" are added here. */
+ * members are JSON values; "format", "architecture", "sizes" and "code_version" are added here.
+ * DIVERGED, and nothing written, when a number is not finite: no file with one can be opened. */
 affect_status affect_model_save(const char *path, affect_session *session,
                                 const affect_json *metadata, bool checkpoint, affect_error *err);
 

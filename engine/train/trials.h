@@ -4,7 +4,7 @@
  * that thread, so that on a GPU each trial has its own stream and the device runs their kernels at
  * once. A trial's recurrence fills a tenth of a large GPU: trials of one device share it, and the
  * memory that is free when they begin in equal parts. On a CPU each trial has a share of the
- * threads. The numbers of a trial are those it has alone. */
+ * threads. The numbers of a trial are those it has alone with as many threads. */
 #ifndef AFFECT_TRAIN_TRIALS_H
 #define AFFECT_TRAIN_TRIALS_H
 

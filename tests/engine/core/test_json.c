@@ -2,8 +2,6 @@
 #include "engine/core/json.h"
 #include "tests/test.h"
 
-#include <time.h>
-
 static affect_json *parsed(const char *text) {
     affect_json *json = NULL;
     CHECK_OK(affect_json_parse(&json, text, strlen(text), err));
@@ -87,13 +85,13 @@ static void test_depth(void) {
     }
 }
 
-/* A file's header or a body may have very many members: none is compared with all others. */
+/* A file's header or a body may have very many members: were each compared with all
+ * others, the runner's limit of time would end this. */
 static void test_many_members(void) {
-    enum { MEMBERS = 200000 };
+    enum { MEMBERS = 500000 };
     affect_buffer text = {0};
     affect_json *json = NULL;
     affect_error err = {0};
-    clock_t began = clock();
     affect_buffer_append_string(&text, "{\"a\":{");
     for (int i = 0; i < MEMBERS; i++) affect_buffer_printf(&text, "\"m%d\":0,", i);
     size_t size = text.size;
@@ -107,7 +105,6 @@ static void test_many_members(void) {
           AFFECT_STATUS_MALFORMED);
     CHECK_STRING(err.message, "JSON: \"m7\" given twice");
     affect_buffer_free(&text);
-    CHECK((double)(clock() - began) < 20.0 * CLOCKS_PER_SEC);
 }
 
 static void test_numbers_come_back(void) {

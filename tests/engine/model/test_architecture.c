@@ -2,8 +2,6 @@
  * table of wrong documents with what the error must say and where. */
 #include "tests/engine/model/network.h"
 
-#include <time.h>
-
 static const affect_sizes paper_sizes = {
     .frames = 501, .mels = 128, .parts = 200, .columns = 189, .classes = 4};
 
@@ -388,16 +386,16 @@ static void test_mask_refused(void) {
     affect_json_free(document);
 }
 
-/* Documents come from clients: very many members, or variables, cost no more than their text. */
+/* Documents come from clients: very many members, or variables, cost no more than their text (or
+ * the runner's limit of time ends this). */
 static void test_many_members(void) {
-    enum { MEMBERS = 200000 };
+    enum { MEMBERS = 500000 };
     static const char *const members[] = {"inputs", "variables"};
     static const char *const errors[] = {"fusion: is missing", "variables: more than 256"};
     for (int i = 0; i < 2; i++) {
         affect_buffer text = {0};
         affect_architecture *architecture = NULL;
         affect_error error = {0};
-        clock_t began = clock();
         affect_buffer_printf(&text, "{\"%s\": {", members[i]);
         for (int m = 0; m < MEMBERS; m++) affect_buffer_printf(&text, "\"m%d\": 0, ", m);
         affect_buffer_append_string(&text, "\"last\": 0}}");
@@ -405,7 +403,6 @@ static void test_many_members(void) {
         CHECK(affect_architecture_create(&architecture, document, NULL, small_sizes, &error) ==
               AFFECT_STATUS_INVALID);
         CHECK_STRING(error.message, errors[i]);
-        CHECK((double)(clock() - began) < 20.0 * CLOCKS_PER_SEC);
         affect_json_free(document);
         affect_buffer_free(&text);
     }

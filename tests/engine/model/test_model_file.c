@@ -126,6 +126,27 @@ static void test_checkpoint(void) {
     free_network(&second);
 }
 
+/* Nothing takes the place of a file when a weight is no number. */
+static void test_diverged(void) {
+    network net = make_network(true);
+    affect_error error = {0};
+    float bias[64] = {0};
+    save(&net, "good.safetensors", true);
+    size_t last = affect_architecture_n_parameters(net.architecture) - 1;
+    const affect_parameter *p = affect_architecture_parameter(net.architecture, last);
+    bias[affect_shape_count(p->shape) - 1] = NAN;
+    CHECK_OK(affect_session_set_tensor(net.session, last, bias, err));
+    for (int checkpoint = 0; checkpoint < 2; checkpoint++) {
+        CHECK(affect_model_save(path_of("good.safetensors"), net.session, NULL, checkpoint,
+                                &error) == AFFECT_STATUS_DIVERGED);
+        CHECK(strstr(error.message, p->name) != NULL);
+    }
+    affect_model *model = NULL;
+    CHECK_OK(affect_model_open(&model, path_of("good.safetensors"), err));
+    affect_model_close(model);
+    free_network(&net);
+}
+
 /* Opens a file and wants the error to say `message`. */
 static void check_refused(const char *path, const char *message) {
     affect_model *model = NULL;
@@ -320,6 +341,7 @@ int main(void) {
     CHECK_OK(affect_directory_make(directory, err));
     TEST_RUN(test_round_trip);
     TEST_RUN(test_checkpoint);
+    TEST_RUN(test_diverged);
     TEST_RUN(test_hostile);
     TEST_RUN(test_damaged_bytes);
     TEST_RUN(test_other_architecture);
