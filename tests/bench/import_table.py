@@ -65,7 +65,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()
     subprocess.run(["cmake", "-S", ROOT, "-B", BUILD], check=True, stdout=subprocess.DEVNULL)
-    subprocess.run(["cmake", "--build", BUILD, "-j", str(os.cpu_count()), "--target", "affect", "bench_utterance"],
+    subprocess.run(["cmake", "--build", BUILD, "-j", str(os.cpu_count()), "--target", "affect-cli", "bench_utterance"],
                    check=True, stdout=subprocess.DEVNULL)
     corpus = args.corpus or PEER / f"corpus-{args.utterances}"
     if not corpus.exists():
