@@ -121,10 +121,14 @@ bool api_route_find(api_exchange *exchange) {
 
 /* ---- Judging the headers ---- */
 
+/* list: names with one blank between them. Steps over whole words: a name may be empty. */
 static bool is_listed(const char *list, const char *name) {
     size_t size = strlen(name);
-    for (const char *at = list; (at = strstr(at, name)); at += size)
-        if ((at == list || at[-1] == ' ') && (at[size] == ' ' || !at[size])) return size > 0;
+    for (const char *word = list; *word;) {
+        size_t n = strcspn(word, " ");
+        if (n == size && memcmp(word, name, n) == 0) return true;
+        word += n + (word[n] == ' ');
+    }
     return false;
 }
 

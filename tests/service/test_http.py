@@ -57,6 +57,15 @@ def test_unknown_paths_methods_and_queries(steady):
     assert steady.get("/livez?x").status == 422
 
 
+@pytest.mark.parametrize("query", ["=x", "=", "=&=", "%20=x", "limit=1&=x"])
+def test_a_query_without_a_name_is_refused_and_hangs_nothing(steady, query):
+    """Twice, and at once: there are two HTTP threads, each of which one such request could keep."""
+    for _ in range(3):
+        answer = steady.request("GET", f"/v1/models?{query}", timeout=5)
+        assert answer.status == 422 and "unknown query" in answer.json()["detail"]
+    assert steady.request("GET", "/livez", timeout=5).status == 200
+
+
 def test_media_types(steady):
     answer = steady.request("POST", "/v1/jobs", b"a=b",
                             {"Content-Type": "application/x-www-form-urlencoded"})
