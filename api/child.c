@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -20,14 +21,32 @@ affect_status api_child_binary(char path[AFFECT_PATH_MAX], affect_error *err) {
     return affect_path_join(path, err, self, "affect");
 }
 
-/* Our environment without our settings; the array is owned, its texts are not. */
+/* What passes: names, and prefixes of names (those that end with an underscore). */
+static const char *const passed[] = {
+    "PATH",         "HOME",         "LANG",
+    "LC_",          "TZ",           "LD_LIBRARY_PATH", /* of any program */
+    "AFFECT_CPU",   "AFFECT_CUDA_", "CUDA_",
+    "NVIDIA_",      "CUBLAS_",      "GLIBC_TUNABLES",
+    "MALLOC_",      "ASAN_OPTIONS", "LSAN_OPTIONS",
+    "TSAN_OPTIONS", "UBSAN_OPTIONS"};
+
+static bool passes(const char *variable) {
+    for (size_t i = 0; i < sizeof passed / sizeof *passed; i++) {
+        size_t length = strlen(passed[i]);
+        if (strncmp(variable, passed[i], length) != 0) continue;
+        if (passed[i][length - 1] == '_' || variable[length] == '=') return true;
+    }
+    return false;
+}
+
+/* What passes of our environment; the array is owned, its texts are not. */
 static char **filter_environment(void) {
     size_t n = 0, kept = 0;
     while (environ[n]) n++;
     char **list = malloc((n + 1) * sizeof *list);
     if (!list) return NULL;
     for (size_t i = 0; i < n; i++)
-        if (strncmp(environ[i], "AFFECTD_", 8) != 0) list[kept++] = environ[i];
+        if (passes(environ[i])) list[kept++] = environ[i];
     list[kept] = NULL;
     return list;
 }

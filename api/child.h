@@ -12,8 +12,9 @@
 affect_status api_child_binary(char path[AFFECT_PATH_MAX], affect_error *err);
 
 /* Starts `binary` with argv (ended by NULL) in a process group of its own; fds[i], each at least 3,
- * becomes descriptor i, everything else of ours is close-on-exec. Signals are at their defaults,
- * and settings of the server (AFFECTD_*) are not in its environment. */
+ * becomes descriptor i, everything else of ours is close-on-exec. Signals are at their defaults.
+ * Of our environment only what child.c lists is passed: paths, language, and variables that the
+ * engine, the CUDA driver and sanitizers read. The program confines itself (core/confine.h). */
 affect_status api_child_spawn(pid_t *pid, const char *binary, const char *const *argv,
                               const int *fds, size_t n_fds, affect_error *err);
 

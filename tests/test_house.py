@@ -28,6 +28,7 @@ HOMES = {
     r"soxr": "engine/audio/resample.c",
     r"fftw3": "engine/audio/spectrogram.c",
     r"archive": "engine/corpus/archive.c",
+    r"seccomp": "engine/core/confine.c",
     r"cuda|cublas|cudnn": "engine/cuda/",
     r"(cstdio|cstdlib|cstring|cstdint|cmath|new|utility|type_traits|algorithm)$": "engine/cuda/",  # C++, of CUDA only
 }

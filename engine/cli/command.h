@@ -7,6 +7,7 @@
 #ifndef AFFECT_CLI_COMMAND_H
 #define AFFECT_CLI_COMMAND_H
 
+#include "engine/core/confine.h"
 #include "engine/core/status.h"
 
 enum { AFFECT_EXIT_OK = 0, AFFECT_EXIT_FAILED = 1, AFFECT_EXIT_USAGE = 2 };
@@ -20,5 +21,8 @@ int affect_command_inspect(int argc, char **argv);
 /* Prints "affect COMMAND: message" (and the JSON pointer, if any) to stderr; returns the exit code
  * for it: AFFECT_EXIT_FAILED. */
 int affect_command_fail(const char *command, const affect_error *err);
+/* affect_confine; where the kernel has no filters that is said on stderr, the process goes on with
+ * the rest. */
+affect_status affect_command_confine(const affect_confine_options *options, affect_error *err);
 
 #endif

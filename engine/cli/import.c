@@ -90,6 +90,7 @@ int affect_command_import(int argc, char **argv) {
         "Imports an IEMOCAP tree or an archive of one (tar, tar.gz, tar.zst, zip).", flags};
     int n = 0, code = affect_flags_read(&usage, argc, argv, &given.source, 1, &n);
     if (code >= 0) return code;
-    const affect_worker worker = {.fill = fill, .run = run, .show = affect_worker_show};
+    const affect_worker worker = {
+        .reads_recordings = true, .fill = fill, .run = run, .show = affect_worker_show};
     return affect_worker_main(&worker, &given.worker, &given);
 }

@@ -64,7 +64,9 @@ int affect_command_predict(int argc, char **argv) {
     affect_predictor_options options = {device, AFFECT_PRECISION_AUTO, (int)threads, (size_t)batch};
     affect_status status;
     if (serve) {
-        status = affect_job_supervise(true, &err);
+        const affect_confine_options confinement = {.gpu = affect_confine_needs_gpu(device)};
+        status = affect_command_confine(&confinement, &err);
+        if (status == AFFECT_STATUS_OK) status = affect_job_supervise(true, &err);
         if (status == AFFECT_STATUS_OK) status = affect_predict_serve(SERVE_SOCKET, &options, &err);
     } else if (!model) {
         affect_fail(&err, INVALID, "--model is missing");

@@ -7,16 +7,28 @@
 
 #define MAX_SPEC_BYTES (16u << 20)
 
+/* The server's workers do without all that their job does not need. */
+static affect_status confine(const affect_worker *worker, const affect_json *specification,
+                             affect_error *err) {
+    const char *device = affect_json_get_string(specification, "device", "auto");
+    const affect_confine_options options = {.gpu = !worker->reads_recordings &&
+                                                   affect_confine_needs_gpu(device),
+                                            .maps_features = !worker->reads_recordings};
+    return affect_command_confine(&options, err);
+}
+
 static affect_status run(affect_json **result, const affect_worker *worker,
                          const affect_worker_flags *given, const void *flags,
                          affect_job_events *events, affect_error *err) {
     affect_json *specification = NULL;
-    AFFECT_TRY(affect_job_supervise(given->supervised, err));
     if (given->spec)
         AFFECT_TRY(affect_json_read(&specification, given->spec, MAX_SPEC_BYTES, err));
     else
         specification = affect_json_new_object();
     affect_status status = worker->fill(specification, flags, err);
+    if (status == AFFECT_STATUS_OK && given->supervised)
+        status = confine(worker, specification, err);
+    if (status == AFFECT_STATUS_OK) status = affect_job_supervise(given->supervised, err);
     if (status == AFFECT_STATUS_OK) status = worker->run(result, specification, events, err);
     affect_json_free(specification);
     return status;

@@ -21,6 +21,7 @@ typedef struct {
     }
 
 typedef struct {
+    bool reads_recordings; /* of a corpus, on the CPU; the others map its features */
     /* Lays what the flags say over the specification (an object). */
     affect_status (*fill)(affect_json *specification, const void *flags, affect_error *err);
     /* Does the job. *result is what the end event carries; owned by the caller. */
