@@ -31,7 +31,7 @@ extern "C" {
 #endif
 
 /* Bumped with every change of the table; a plug-in of another version is refused. */
-#define AFFECT_BACKEND_VERSION 3
+#define AFFECT_BACKEND_VERSION 4
 
 typedef enum {
     AFFECT_ACTIVATION_LINEAR,
@@ -65,6 +65,31 @@ typedef struct {
     size_t rows, channels;
     double momentum, epsilon;
 } affect_batch_norm_shape;
+
+/* Normalisation of each row over its channels. */
+typedef struct {
+    size_t rows, channels;
+    double epsilon;
+} affect_layer_norm_shape;
+
+/* Windows that slide over images (height, width, channels): window (i, j) begins at row i
+ * stride_height - pad_top and column j stride_width - pad_left. */
+typedef struct {
+    size_t n, height, width, channels;
+    size_t window_height, window_width, stride_height, stride_width, pad_top, pad_left;
+    size_t height_out, width_out;
+} affect_window2d_shape;
+
+/* Statistics over the steps of each sequence of x (batch, steps, channels), with weights a (batch,
+ * steps) >= 0 whose sum over the steps is 1 (Okabe et al. 2018, "Attentive statistics pooling"):
+ *   mean = sum_t a_t x_t; deviation = sqrt(sum_t a_t (x_t - mean)^2 + epsilon).
+ * a = softmax over the steps of the scores, or 1 / steps without scores. */
+typedef struct {
+    size_t batch, steps, channels;
+    bool deviation; /* y: (batch, 2 channels), means first; else (batch, channels) */
+    double epsilon;
+    const size_t *lengths; /* (batch) on the host: later steps are masked; NULL: none */
+} affect_pool_steps_shape;
 
 /* One or two recurrences over the same x (batch, steps, inputs); Keras' LSTM: gates i f c o,
  * sigmoid and tanh, zero initial state.
@@ -159,6 +184,8 @@ typedef struct affect_backend_ops {
     void (*copy)(affect_backend *backend, void *to, const void *from, size_t n_bytes);
     void (*upload)(affect_backend *backend, void *to, const void *from_host, size_t n_bytes);
     void (*download)(affect_backend *backend, void *to_host, const void *from, size_t n_bytes);
+    /* y[i] += x[i], i < n. */
+    void (*add)(affect_backend *backend, affect_real *y, const affect_real *x, size_t n);
     /* Copies rows: to[r * to_stride + c] = from[r * from_stride + c], c < columns (in numbers). */
     void (*copy_rows)(affect_backend *backend, affect_real *to, size_t to_stride,
                       const affect_real *from, size_t from_stride, size_t rows, size_t columns);
@@ -234,6 +261,41 @@ typedef struct affect_backend_ops {
                                 affect_real *d_beta, const affect_real *d_y, const affect_real *x,
                                 const affect_real *gamma, const affect_real *saved,
                                 const affect_batch_norm_shape *shape);
+
+    /* y = gamma (x - mean) / sqrt(variance + epsilon) + beta over the channels of each row, with
+     * the biased variance; saved (2, rows), or NULL in inference: mean and 1/deviation. Backward:
+     * d_x may be NULL. */
+    void (*layer_norm_forward)(affect_backend *backend, affect_real *y, affect_real *saved,
+                               const affect_real *x, const affect_real *gamma,
+                               const affect_real *beta, const affect_layer_norm_shape *shape);
+    void (*layer_norm_backward)(affect_backend *backend, affect_real *d_x, affect_real *d_gamma,
+                                affect_real *d_beta, const affect_real *d_y, const affect_real *x,
+                                const affect_real *gamma, const affect_real *saved,
+                                const affect_layer_norm_shape *shape);
+
+    /* columns (n height_out width_out, window_height window_width channels) = what each window
+     * covers of x, 0 beyond the edges: a convolution is then a product. Backward: each number of
+     * d_x is the sum over the windows that cover it. */
+    void (*window2d_forward)(affect_backend *backend, affect_real *columns, const affect_real *x,
+                             const affect_window2d_shape *shape);
+    void (*window2d_backward)(affect_backend *backend, affect_real *d_x,
+                              const affect_real *d_columns, const affect_window2d_shape *shape);
+    /* y (n, height_out, width_out, channels) = the maximum of each window, clipped to the image.
+     * Backward: to the first maximum, row by row. */
+    void (*pool2d_forward)(affect_backend *backend, affect_real *y, const affect_real *x,
+                           const affect_window2d_shape *shape);
+    void (*pool2d_backward)(affect_backend *backend, affect_real *d_x, const affect_real *d_y,
+                            const affect_real *x, const affect_real *y,
+                            const affect_window2d_shape *shape);
+
+    /* weights (batch, steps): written, 0 in masked steps. scores (batch, steps) or NULL. A sequence
+     * without steps gives 0. Backward: d_x and d_scores may be NULL; masked steps get 0. */
+    void (*pool_steps_forward)(affect_backend *backend, affect_real *y, affect_real *weights,
+                               const affect_real *x, const affect_real *scores,
+                               const affect_pool_steps_shape *shape);
+    void (*pool_steps_backward)(affect_backend *backend, affect_real *d_x, affect_real *d_scores,
+                                const affect_real *d_y, const affect_real *x, const affect_real *y,
+                                const affect_real *weights, const affect_pool_steps_shape *shape);
 
     /* The same function forward (x to y) and backward (d_y to d_x); may be the same memory. */
     void (*dropout)(affect_backend *backend, affect_real *y, const affect_real *x,

@@ -90,6 +90,28 @@ void affect_cpu_activation_backward(affect_backend *, affect_real *, const affec
                                     const affect_real *, size_t, size_t, affect_activation);
 void affect_cpu_copy_rows(affect_backend *, affect_real *, size_t, const affect_real *, size_t,
                           size_t, size_t);
+void affect_cpu_add(affect_backend *, affect_real *, const affect_real *, size_t);
+void affect_cpu_layer_norm_forward(affect_backend *, affect_real *, affect_real *,
+                                   const affect_real *, const affect_real *, const affect_real *,
+                                   const affect_layer_norm_shape *);
+void affect_cpu_layer_norm_backward(affect_backend *, affect_real *, affect_real *, affect_real *,
+                                    const affect_real *, const affect_real *, const affect_real *,
+                                    const affect_real *, const affect_layer_norm_shape *);
+void affect_cpu_window2d_forward(affect_backend *, affect_real *, const affect_real *,
+                                 const affect_window2d_shape *);
+void affect_cpu_window2d_backward(affect_backend *, affect_real *, const affect_real *,
+                                  const affect_window2d_shape *);
+void affect_cpu_pool2d_forward(affect_backend *, affect_real *, const affect_real *,
+                               const affect_window2d_shape *);
+void affect_cpu_pool2d_backward(affect_backend *, affect_real *, const affect_real *,
+                                const affect_real *, const affect_real *,
+                                const affect_window2d_shape *);
+void affect_cpu_pool_steps_forward(affect_backend *, affect_real *, affect_real *,
+                                   const affect_real *, const affect_real *,
+                                   const affect_pool_steps_shape *);
+void affect_cpu_pool_steps_backward(affect_backend *, affect_real *, affect_real *,
+                                    const affect_real *, const affect_real *, const affect_real *,
+                                    const affect_real *, const affect_pool_steps_shape *);
 size_t affect_cpu_lstm_reserve(affect_backend *, const affect_lstm_shape *);
 size_t affect_cpu_lstm_workspace(affect_backend *, const affect_lstm_shape *);
 void affect_cpu_lstm_forward(affect_backend *, affect_real *, void *, const affect_real *,

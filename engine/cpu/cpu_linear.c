@@ -142,3 +142,19 @@ void affect_cpu_copy_rows(affect_backend *backend, affect_real *to, size_t to_st
     for (size_t r = 0; r < rows; r++)
         memcpy(to + r * to_stride, from + r * from_stride, columns * sizeof *to);
 }
+
+typedef struct {
+    affect_real *y;
+    const affect_real *x;
+} add_call;
+
+static void add_range(void *context, size_t begin, size_t end, int thread) {
+    (void)thread;
+    const add_call *call = context;
+    for (size_t i = begin; i < end; i++) call->y[i] += call->x[i];
+}
+
+void affect_cpu_add(affect_backend *backend, affect_real *y, const affect_real *x, size_t n) {
+    if (!affect_cpu_ready(backend)) return;
+    affect_cpu_run(backend, n, add_range, &(add_call){y, x});
+}

@@ -296,6 +296,15 @@ affect_backend_ops make_ops() {
     ops.mark = cuda_mark;
     ops.wait_for = cuda_wait_for;
     ops.memory_free = cuda_memory_free;
+    ops.add = affect_cuda_add;
+    ops.layer_norm_forward = affect_cuda_layer_norm_forward;
+    ops.layer_norm_backward = affect_cuda_layer_norm_backward;
+    ops.window2d_forward = affect_cuda_window2d_forward;
+    ops.window2d_backward = affect_cuda_window2d_backward;
+    ops.pool2d_forward = affect_cuda_pool2d_forward;
+    ops.pool2d_backward = affect_cuda_pool2d_backward;
+    ops.pool_steps_forward = affect_cuda_pool_steps_forward;
+    ops.pool_steps_backward = affect_cuda_pool_steps_backward;
     ops.copy_rows = affect_cuda_copy_rows;
     ops.conv1d_workspace = affect_cuda_conv1d_workspace;
     ops.conv1d_forward = affect_cuda_conv1d_forward;

@@ -185,6 +185,25 @@ void affect_cuda_activation_backward(affect_backend *, float *, const float *, c
 void affect_cuda_copy_rows(affect_backend *, float *, size_t, const float *, size_t, size_t,
                            size_t);
 void affect_cuda_copy_runs(affect_backend *, float *, const float *, const affect_run *, size_t);
+void affect_cuda_add(affect_backend *, float *, const float *, size_t);
+void affect_cuda_layer_norm_forward(affect_backend *, float *, float *, const float *,
+                                    const float *, const float *, const affect_layer_norm_shape *);
+void affect_cuda_layer_norm_backward(affect_backend *, float *, float *, float *, const float *,
+                                     const float *, const float *, const float *,
+                                     const affect_layer_norm_shape *);
+void affect_cuda_window2d_forward(affect_backend *, float *, const float *,
+                                  const affect_window2d_shape *);
+void affect_cuda_window2d_backward(affect_backend *, float *, const float *,
+                                   const affect_window2d_shape *);
+void affect_cuda_pool2d_forward(affect_backend *, float *, const float *,
+                                const affect_window2d_shape *);
+void affect_cuda_pool2d_backward(affect_backend *, float *, const float *, const float *,
+                                 const float *, const affect_window2d_shape *);
+void affect_cuda_pool_steps_forward(affect_backend *, float *, float *, const float *,
+                                    const float *, const affect_pool_steps_shape *);
+void affect_cuda_pool_steps_backward(affect_backend *, float *, float *, const float *,
+                                     const float *, const float *, const float *,
+                                     const affect_pool_steps_shape *);
 size_t affect_cuda_lstm_reserve(affect_backend *, const affect_lstm_shape *);
 size_t affect_cuda_lstm_workspace(affect_backend *, const affect_lstm_shape *);
 void affect_cuda_lstm_forward(affect_backend *, float *, void *, const float *,

@@ -169,6 +169,10 @@ void affect_cuda_dropout(affect_backend *backend, float *y, const float *x,
 
 namespace {
 
+__global__ void add_kernel(float *y, const float *x, size_t n) {
+    for (size_t i = first_element(); i < n; i += element_step()) y[i] += x[i];
+}
+
 __global__ void copy_rows_kernel(float *to, size_t to_stride, const float *from, size_t from_stride,
                                  size_t rows, size_t columns) {
     for (size_t i = first_element(); i < rows * columns; i += element_step()) {
@@ -178,6 +182,10 @@ __global__ void copy_rows_kernel(float *to, size_t to_stride, const float *from,
 }
 
 } // namespace
+
+void affect_cuda_add(affect_backend *backend, float *y, const float *x, size_t n) {
+    AFFECT_CUDA_LAUNCH(backend, add_kernel, affect_cuda_blocks(n, 256, 4096), 256, 0, y, x, n);
+}
 
 void affect_cuda_copy_rows(affect_backend *backend, float *to, size_t to_stride, const float *from,
                            size_t from_stride, size_t rows, size_t columns) {

@@ -182,56 +182,158 @@ static affect_status add_layer(affect_architecture *a, affect_layer *layer, size
     return AFFECT_STATUS_OK;
 }
 
-/* Makes the layers of one branch (or the fusion) after `inputs`. */
-static affect_status read_layers(affect_architecture *a, const char *branch,
-                                 const affect_json *layers, const char *pointer,
-                                 const affect_shape *inputs, size_t n_inputs, affect_error *err) {
-    char at[128];
-    size_t index = 0, first = a->n_layers;
-    affect_shape shape = inputs[0];
-    if (!affect_json_is_array(layers) || affect_json_size(layers) == 0)
-        FAIL(err, pointer, INVALID, "%.24s: needs \"layers\", an array of at least one layer",
-             branch);
-    a->builder.branch = branch;
-    for (const affect_json *e = affect_json_first(layers); e; e = affect_json_next(e), index++) {
-        affect_layer *layer = NULL;
-        snprintf(at, sizeof at, "%.90s/layers/%zu", pointer, index);
-        if (!affect_json_is_object(e))
-            FAIL(err, at, INVALID, "%.24s: layer %zu is a %s (need an object)", branch, index,
-                 affect_json_type_name(e));
-        if (index == 0 && n_inputs > 1)
-            AFFECT_TRY(
-                affect_layer_create_concatenate(&layer, &a->builder, e, inputs, n_inputs, at, err));
-        else
-            AFFECT_TRY(affect_layer_create(&layer, &a->builder, e, shape, at, err));
-        AFFECT_TRY(add_layer(a, layer, first, at, err));
-        if (a->n_layers > first + 1) affect_layer_merge(a->layers[a->n_layers - 2], layer);
-        shape = layer->outside;
+/* A branch's layers or the fusion's, while they are read. */
+typedef struct {
+    const char *name, *pointer;
+    size_t first;        /* its first node */
+    affect_edges origin; /* what its first layer reads when it names no inputs */
+    bool fusion;
+} layer_run;
+
+static affect_shape shape_of(const affect_architecture *a, affect_edge edge) {
+    return edge.node == AFFECT_NO_NODE ? a->inputs[edge.input].shape
+                                       : a->layers[edge.node]->outside;
+}
+
+/* What a layer of the run may call `name`: a layer before it in the run; in a branch the input; in
+ * the fusion a branch, for its last layer. */
+static bool find_edge(affect_edge *edge, const affect_architecture *a, const layer_run *run,
+                      const char *name) {
+    for (size_t i = run->first; i < a->n_layers; i++)
+        if (strcmp(a->layers[i]->name, name) == 0) {
+            *edge = (affect_edge){.node = i};
+            return true;
+        }
+    if (!run->fusion) {
+        *edge = run->origin.from[0];
+        return strcmp(a->inputs[edge->input].name, name) == 0;
+    }
+    for (size_t b = 0; b < a->n_branches; b++)
+        if (strcmp(a->branches[b].name, name) == 0) {
+            *edge = (affect_edge){.node = a->branches[b].end - 1};
+            return true;
+        }
+    return false;
+}
+
+/* A layer's own "inputs": names. */
+static affect_status read_edges(affect_edges *edges, const affect_architecture *a,
+                                const layer_run *run, const affect_json *names, const char *at,
+                                affect_error *err) {
+    size_t n = affect_json_is_array(names) ? affect_json_size(names) : 0;
+    if (n < 1 || n > AFFECT_LAYER_MAX_INPUTS)
+        FAIL(err, at, INVALID, "%.24s: inputs needs 1..%d names", run->name,
+             AFFECT_LAYER_MAX_INPUTS);
+    for (const affect_json *e = affect_json_first(names); e; e = affect_json_next(e)) {
+        const char *name = affect_json_string(e, "");
+        affect_edge edge;
+        if (!find_edge(&edge, a, run, name))
+            FAIL(err, at, INVALID, "%.24s: inputs: no \"%.40s\" (a layer before this one%s)",
+                 run->name, name, run->fusion ? ", or a branch" : ", or the branch's input");
+        for (size_t i = 0; i < edges->n; i++)
+            if (edges->from[i].node == edge.node && edges->from[i].input == edge.input)
+                FAIL(err, at, INVALID, "%.24s: inputs: \"%.40s\" is named twice", run->name, name);
+        edges->from[edges->n++] = edge;
     }
     return AFFECT_STATUS_OK;
 }
 
+/* Makes one layer from its JSON without "inputs". */
+static affect_status make_layer(affect_architecture *a, const layer_run *run,
+                                const affect_json *json, const affect_edges *edges, const char *at,
+                                affect_error *err) {
+    affect_shape shapes[AFFECT_LAYER_MAX_INPUTS];
+    affect_layer *layer = NULL;
+    for (size_t i = 0; i < edges->n; i++) shapes[i] = shape_of(a, edges->from[i]);
+    AFFECT_TRY(affect_layer_create_joining(&layer, &a->builder, json, shapes, edges->n, at, err));
+    AFFECT_TRY(add_layer(a, layer, run->first, at, err));
+    a->edges[a->n_layers - 1] = *edges;
+    for (size_t i = 0; i < edges->n; i++)
+        if (edges->from[i].node != AFFECT_NO_NODE) a->edges[edges->from[i].node].n_readers++;
+    return AFFECT_STATUS_OK;
+}
+
+static affect_status read_layer(affect_architecture *a, const layer_run *run,
+                                const affect_json *json, size_t index, const char *at,
+                                affect_error *err) {
+    if (!affect_json_is_object(json))
+        FAIL(err, at, INVALID, "%.24s: layer %zu is a %s (need an object)", run->name, index,
+             affect_json_type_name(json));
+    affect_edges edges = run->origin;
+    if (index > 0) edges = (affect_edges){.from = {{.node = a->n_layers - 1}}, .n = 1};
+    if (!affect_json_get(json, "inputs")) return make_layer(a, run, json, &edges, at, err);
+    affect_json *own = affect_json_copy(json);
+    if (!own) return affect_fail(err, NO_MEMORY, "no memory for a layer");
+    affect_json *names = affect_json_detach(own, "inputs");
+    edges.n = 0;
+    affect_status status = read_edges(&edges, a, run, names, at, err);
+    if (status == AFFECT_STATUS_OK) status = make_layer(a, run, own, &edges, at, err);
+    affect_json_free(names);
+    affect_json_free(own);
+    return status;
+}
+
+/* Reads the layers of a branch or of the fusion. */
+static affect_status read_layers(affect_architecture *a, const layer_run *run,
+                                 const affect_json *layers, affect_error *err) {
+    char at[128];
+    size_t index = 0;
+    if (!affect_json_is_array(layers) || affect_json_size(layers) == 0)
+        FAIL(err, run->pointer, INVALID, "%.24s: needs \"layers\", an array of at least one layer",
+             run->name);
+    a->builder.branch = run->name;
+    for (const affect_json *e = affect_json_first(layers); e; e = affect_json_next(e), index++) {
+        snprintf(at, sizeof at, "%.90s/layers/%zu", run->pointer, index);
+        AFFECT_TRY(read_layer(a, run, e, index, at, err));
+    }
+    return AFFECT_STATUS_OK;
+}
+
+/* Every layer but the last of all is read by another. */
+static affect_status check_readers(const affect_architecture *a, affect_error *err) {
+    for (size_t i = 0; i + 1 < a->n_layers; i++)
+        if (a->edges[i].n_readers == 0)
+            FAIL(err, "", INVALID, "%s.%s: no layer reads its output", a->layers[i]->branch,
+                 a->layers[i]->name);
+    return AFFECT_STATUS_OK;
+}
+
+static void merge_neighbours(affect_architecture *a) {
+    for (size_t i = 1; i < a->n_layers; i++)
+        if (a->edges[i].n == 1 && a->edges[i].from[0].node == i - 1 &&
+            a->edges[i - 1].n_readers == 1 &&
+            strcmp(a->layers[i - 1]->branch, a->layers[i]->branch) == 0)
+            affect_layer_merge(a->layers[i - 1], a->layers[i]);
+}
+
 /* Hands the input's mask on to the recurrent layers of a branch: through time-distributed layers
- * and others that keep steps apart, up to the layer that makes one row of all steps. */
+ * and others that keep steps apart, up to the layers that make one row of all steps. */
 static affect_status mask_branch(affect_architecture *a, const affect_branch *branch,
                                  const char *pointer, affect_error *err) {
     size_t frames = a->inputs[branch->input].shape.size[0];
+    bool carries[AFFECT_MAX_LAYERS] = {false}; /* the node's output has masked steps */
     for (size_t i = branch->first; i < branch->end; i++) {
         affect_layer *layer = a->layers[i];
-        if (layer->fold == frames && frames > 1) continue;
+        for (size_t k = 0; k < a->edges[i].n; k++) {
+            affect_edge from = a->edges[i].from[k];
+            carries[i] = carries[i] || from.node == AFFECT_NO_NODE || carries[from.node];
+        }
+        if (!carries[i] || (layer->fold == frames && frames > 1)) continue;
         if (layer->class->masks) {
             layer->masked = true;
-            if (layer->output.rank == 1) return AFFECT_STATUS_OK;
-            continue;
+            carries[i] = layer->output.rank > 1;
+        } else if (!layer->class->keeps_steps) {
+            FAIL(err, pointer, UNSUPPORTED,
+                 "%.24s.%.40s: a %s of masked steps (between a masked input and the last lstm or "
+                 "pooling only time_distributed layers, lstm, bidirectional, dropout, activation, "
+                 "layer_norm, add and concatenate)",
+                 layer->branch, layer->name, layer->class->type);
         }
-        if (layer->class->keeps_steps) continue;
-        FAIL(err, pointer, UNSUPPORTED,
-             "%.24s.%.40s: a %s of masked steps (between a masked input and the last lstm only "
-             "time_distributed layers, lstm, bidirectional, dropout and activation)",
-             layer->branch, layer->name, layer->class->type);
     }
-    FAIL(err, pointer, UNSUPPORTED, "%.24s: its input is masked, but no lstm ends the mask",
-         branch->name);
+    if (carries[branch->end - 1])
+        FAIL(err, pointer, UNSUPPORTED,
+             "%.24s: its input is masked, but no lstm or pooling ends the mask", branch->name);
+    return AFFECT_STATUS_OK;
 }
 
 static affect_status read_branch(affect_architecture *a, const document_fields *document,
@@ -255,8 +357,13 @@ static affect_status read_branch(affect_architecture *a, const document_fields *
         status = need_input(&branch->input, a, document->inputs, fields.input, name, err);
     branch->first = a->n_layers;
     if (status == AFFECT_STATUS_OK)
-        status = read_layers(a, branch->name, fields.layers, pointer,
-                             &a->inputs[branch->input].shape, 1, err);
+        status =
+            read_layers(a,
+                        &(layer_run){.name = branch->name,
+                                     .pointer = pointer,
+                                     .first = branch->first,
+                                     .origin = {.from = {{AFFECT_NO_NODE, branch->input}}, .n = 1}},
+                        fields.layers, err);
     branch->end = a->n_layers;
     a->n_branches++;
     if (status == AFFECT_STATUS_OK && a->inputs[branch->input].mask)
@@ -315,7 +422,7 @@ static affect_status check_end(const affect_architecture *a, affect_error *err) 
 static affect_status read_fusion(affect_architecture *a, const document_fields *document,
                                  affect_error *err) {
     fusion_fields fields;
-    affect_shape shapes[AFFECT_MAX_BRANCHES];
+    layer_run run = {.name = "fusion", .pointer = "/fusion", .fusion = true};
     affect_fields_default(&fields, fusion_table);
     if (!document->fusion) FAIL(err, "", INVALID, "fusion: is missing");
     affect_status status =
@@ -324,11 +431,12 @@ static affect_status read_fusion(affect_architecture *a, const document_fields *
         affect_error_prefix(err, status, "fusion");
     else
         status = read_branches(a, document, fields.branches, err);
-    a->fusion = a->n_layers;
-    for (size_t i = 0; status == AFFECT_STATUS_OK && i < a->n_branches; i++)
-        shapes[i] = a->layers[a->branches[i].end - 1]->outside;
-    if (status == AFFECT_STATUS_OK)
-        status = read_layers(a, "fusion", fields.layers, "/fusion", shapes, a->n_branches, err);
+    a->fusion = run.first = a->n_layers;
+    for (size_t i = 0; i < a->n_branches; i++)
+        run.origin.from[run.origin.n++].node = a->branches[i].end - 1;
+    if (status == AFFECT_STATUS_OK) status = read_layers(a, &run, fields.layers, err);
+    if (status == AFFECT_STATUS_OK) status = check_readers(a, err);
+    if (status == AFFECT_STATUS_OK) merge_neighbours(a);
     affect_fields_free(&fields, fusion_table);
     return status;
 }
@@ -364,9 +472,10 @@ affect_status affect_architecture_create(affect_architecture **architecture,
     if (!a) return affect_fail(err, NO_MEMORY, "no memory for an architecture");
     a->sizes = sizes;
     a->layers = calloc(AFFECT_MAX_LAYERS, sizeof *a->layers);
+    a->edges = calloc(AFFECT_MAX_LAYERS, sizeof *a->edges);
     a->document = affect_json_copy(document);
     affect_status status = AFFECT_STATUS_OK;
-    if (!a->layers || !a->document)
+    if (!a->layers || !a->edges || !a->document)
         status = affect_fail(err, NO_MEMORY, "no memory for an architecture");
     if (status == AFFECT_STATUS_OK) status = affect_variables_override(a->document, variables, err);
     if (status == AFFECT_STATUS_OK) status = build(a, err);
@@ -397,6 +506,7 @@ void affect_architecture_free(affect_architecture *a) {
     if (!a) return;
     for (size_t i = 0; i < a->n_layers; i++) affect_layer_free(a->layers[i]);
     free(a->layers);
+    free(a->edges);
     free(a->builder.parameters);
     affect_json_free(a->document);
     free(a);

@@ -11,14 +11,23 @@
  *   LAYER = {"type", "name", parameters with Keras' names and defaults}; the wrappers
  * time_distributed and bidirectional hold {"type", "layer": LAYER} and have no name of their own.
  *
- * With "mask" the padding of that input (frames at the utterance's end that are one value
- * throughout) is masked as Keras' Masking would for that value: its branch's recurrent layers stop
- * at the utterance's end. Without it, as in the paper, they walk the padding too.
+ * A layer reads the one before it, a branch's first one the branch's input, the fusion's first one
+ * all branches (concatenate or add; with one branch any layer). With "inputs": [NAME, ...] it reads
+ * what it names instead: layers before it in the same branch, the branch's input; in the fusion
+ * layers before it and branches. A layer's name goes before an input's or a branch's. So residuals
+ * and several fusions are possible:
+ *
+ *   {"type": "add", "name": "residual", "inputs": ["conv_1", "conv_2"]}
+ *
+ * Every layer's output must be read. With "mask" the padding of that input (frames at the
+ * utterance's end that are one value throughout) is masked as Keras' Masking would for that value:
+ * its branch's recurrent layers and poolings over steps stop at the utterance's end. Without it, as
+ * in the paper, they walk the padding too.
  *
  * "$name" stands for a variable: the document's own, which a job may override, or one of the sizes
- * frames, mels, parts, columns, classes. With several fusion branches the first fusion layer is a
- * concatenate; the last layer of all ends in softmax over `classes`. Every mistake is found here
- * and names the layer: "audio.conv_3: kernel_size 3 is longer than its input (2, 128)".
+ * frames, mels, parts, columns, classes. The last layer of all ends in softmax over `classes`.
+ * Every mistake is found here and names the layer: "audio.conv_3: kernel_size 3 is longer than its
+ * input (2, 128)".
  *
  * An architecture is immutable after it is made and may be shared by threads. */
 #ifndef AFFECT_MODEL_ARCHITECTURE_H

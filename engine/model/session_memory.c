@@ -1,6 +1,7 @@
 /* The memory plan of a session; see session_state.h. */
 #include "engine/model/session_state.h"
 
+#include <stddef.h>
 #include <string.h>
 
 static size_t take(size_t *total, size_t n_bytes) {
@@ -17,12 +18,6 @@ static bool is_identity(const affect_layer *layer, bool training) {
     return training ? !layer->runs->forward : !layer->runs->infer;
 }
 
-static size_t branch_of(const affect_architecture *a, size_t node) {
-    size_t b = 0;
-    while (b < a->n_branches && node >= a->branches[b].end) b++;
-    return b;
-}
-
 /* What the plan's parts share. */
 typedef struct {
     affect_session_layout *layout;
@@ -34,8 +29,7 @@ typedef struct {
 /* Room for the distinct rows of the node's input; 0 when it does not share rows. */
 static size_t shared_rows(const planning *p, size_t node) {
     const affect_session_node *at = &p->layout->nodes[node];
-    if (!at->shared && !at->reads_shared) return 0;
-    return p->layout->max_rows[p->a->branches[branch_of(p->a, node)].input];
+    return at->shared || at->reads_shared ? p->layout->max_rows[at->input] : 0;
 }
 
 static size_t node_rows(const planning *p, size_t node) {
@@ -55,12 +49,15 @@ static size_t output_bytes(const planning *p, size_t node) {
 
 /* ---- Which inputs keep distinct rows only ---- */
 
-/* The node that takes distinct rows to all rows: every layer before it is time-distributed and
- * gives equal rows for equal rows. SIZE_MAX when the branch has none. */
+/* The node that takes distinct rows to all rows: it ends a chain of layers that are
+ * time-distributed and give equal rows for equal rows. SIZE_MAX when the branch has none. */
 static size_t row_reader(const affect_architecture *a, const affect_branch *branch, bool training) {
     size_t frames = a->inputs[branch->input].shape.size[0];
     for (size_t i = branch->first; i < branch->end; i++) {
         const affect_layer *layer = a->layers[i];
+        size_t before = i > branch->first ? i - 1 : AFFECT_NO_NODE;
+        if (a->edges[i].n != 1 || a->edges[i].from[0].node != before) return SIZE_MAX;
+        if (i > branch->first && a->edges[before].n_readers != 1) return SIZE_MAX;
         if (is_identity(layer, training) && layer->fold > 1) continue;
         if (layer->fold == 1) return i > branch->first && layer->class->shares_rows ? i : SIZE_MAX;
         if (layer->fold != frames || !layer->class->equal_rows) return SIZE_MAX;
@@ -89,51 +86,80 @@ static void plan_sharing(planning *p, bool training, size_t max_rows) {
     }
 }
 
-/* Two buffers that the nodes of a chain use in turn: first their sizes, then their places. */
-typedef struct {
-    size_t size[2], offset[2];
-} alternating;
+/* ---- Places of outputs and of their gradients ---- */
 
-/* The last node of first..end-1 that computes something; SIZE_MAX when none does. */
-static size_t last_computing(const affect_architecture *a, size_t first, size_t end,
-                             bool training) {
-    size_t last = SIZE_MAX;
-    for (size_t i = first; i < end; i++)
-        if (!is_identity(a->layers[i], training)) last = i;
-    return last;
+/* The node whose output an edge brings, behind nodes that compute nothing. */
+static size_t source_of(const affect_architecture *a, affect_edge edge, bool training) {
+    while (edge.node != AFFECT_NO_NODE && is_identity(a->layers[edge.node], training))
+        edge = a->edges[edge.node].from[0];
+    return edge.node;
 }
 
-/* Walks a chain: places[i] becomes which of the two buffers node i uses (-1: none). The node `own`
- * has its own buffer. */
-static void alternate(int *places, alternating *buffers, const planning *p, size_t first,
-                      size_t end, size_t own, bool training) {
-    int turn = 0;
-    for (size_t i = first; i < end; i++) {
-        places[i] = -1;
-        if (is_identity(p->a->layers[i], training)) continue;
-        if (i != own) {
-            places[i] = turn;
-            buffers->size[turn] = larger(buffers->size[turn], output_bytes(p, i));
+/* Whether each node's output (or its gradient) must outlast the two nodes around it: own. */
+static void find_owners(bool *own, const affect_architecture *a, bool training) {
+    size_t previous = AFFECT_NO_NODE; /* that computes, in the same branch */
+    int n_readers[AFFECT_MAX_LAYERS] = {0};
+    for (size_t i = 0; i < a->n_layers; i++) {
+        own[i] = false;
+        if (i == a->fusion || (i > 0 && strcmp(a->layers[i]->branch, a->layers[i - 1]->branch)))
+            previous = AFFECT_NO_NODE;
+        if (is_identity(a->layers[i], training)) continue;
+        for (size_t k = 0; k < a->edges[i].n; k++) {
+            size_t from = source_of(a, a->edges[i].from[k], training);
+            if (from == AFFECT_NO_NODE) continue;
+            if (n_readers[from]++ || from != previous) own[from] = true;
         }
+        previous = i;
+    }
+}
+
+/* Gives each computing node a place: its own, or one of two that a branch's nodes use in turn. The
+ * member: offsetof y or d_y in a node. */
+static void plan_places(const planning *p, bool training, size_t member) {
+    const affect_architecture *a = p->a;
+    size_t size[2] = {0}, offset[2], *total = &p->layout->bytes.activations;
+    bool own[AFFECT_MAX_LAYERS];
+    int turns[AFFECT_MAX_LAYERS], turn = 0;
+    find_owners(own, a, training);
+    for (size_t i = 0; i < a->n_layers; i++) {
+        turns[i] = -1;
+        if (i > 0 && strcmp(a->layers[i]->branch, a->layers[i - 1]->branch) != 0) turn = 0;
+        if (is_identity(a->layers[i], training)) continue;
+        turns[i] = turn;
+        if (!own[i]) size[turn] = larger(size[turn], output_bytes(p, i));
         turn = !turn;
     }
+    for (int k = 0; k < 2; k++) offset[k] = take(total, size[k]);
+    for (size_t i = 0; i < a->n_layers; i++) {
+        size_t *to = (size_t *)((char *)&p->layout->nodes[i] + member);
+        if (turns[i] >= 0) *to = own[i] ? take(total, output_bytes(p, i)) : offset[turns[i]];
+    }
 }
 
-static void alternate_all(int *places, alternating *buffers, const planning *p, bool training) {
+/* Room for the gradients that are added to what another node wrote. */
+static void plan_addends(const planning *p) {
     const affect_architecture *a = p->a;
-    for (size_t b = 0; b < a->n_branches; b++) {
-        const affect_branch *branch = &a->branches[b];
-        size_t own = last_computing(a, branch->first, branch->end, training);
-        alternate(places, buffers, p, branch->first, branch->end, own, training);
+    size_t most = 0, first = p->layout->bytes.activations;
+    bool written[AFFECT_MAX_LAYERS] = {false};
+    for (size_t i = a->n_layers; i-- > 0;) {
+        affect_session_node *node = &p->layout->nodes[i];
+        size_t total = first;
+        for (size_t k = 0; k < a->edges[i].n; k++) {
+            node->reads[k] = source_of(a, a->edges[i].from[k], true);
+            node->addend[k] = SIZE_MAX;
+            if (is_identity(a->layers[i], true) || node->reads[k] == AFFECT_NO_NODE) continue;
+            if (written[node->reads[k]])
+                node->addend[k] = take(&total, output_bytes(p, node->reads[k]));
+            written[node->reads[k]] = true;
+        }
+        most = larger(most, total - first);
     }
-    alternate(places, buffers, p, a->fusion, a->n_layers, SIZE_MAX, training);
+    take(&p->layout->bytes.activations, most);
 }
 
 static void plan_training(const planning *p) {
     affect_session_layout *layout = p->layout;
     const affect_architecture *a = p->a;
-    int places[AFFECT_MAX_LAYERS];
-    alternating d = {0};
     size_t *total = &layout->bytes.activations;
     for (size_t i = 0; i < a->n_layers; i++) {
         const affect_layer *layer = a->layers[i];
@@ -143,47 +169,18 @@ static void plan_training(const planning *p) {
                 take(total, layer->runs->saved_size(layer, p->backend, node_rows(p, i),
                                                     reader_rows(p, i)));
     }
-    alternate_all(places, &d, p, true);
-    for (int k = 0; k < 2; k++) d.offset[k] = take(total, d.size[k]);
-    for (size_t i = 0; i < a->n_layers; i++)
-        if (places[i] >= 0) layout->nodes[i].d_y = d.offset[places[i]];
-    for (size_t b = 0; b < a->n_branches; b++) {
-        const affect_branch *branch = &a->branches[b];
-        size_t last = last_computing(a, branch->first, branch->end, true);
-        layout->branch_d[b] = take(total, output_bytes(p, branch->end - 1));
-        if (last != SIZE_MAX) layout->nodes[last].d_y = layout->branch_d[b];
-    }
-}
-
-static void plan_inference(const planning *p) {
-    affect_session_layout *layout = p->layout;
-    const affect_architecture *a = p->a;
-    int places[AFFECT_MAX_LAYERS];
-    alternating y = {0};
-    size_t *total = &layout->bytes.activations;
-    alternate_all(places, &y, p, false);
-    for (int k = 0; k < 2; k++) y.offset[k] = take(total, y.size[k]);
-    for (size_t i = 0; i < a->n_layers; i++)
-        if (places[i] >= 0) layout->nodes[i].y = y.offset[places[i]];
-    for (size_t b = 0; b < a->n_branches; b++) {
-        size_t last = last_computing(a, a->branches[b].first, a->branches[b].end, false);
-        if (last != SIZE_MAX) layout->nodes[last].y = take(total, output_bytes(p, last));
-    }
+    plan_places(p, true, offsetof(affect_session_node, d_y));
+    plan_addends(p);
 }
 
 static void plan_gradients(affect_session_layout *layout, const affect_architecture *a) {
-    bool any = false;
-    for (size_t b = 0; b < a->n_branches; b++) {
-        bool wants = false;
-        for (size_t i = a->branches[b].first; i < a->branches[b].end; i++) {
-            wants = wants || a->layers[i]->n_numbers > 0;
-            layout->nodes[i].wants_gradient = wants;
+    for (size_t i = 0; i < a->n_layers; i++) {
+        bool wants = a->layers[i]->n_numbers > 0;
+        for (size_t k = 0; k < a->edges[i].n; k++) {
+            size_t from = a->edges[i].from[k].node;
+            wants = wants || (from != AFFECT_NO_NODE && layout->nodes[from].wants_gradient);
         }
-        any = any || wants;
-    }
-    for (size_t i = a->fusion; i < a->n_layers; i++) {
-        any = any || a->layers[i]->n_numbers > 0;
-        layout->nodes[i].wants_gradient = any;
+        layout->nodes[i].wants_gradient = wants;
     }
 }
 
@@ -214,12 +211,16 @@ void affect_session_plan_memory(affect_session_layout *layout, affect_backend *b
     planning p = {layout, backend, a, options.max_batch};
     memset(layout, 0, sizeof *layout);
     for (size_t i = 0; i < AFFECT_MAX_LAYERS; i++)
-        layout->nodes[i] = (affect_session_node){.y = SIZE_MAX, .d_y = SIZE_MAX, .saved = SIZE_MAX};
+        layout->nodes[i] = (affect_session_node){
+            .y = SIZE_MAX, .d_y = SIZE_MAX, .saved = SIZE_MAX, .input = SIZE_MAX};
+    for (size_t b = 0; b < a->n_branches; b++)
+        for (size_t i = a->branches[b].first; i < a->branches[b].end; i++)
+            layout->nodes[i].input = a->branches[b].input;
     plan_sharing(&p, options.training, options.max_rows);
     if (options.training)
         plan_training(&p);
     else
-        plan_inference(&p);
+        plan_places(&p, false, offsetof(affect_session_node, y));
     plan_gradients(layout, a);
     plan_inputs(&p);
     for (size_t i = 0; i < a->n_layers; i++) {

@@ -1,8 +1,9 @@
 /* Inside a session: its memory and where each node's lies. For engine/model only.
  *
- * Training keeps every output; gradients of outputs need two buffers that alternate along a chain
- * of layers, and one per branch for what the fusion hands back. Inference needs two alternating
- * output buffers and one per branch. All sizes are for max_batch. */
+ * Training keeps every output. Gradients of outputs (in inference: outputs) alternate between two
+ * buffers along a chain of layers; a node that is read by several, by another than the next one, or
+ * by the fusion has a buffer of its own. A layer whose function is NULL costs nothing: who reads it
+ * reads what it reads. All sizes are for max_batch. */
 #ifndef AFFECT_MODEL_SESSION_STATE_H
 #define AFFECT_MODEL_SESSION_STATE_H
 
@@ -14,19 +15,23 @@ typedef struct {
     size_t y;            /* output */
     size_t d_y;          /* gradient of the output (training) */
     size_t saved;        /* from forward to backward (training) */
-    bool wants_gradient; /* it, or a layer before it in its branch, has trainable tensors */
-    bool shared;         /* its rows are the distinct ones of its branch's input */
-    bool reads_shared;   /* its x has such rows, its y has all */
+    bool wants_gradient; /* it, or a node that it depends on, has trainable tensors */
+    size_t reads[AFFECT_LAYER_MAX_INPUTS];  /* training: the nodes whose outputs it reads, behind
+                                             * such as compute nothing; AFFECT_NO_NODE: an input */
+    size_t addend[AFFECT_LAYER_MAX_INPUTS]; /* where it writes the gradient of an input that other
+                                             * nodes write too, or SIZE_MAX */
+    size_t input;                           /* that its branch reads; SIZE_MAX: of the fusion */
+    bool shared;       /* its rows are the distinct ones of its branch's input */
+    bool reads_shared; /* its x has such rows, its y has all */
 } affect_session_node;
 
 typedef struct {
     affect_session_node nodes[AFFECT_MAX_LAYERS];
-    size_t branch_d[AFFECT_MAX_BRANCHES]; /* gradient of each branch's output */
-    size_t inputs[AFFECT_MAX_INPUTS];     /* offsets within the block of inputs */
-    bool shared[AFFECT_MAX_INPUTS];       /* only distinct rows are kept of it */
-    size_t max_rows[AFFECT_MAX_INPUTS];   /* room for them */
-    size_t labels, weights, totals, l2;   /* likewise */
-    size_t staging;                       /* bytes on the host: numbers to convert */
+    size_t inputs[AFFECT_MAX_INPUTS];   /* offsets within the block of inputs */
+    bool shared[AFFECT_MAX_INPUTS];     /* only distinct rows are kept of it */
+    size_t max_rows[AFFECT_MAX_INPUTS]; /* room for them */
+    size_t labels, weights, totals, l2; /* likewise */
+    size_t staging;                     /* bytes on the host: numbers to convert */
     affect_session_plan bytes;
 } affect_session_layout;
 

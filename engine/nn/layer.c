@@ -82,7 +82,7 @@ static affect_status name_error(const affect_layer *layer, affect_status status,
 
 static affect_status find_class(const affect_layer_class **class, const affect_json *json,
                                 const char *branch, const char *pointer, affect_error *err) {
-    char known[200], text[400];
+    char known[400], text[600];
     const char *type = affect_json_get_string(json, "type", NULL);
     *class = type ? affect_layer_class_find(type) : NULL;
     if (*class) return AFFECT_STATUS_OK;
@@ -93,11 +93,18 @@ static affect_status find_class(const affect_layer_class **class, const affect_j
     return fail_at(err, pointer, "type", AFFECT_STATUS_INVALID, "%s", text);
 }
 
-static affect_status create(affect_layer **layer, affect_layer_builder *builder,
-                            const affect_json *json, const affect_shape *inputs, size_t n_inputs,
-                            const char *pointer, affect_error *err) {
+affect_status affect_layer_create_joining(affect_layer **layer, affect_layer_builder *builder,
+                                          const affect_json *json, const affect_shape *inputs,
+                                          size_t n_inputs, const char *pointer, affect_error *err) {
     const affect_layer_class *class = NULL;
     AFFECT_TRY(find_class(&class, json, builder->branch, pointer, err));
+    if (n_inputs > 1 && !class->joins) {
+        char text[160];
+        snprintf(text, sizeof text,
+                 "%.24s: a %s reads one input, not %zu (add and concatenate join)", builder->branch,
+                 class->type, n_inputs);
+        return fail_at(err, pointer, "", AFFECT_STATUS_INVALID, "%s", text);
+    }
     if (class->wrap) return class->wrap(layer, builder, json, inputs[0], pointer, err);
     if (builder->n_layers >= AFFECT_MAX_LAYERS)
         return fail_at(err, pointer, "", AFFECT_STATUS_TOO_LARGE,
@@ -110,9 +117,8 @@ static affect_status create(affect_layer **layer, affect_layer_builder *builder,
     made->fold = 1;
     made->index = builder->n_layers;
     made->bidirectional = builder->bidirectional;
-    made->n_sources = n_inputs > 1 ? n_inputs : 0;
-    for (size_t i = 0; i < made->n_sources; i++)
-        made->sources[i] = inputs[i].size[inputs[i].rank - 1];
+    made->n_inputs = n_inputs;
+    memcpy(made->inputs, inputs, n_inputs * sizeof *inputs);
     affect_status status = read_name(made, builder, json, pointer, err);
     if (status == AFFECT_STATUS_OK) {
         status = read_options(made, json, pointer, err);
@@ -133,32 +139,7 @@ static affect_status create(affect_layer **layer, affect_layer_builder *builder,
 affect_status affect_layer_create(affect_layer **layer, affect_layer_builder *builder,
                                   const affect_json *json, affect_shape input, const char *pointer,
                                   affect_error *err) {
-    return create(layer, builder, json, &input, 1, pointer, err);
-}
-
-affect_status affect_layer_create_concatenate(affect_layer **layer, affect_layer_builder *builder,
-                                              const affect_json *json, const affect_shape *inputs,
-                                              size_t n_inputs, const char *pointer,
-                                              affect_error *err) {
-    char text[AFFECT_SHAPE_TEXT_SIZE], first[AFFECT_SHAPE_TEXT_SIZE], what[256];
-    const char *type = affect_json_get_string(json, "type", "");
-    if (strcmp(type, "concatenate") != 0)
-        return fail_at(err, pointer, "type", AFFECT_STATUS_INVALID,
-                       "fusion: the first layer after several branches is a concatenate, not "
-                       "\"%.40s\"",
-                       type);
-    for (size_t i = 1; i < n_inputs; i++) {
-        affect_shape a = inputs[0], b = inputs[i];
-        if (a.rank > 0 && b.rank == a.rank) b.size[b.rank - 1] = a.size[a.rank - 1];
-        if (affect_shape_equal(a, b)) continue;
-        snprintf(what, sizeof what,
-                 "%.40s: branches of shapes %s and %s (may differ in the last "
-                 "size only)",
-                 affect_json_get_string(json, "name", "concatenate"),
-                 affect_shape_text(first, inputs[0]), affect_shape_text(text, inputs[i]));
-        return fail_at(err, pointer, "", AFFECT_STATUS_SHAPE, "fusion.%s", what);
-    }
-    return create(layer, builder, json, inputs, n_inputs, pointer, err);
+    return affect_layer_create_joining(layer, builder, json, &input, 1, pointer, err);
 }
 
 void affect_layer_free(affect_layer *layer) {

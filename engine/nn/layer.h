@@ -19,6 +19,7 @@ enum {
     AFFECT_LAYER_NAME_MAX = 40,  /* characters of a layer's name */
     AFFECT_BRANCH_NAME_MAX = 24, /* and of a branch's */
     AFFECT_LAYER_MAX_TENSORS = 6,
+    AFFECT_LAYER_MAX_INPUTS = 8,
     AFFECT_MAX_LAYERS = 256,           /* of an architecture */
     AFFECT_MAX_TRAINABLE = 200000000,  /* numbers in an architecture */
     AFFECT_MAX_LAYER_OUTPUT = 1 << 28, /* numbers that a layer makes of one utterance */
@@ -54,9 +55,9 @@ struct affect_layer {
     affect_shape output;        /* of one row */
     affect_shape outside;       /* output of one utterance: with the frames when folded */
     const affect_layer *merged; /* the layer before it that it computes too, or NULL; borrowed */
-    size_t sources[8];          /* concatenate: last size of each of its inputs */
-    size_t n_sources;           /* 0 except for concatenate */
-    size_t n_numbers;           /* of all its tensors, statistics too */
+    affect_shape inputs[AFFECT_LAYER_MAX_INPUTS]; /* of an utterance; input is inputs[0] */
+    size_t n_inputs;
+    size_t n_numbers; /* of all its tensors, statistics too */
     struct {
         bool present, trainable;
         size_t offset; /* in its block */
@@ -73,9 +74,9 @@ typedef struct {
     const affect_real *x;
     affect_real *y;
     affect_real *d_y;                 /* backward; may be overwritten */
-    affect_real *d_x;                 /* backward; NULL when nobody needs it */
-    const affect_real *const *many_x; /* concatenate: n_sources inputs */
-    affect_real *const *many_d_x;
+    affect_real *d_x;                 /* backward; NULL: not needed */
+    const affect_real *const *many_x; /* layers that join: all n_inputs; x is the first */
+    affect_real *const *many_d_x;     /* the same; any of them may be NULL */
     affect_real *parameters, *gradients, *statistics; /* the session's blocks */
     void *saved;                                      /* from forward to backward */
     void *workspace;                                  /* scratch within one call */
@@ -89,6 +90,7 @@ struct affect_layer_class {
     const char *type;
     const affect_field *fields; /* of options; "type", "name" and "layer" are not among them */
     size_t options_size;
+    bool joins;       /* reads several inputs; others read one */
     bool can_fold;    /* means the same when frames are folded into the rows */
     bool equal_rows;  /* equal rows of x give equal rows of y: they may be computed once */
     bool shares_rows; /* can read an x whose equal last rows were computed once */
@@ -125,16 +127,16 @@ void affect_layer_class_names(char *text, size_t size);
 affect_status affect_layer_create(affect_layer **layer, affect_layer_builder *builder,
                                   const affect_json *json, affect_shape input, const char *pointer,
                                   affect_error *err);
-/* The same for a concatenate of several inputs. */
-affect_status affect_layer_create_concatenate(affect_layer **layer, affect_layer_builder *builder,
-                                              const affect_json *json, const affect_shape *inputs,
-                                              size_t n_inputs, const char *pointer,
-                                              affect_error *err);
+/* The same for 1..AFFECT_LAYER_MAX_INPUTS inputs; INVALID when a layer that does not join has
+ * several. */
+affect_status affect_layer_create_joining(affect_layer **layer, affect_layer_builder *builder,
+                                          const affect_json *json, const affect_shape *inputs,
+                                          size_t n_inputs, const char *pointer, affect_error *err);
 void affect_layer_free(affect_layer *layer);
 
 /* Where a backend has one operation for a layer and the one after it (conv1d with relu, then
- * maxpool1d of pairs), lets `second` compute both and makes `first` the identity. Called for
- * neighbours of a chain, in order. */
+ * maxpool1d of pairs), lets `second` compute both and makes `first` the identity. Called, in order,
+ * for neighbours of which the second reads the first and nothing else does. */
 void affect_layer_merge(affect_layer *first, affect_layer *second);
 
 /* For build: registers tensor `slot` as "<branch>.<layer>.<name>". TOO_LARGE over the limits. */

@@ -10,6 +10,11 @@ Each layer becomes one Keras layer named "<branch>.<layer>"; wrappers add no seg
     batch_norm    gamma, beta, moving_mean, moving_variance (channels)
     lstm          kernel (in, 4u), recurrent_kernel (u, 4u), bias (4u); gates in the order i, f, c, o
     bidirectional the lstm's three tensors twice, prefixed forward_ and backward_
+    conv2d        kernel (height, width, in, out), bias (out)
+    layer_norm    gamma, beta (channels)
+    attention_pooling kernel (channels, units), bias (units), query (units, 1)
+
+A layer's "inputs" name layers before it in its branch, or the branch's input; in the fusion also branches.
 
 Run with KERAS_BACKEND=jax (this module sets it where it is unset).
 """
@@ -50,6 +55,28 @@ def _l2(options):
     return keras.regularizers.L2(rate) if rate else None
 
 
+class AttentionPooling(keras.layers.Layer):
+    """Attentive statistics pooling (Okabe et al. 2018) as the field writes it: tanh, one score a step, softmax."""
+
+    def __init__(self, units=64, deviation=True, epsilon=1e-6, kernel_regularizer=None, **options):
+        super().__init__(**options)
+        self.units, self.deviation, self.epsilon, self.kernel_regularizer = units, deviation, epsilon, kernel_regularizer
+
+    def build(self, shape):
+        self.kernel = self.add_weight(name="kernel", shape=(shape[-1], self.units), regularizer=self.kernel_regularizer)
+        self.bias = self.add_weight(name="bias", shape=(self.units,), initializer="zeros")
+        self.query = self.add_weight(name="query", shape=(self.units, 1))
+
+    def call(self, x):
+        ops = keras.ops
+        weights = ops.softmax(ops.matmul(ops.tanh(ops.matmul(x, self.kernel) + self.bias), self.query), axis=1)
+        mean = ops.sum(weights * x, axis=1)
+        if not self.deviation:
+            return mean
+        variance = ops.sum(weights * ops.square(x - mean[:, None, :]), axis=1)
+        return ops.concatenate([mean, ops.sqrt(variance + self.epsilon)], axis=-1)
+
+
 def make_layer(spec, branch):
     """One Keras layer from our layer JSON (already resolved). Unknown fields are refused by Keras itself."""
     options = dict(spec)
@@ -66,7 +93,16 @@ def make_layer(spec, branch):
         return keras.layers.Dense(kernel_regularizer=_l2(options), **options)
     if kind == "lstm":
         return keras.layers.LSTM(kernel_regularizer=_l2(options), **options)
+    if kind == "conv2d":
+        return keras.layers.Conv2D(kernel_regularizer=_l2(options), **options)
+    if kind == "attention_pooling":
+        return AttentionPooling(kernel_regularizer=_l2(options), **options)
     plain = {
+        "add": keras.layers.Add,
+        "layer_norm": keras.layers.LayerNormalization,
+        "max_pooling2d": keras.layers.MaxPooling2D,
+        "global_average_pooling1d": keras.layers.GlobalAveragePooling1D,
+        "reshape": keras.layers.Reshape,
         "maxpool1d": keras.layers.MaxPooling1D,
         "batch_norm": keras.layers.BatchNormalization,
         "dropout": keras.layers.Dropout,
@@ -75,6 +111,19 @@ def make_layer(spec, branch):
         "concatenate": keras.layers.Concatenate,
     }
     return plain[kind](**options)
+
+
+def run_layers(layers, branch, x, named):
+    """The output of a branch or the fusion: each layer reads the one before it, or those that its "inputs" name."""
+    named = dict(named)
+    for spec in layers:
+        spec = dict(spec)
+        names = spec.pop("inputs", None)
+        if names:
+            x = named[names[0]] if len(names) == 1 else [named[name] for name in names]
+        x = make_layer(spec, branch)(x)
+        named[spec.get("layer", spec).get("name") or spec["layer"]["layer"]["name"]] = x
+    return x
 
 
 def build(architecture, sizes):
@@ -89,14 +138,9 @@ def build(architecture, sizes):
     }
     outputs = {}
     for name, branch in architecture["branches"].items():
-        x = inputs[branch["input"]]
-        for spec in branch["layers"]:
-            x = make_layer(spec, name)(x)
-        outputs[name] = x
+        outputs[name] = run_layers(branch["layers"], name, inputs[branch["input"]], {branch["input"]: inputs[branch["input"]]})
     parts = [outputs[name] for name in architecture["fusion"]["branches"]]
-    x = parts[0] if len(parts) == 1 else parts
-    for spec in architecture["fusion"]["layers"]:
-        x = make_layer(spec, "fusion")(x)
+    x = run_layers(architecture["fusion"]["layers"], "fusion", parts[0] if len(parts) == 1 else parts, outputs)
     return keras.Model(inputs=inputs, outputs=x, name=architecture.get("name"))
 
 
@@ -114,14 +158,23 @@ def layer_tensors(layer):
         return [(name, getattr(layer.cell, name)) for name in LSTM_TENSORS]
     if isinstance(layer, keras.layers.BatchNormalization):
         return [(n, getattr(layer, n)) for n in ("gamma", "beta", "moving_mean", "moving_variance")]
-    if isinstance(layer, (keras.layers.Conv1D, keras.layers.Dense)):
+    if isinstance(layer, keras.layers.LayerNormalization):
+        return [(name, getattr(layer, name)) for name in ("gamma", "beta")]
+    if isinstance(layer, AttentionPooling):
+        return [(name, getattr(layer, name)) for name in ("kernel", "bias", "query")]
+    if isinstance(layer, (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Dense)):
         return [(name, getattr(layer, name)) for name in ("kernel", "bias")]
     return []
 
 
 def tensors(model):
     """{our tensor name: Keras variable} of the whole model, in the layers' order."""
-    return {f"{layer.name}.{name}": variable for layer in model.layers for name, variable in layer_tensors(layer)}
+    return {
+        f"{layer.name}.{name}": variable
+        for layer in model.layers
+        for name, variable in layer_tensors(layer)
+        if variable is not None
+    }
 
 
 def get_weights(model):

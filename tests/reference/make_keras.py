@@ -30,6 +30,7 @@ TRAINING = {
     "training_bn_l2": ("small_paper_bn", {"l2_audio": 0.01, "l2_motion": 0.001}, None),
     "training_bn_l2_weighted": ("small_paper_bn", {"l2_audio": 0.01, "l2_motion": 0.001}, [0.5, 2.0, 1.25, 0.75]),
     "training_audio_bn": ("small_audio", {}, None),
+    "training_graph": ("small_graph", {}, None),
 }
 
 # name -> (layer JSON, shape of one batch of inputs, training mode)
@@ -401,7 +402,7 @@ def make_metrics():
 def make_all():
     """{file name: (arrays, metadata) or a JSON value}."""
     files = {}
-    for seed, name in enumerate(["small_paper", "small_paper_bn", "small_variants", "small_audio"]):
+    for seed, name in enumerate(["small_paper", "small_paper_bn", "small_variants", "small_audio", "small_graph"]):
         files[f"{name}.safetensors"] = make_inference(name, seed)
     for seed, name in enumerate(TRAINING):
         files[f"{name}.safetensors"] = make_training(name, seed)

@@ -22,6 +22,9 @@ typedef struct gradient_case {
         affect_conv1d_shape conv;
         affect_pool1d_shape pool;
         affect_batch_norm_shape norm;
+        affect_layer_norm_shape layer_norm;
+        affect_window2d_shape window;
+        affect_pool_steps_shape steps;
         affect_dropout_shape dropout;
         affect_lstm_shape lstm;
         affect_loss_shape loss;
@@ -174,6 +177,54 @@ static void l2_backward(const gradient_case *c, affect_backend *b, double *d, do
     for (size_t i = 0; i < c->n_values; i++) d[i] *= *d_y;
 }
 
+/* ---- Layer normalisation: x, gamma, beta ---- */
+
+static void layer_norm_forward(const gradient_case *c, affect_backend *b, double *y, double *v) {
+    size_t n = c->layer_norm.rows * c->layer_norm.channels;
+    b->ops->layer_norm_forward(b, y, norm_saved, v, v + n, v + n + c->layer_norm.channels,
+                               &c->layer_norm);
+}
+static void layer_norm_backward(const gradient_case *c, affect_backend *b, double *d, double *d_y,
+                                double *y, double *v) {
+    (void)y;
+    size_t n = c->layer_norm.rows * c->layer_norm.channels;
+    b->ops->layer_norm_backward(b, d, d + n, d + n + c->layer_norm.channels, d_y, v, v + n,
+                                norm_saved, &c->layer_norm);
+}
+
+/* ---- Windows over images: x ---- */
+
+static void window_forward(const gradient_case *c, affect_backend *b, double *y, double *v) {
+    b->ops->window2d_forward(b, y, v, &c->window);
+}
+static void window_backward(const gradient_case *c, affect_backend *b, double *d, double *d_y,
+                            double *y, double *v) {
+    (void)y, (void)v;
+    b->ops->window2d_backward(b, d, d_y, &c->window);
+}
+static void pool2d_forward(const gradient_case *c, affect_backend *b, double *y, double *v) {
+    b->ops->pool2d_forward(b, y, v, &c->window);
+}
+static void pool2d_backward(const gradient_case *c, affect_backend *b, double *d, double *d_y,
+                            double *y, double *v) {
+    b->ops->pool2d_backward(b, d, d_y, v, y, &c->window);
+}
+
+/* ---- Statistics over steps: x, scores ---- */
+
+static double step_weights[64];
+
+static void steps_forward(const gradient_case *c, affect_backend *b, double *y, double *v) {
+    size_t n = c->steps.batch * c->steps.steps * c->steps.channels;
+    b->ops->pool_steps_forward(b, y, step_weights, v, c->n_values > n ? v + n : NULL, &c->steps);
+}
+static void steps_backward(const gradient_case *c, affect_backend *b, double *d, double *d_y,
+                           double *y, double *v) {
+    size_t n = c->steps.batch * c->steps.steps * c->steps.channels;
+    b->ops->pool_steps_backward(b, d, c->n_values > n ? d + n : NULL, d_y, v, y, step_weights,
+                                &c->steps);
+}
+
 /* ---- The list ---- */
 
 #define CONV(n_, length_, channels_, filters_, k_, stride_, pad_, out_, act_)                      \
@@ -270,6 +321,39 @@ static const size_t lengths_full[] = {2, 5, 0}, lengths_shared[] = {0, 2, 6};
     LSTM_ROWS("masked", lengths_full, 0, 3 * steps_, steps_, __VA_ARGS__)
 #define LSTM_BOTH(steps_, ...)                                                                     \
     LSTM_ROWS("shared and masked", lengths_shared, 8, 8, steps_, __VA_ARGS__)
+#define WINDOW(what_, outputs_, h_, w_, ch_, kh_, kw_, sh_, sw_, top_, left_, ho_, wo_)            \
+    {                                                                                              \
+        .name = #what_ " " #h_ "x" #w_ "x" #ch_ " window " #kh_ "x" #kw_ " stride " #sh_ "x" #sw_, \
+        .n_values = 3 * h_ * w_ * ch_, .n_outputs = 3 * ho_ * wo_ * ch_ * (outputs_),              \
+        .forward = what_##_forward, .backward = what_##_backward, .window = {                      \
+            3,                                                                                     \
+            h_,                                                                                    \
+            w_,                                                                                    \
+            ch_,                                                                                   \
+            kh_,                                                                                   \
+            kw_,                                                                                   \
+            sh_,                                                                                   \
+            sw_,                                                                                   \
+            top_,                                                                                  \
+            left_,                                                                                 \
+            ho_,                                                                                   \
+            wo_                                                                                    \
+        }                                                                                          \
+    }
+static const size_t step_lengths[] = {5, 2, 0};
+#define STEPS(name_, scores_, deviation_, lengths_)                                                \
+    {                                                                                              \
+        .name = "pool_steps " name_, .n_values = 3 * 5 * 4 + (scores_ ? 3 * 5 : 0),                \
+        .n_outputs = 3 * 4 * (deviation_ ? 2 : 1), .forward = steps_forward,                       \
+        .backward = steps_backward, .steps = {                                                     \
+            3,                                                                                     \
+            5,                                                                                     \
+            4,                                                                                     \
+            deviation_,                                                                            \
+            1e-3,                                                                                  \
+            lengths_                                                                               \
+        }                                                                                          \
+    }
 #define ACTIVATION(act_)                                                                           \
     {                                                                                              \
         .name = "activation " #act_, .n_values = 40, .n_outputs = 40,                              \
@@ -303,6 +387,23 @@ static const gradient_case cases[] = {
      .forward = norm_forward,
      .backward = norm_backward,
      .norm = {20, 6, 0.99, 1e-3}},
+    {.name = "layer_norm",
+     .n_values = 7 * 9 + 18,
+     .n_outputs = 7 * 9,
+     .forward = layer_norm_forward,
+     .backward = layer_norm_backward,
+     .layer_norm = {7, 9, 1e-3}},
+    WINDOW(window, 6, 5, 7, 2, 2, 3, 1, 2, 0, 0, 4, 3),
+    WINDOW(window, 9, 4, 5, 3, 3, 3, 2, 1, 0, 1, 2, 5),
+    WINDOW(window, 15, 2, 3, 2, 5, 3, 1, 1, 2, 1, 2, 3),
+    WINDOW(pool2d, 1, 5, 7, 2, 2, 3, 2, 3, 0, 0, 2, 2),
+    WINDOW(pool2d, 1, 4, 5, 3, 3, 3, 2, 2, 0, 1, 2, 3),
+    WINDOW(pool2d, 1, 4, 4, 3, 2, 2, 1, 1, 0, 0, 3, 3),
+    STEPS("mean", false, false, NULL),
+    STEPS("mean, masked", false, false, step_lengths),
+    STEPS("attention", true, false, NULL),
+    STEPS("attention and deviation", true, true, NULL),
+    STEPS("attention and deviation, masked", true, true, step_lengths),
     {.name = "dropout",
      .n_values = 101,
      .n_outputs = 101,

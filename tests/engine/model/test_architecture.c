@@ -142,8 +142,8 @@ static void test_wrong_layers(void) {
         affect_status status;
         const char *message, *pointer;
     } rows[] = {
-        {LAYER("\"type\": \"conv2d\""), AFFECT_STATUS_INVALID,
-         "motion.x_1: layer type \"conv2d\" is unknown", "/branches/motion/layers/0/type"},
+        {LAYER("\"type\": \"conv3d\""), AFFECT_STATUS_INVALID,
+         "motion.x_1: layer type \"conv3d\" is unknown", "/branches/motion/layers/0/type"},
         {"{\"type\": \"flatten\"}", AFFECT_STATUS_INVALID, "has no name",
          "/branches/motion/layers/0"},
         {"{\"type\": \"flatten\", \"name\": \"Flat\"}", AFFECT_STATUS_INVALID, "[a-z][a-z0-9_]*",
@@ -306,12 +306,12 @@ static void test_wrong_documents(void) {
          " \"flatten\", \"name\": \"f\"}]}, \"b\": {\"input\": \"motion\", \"layers\": [{\"type\":"
          " \"flatten\", \"name\": \"f\"}]}}, \"fusion\": {\"branches\": [\"a\", \"b\"], \"layers\":"
          " [{\"type\": \"dense\", \"name\": \"output\", \"units\": 3}]}}",
-         "the first layer after several branches is a concatenate", "/fusion/layers/0/type"},
+         "fusion: a dense reads one input, not 2", "/fusion/layers/0"},
         {"{" MOTION_INPUT ", \"branches\": {\"a\": {\"input\": \"motion\", \"layers\": [{\"type\":"
          " \"flatten\", \"name\": \"f\"}]}, \"b\": {\"input\": \"motion\", \"layers\": [{\"type\":"
          " \"dense\", \"name\": \"d\", \"units\": 2}]}}, \"fusion\": {\"branches\": [\"a\", \"b\"],"
          " \"layers\": [{\"type\": \"concatenate\", \"name\": \"join\"}]}}",
-         "fusion.join: branches of shapes (21) and (7, 2)", "/fusion/layers/0"},
+         "fusion.join: inputs of shapes (21) and (7, 2)", "/fusion/layers/0"},
         {"{" MOTION_INPUT ", \"branches\": {\"Bad\": 1}, " FUSION "}", "branches: name \"Bad\"",
          "/branches"},
         {"{" MOTION_INPUT ", \"branches\": {\"fusion\": 1}, " FUSION "}", "branches: name",
@@ -332,6 +332,80 @@ static void test_wrong_documents(void) {
         affect_json_free(document);
         affect_architecture_free(a);
     }
+}
+
+/* What a layer may name as its inputs. */
+static void test_wrong_inputs(void) {
+    static const struct {
+        const char *layers;
+        affect_status status;
+        const char *message, *pointer;
+    } rows[] = {
+        {"{\"type\":\"dense\",\"name\":\"a\",\"units\":3,\"inputs\":[\"motion\"]}, "
+         "{\"type\":\"flatten\",\"name\":\"f\",\"inputs\":[\"b\"]}",
+         AFFECT_STATUS_INVALID,
+         "motion: inputs: no \"b\" (a layer before this one, or the branch's input)",
+         "/branches/motion/layers/1"},
+        {"{\"type\":\"flatten\",\"name\":\"f\",\"inputs\":[\"f\"]}", AFFECT_STATUS_INVALID,
+         "motion: inputs: no \"f\"", "/branches/motion/layers/0"},
+        {"{\"type\":\"flatten\",\"name\":\"f\",\"inputs\":[]}", AFFECT_STATUS_INVALID,
+         "motion: inputs needs 1..8 names", "/branches/motion/layers/0"},
+        {"{\"type\":\"flatten\",\"name\":\"f\",\"inputs\":\"motion\"}", AFFECT_STATUS_INVALID,
+         "motion: inputs needs 1..8 names", "/branches/motion/layers/0"},
+        {"{\"type\":\"add\",\"name\":\"f\",\"inputs\":[\"motion\",\"motion\"]}",
+         AFFECT_STATUS_INVALID, "inputs: \"motion\" is named twice", "/branches/motion/layers/0"},
+        {"{\"type\":\"add\",\"name\":\"f\"}", AFFECT_STATUS_INVALID, "motion.f: has one input",
+         "/branches/motion/layers/0"},
+        {"{\"type\":\"dense\",\"name\":\"a\",\"units\":3}, "
+         "{\"type\":\"dense\",\"name\":\"b\",\"units\":2}, "
+         "{\"type\":\"add\",\"name\":\"f\",\"inputs\":[\"a\",\"b\"]}",
+         AFFECT_STATUS_SHAPE, "motion.f: inputs of shapes (7, 3) and (7, 2) (need equal ones)",
+         "/branches/motion/layers/2"},
+        {"{\"type\":\"dense\",\"name\":\"a\",\"units\":3}, "
+         "{\"type\":\"flatten\",\"name\":\"f\",\"inputs\":[\"a\",\"motion\"]}",
+         AFFECT_STATUS_INVALID, "motion: a flatten reads one input, not 2",
+         "/branches/motion/layers/1"},
+        {"{\"type\":\"time_distributed\",\"layer\":{\"type\":\"flatten\",\"name\":\"f\"},"
+         "\"inputs\":[\"motion\",\"motion\"]}",
+         AFFECT_STATUS_INVALID, "is named twice", "/branches/motion/layers/0"},
+        {"{\"type\":\"conv2d\",\"name\":\"f\",\"filters\":2,\"kernel_size\":3}",
+         AFFECT_STATUS_SHAPE, "motion.f: needs an input (height, width, channels), has (7, 3)",
+         "/branches/motion/layers/0"},
+        {"{\"type\":\"reshape\",\"name\":\"r\",\"target_shape\":[7,3,1]}, "
+         "{\"type\":\"conv2d\",\"name\":\"f\",\"filters\":2}",
+         AFFECT_STATUS_INVALID, "motion.f: kernel_size is missing", "/branches/motion/layers/1"},
+        {"{\"type\":\"reshape\",\"name\":\"r\",\"target_shape\":[7,3,1]}, "
+         "{\"type\":\"conv2d\",\"name\":\"f\",\"filters\":2,\"kernel_size\":[2,4]}",
+         AFFECT_STATUS_SHAPE, "motion.f: kernel_size 4 is longer than its input (3, 1)",
+         "/branches/motion/layers/1"},
+        {"{\"type\":\"reshape\",\"name\":\"r\",\"target_shape\":[7,3,1]}, "
+         "{\"type\":\"max_pooling2d\",\"name\":\"f\",\"pool_size\":[2]}",
+         AFFECT_STATUS_INVALID, "motion.f: pool_size: need a size", "/branches/motion/layers/1"},
+        {"{\"type\":\"reshape\",\"name\":\"f\",\"target_shape\":[4,-1]}", AFFECT_STATUS_SHAPE,
+         "motion.f: target_shape does not hold the input's 21 numbers",
+         "/branches/motion/layers/0"},
+        {"{\"type\":\"reshape\",\"name\":\"f\",\"target_shape\":[-1,-1]}", AFFECT_STATUS_INVALID,
+         "motion.f: target_shape: sizes of", "/branches/motion/layers/0"},
+        {"{\"type\":\"flatten\",\"name\":\"g\"}, {\"type\":\"attention_pooling\",\"name\":\"f\"}",
+         AFFECT_STATUS_SHAPE, "motion.f: needs an input (steps, channels), has (21)",
+         "/branches/motion/layers/1"},
+        {"{\"type\":\"flatten\",\"name\":\"g\"}, "
+         "{\"type\":\"global_average_pooling1d\",\"name\":\"f\"}",
+         AFFECT_STATUS_SHAPE, "motion.f: needs an input (steps, channels), has (21)",
+         "/branches/motion/layers/1"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        affect_error error = {0};
+        CHECK(try_layers(rows[i].layers, &error) == rows[i].status);
+        CHECK(strstr(error.message, rows[i].message) != NULL);
+        CHECK_STRING(error.pointer, rows[i].pointer);
+        if (!strstr(error.message, rows[i].message)) fprintf(stderr, "    %s\n", error.message);
+    }
+    affect_error error = {0};
+    CHECK(try_layers("{\"type\": \"dense\", \"name\": \"a\", \"units\": 3},"
+                     " {\"type\": \"flatten\", \"name\": \"f\", \"inputs\": [\"motion\"]}",
+                     &error) == AFFECT_STATUS_INVALID);
+    CHECK_STRING(error.message, "motion.a: no layer reads its output");
 }
 
 static void test_too_many_layers(void) {
@@ -415,6 +489,7 @@ int main(void) {
     TEST_RUN(test_subset_of_branches);
     TEST_RUN(test_wrong_layers);
     TEST_RUN(test_wrong_documents);
+    TEST_RUN(test_wrong_inputs);
     TEST_RUN(test_too_many_layers);
     TEST_RUN(test_wrong_overrides);
     TEST_RUN(test_mask_refused);

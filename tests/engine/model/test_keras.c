@@ -117,6 +117,7 @@ static void test_probabilities(void) {
     check_probabilities("small_paper_bn");
     check_probabilities("small_variants");
     check_probabilities("small_audio");
+    check_probabilities("small_graph");
 }
 
 /* One step on stored batch `step`: its losses before the step against Keras'. Returns the relative
@@ -209,6 +210,7 @@ static void test_ten_steps(void) {
     check_training("training_bn_l2");
     check_training("training_bn_l2_weighted");
     check_training("training_audio_bn");
+    check_training("training_graph");
 }
 
 int main(void) {

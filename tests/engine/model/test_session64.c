@@ -5,6 +5,7 @@
  * Step 1e-5, an error of about h^2 = 1e-10 relative. Max pooling and ReLU have kinks; the data are
  * such that no step crosses one, or the check would fail. */
 #include "tests/engine/model/counted.h"
+#include "tests/engine/model/graph_networks.h"
 #include "tests/engine/model/network.h"
 
 static double loss_of(affect_session *session, const affect_session_batch *batch) {
@@ -179,6 +180,18 @@ static void test_masked(void) {
     affect_architecture_free(architecture);
 }
 
+/* Residuals, outputs that several layers read, several fusions, images, attention. */
+static void test_graph(void) {
+    char *text = read_small_graph();
+    check_network(text, NULL, graph_sizes, true, false);
+    free(text);
+}
+
+static void test_masked_graph(void) {
+    affect_sizes sizes = {.frames = 6, .mels = 5, .classes = 3};
+    check_network(masked_graph, NULL, sizes, false, true);
+}
+
 /* More distinct rows than were planned for: a clear refusal. */
 static void test_too_many_rows(void) {
     affect_architecture *architecture = make_architecture(padded, NULL, padded_sizes);
@@ -210,6 +223,8 @@ int main(void) {
     TEST_RUN(test_padded);
     TEST_RUN(test_padding_is_exact);
     TEST_RUN(test_masked);
+    TEST_RUN(test_graph);
+    TEST_RUN(test_masked_graph);
     TEST_RUN(test_too_many_rows);
     return TEST_END();
 }

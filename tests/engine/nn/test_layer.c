@@ -203,7 +203,7 @@ static void test_concatenate(void) {
     CHECK_OK(affect_backend_open(&backend,
                                  (affect_backend_options){.device = "cpu", .n_threads = 1}, err));
     CHECK_OK(affect_json_parse(&json, text, strlen(text), err));
-    CHECK_OK(affect_layer_create_concatenate(&layer, &builder, json, inputs, 2, "", err));
+    CHECK_OK(affect_layer_create_joining(&layer, &builder, json, inputs, 2, "", err));
     CHECK(layer->output.rank == 1 && layer->output.size[0] == 5);
     const affect_real a[] = {1, 2, 6, 7}, b[] = {3, 4, 5, 8, 9, 10};
     affect_real y[10], d_a[4], d_b[6];

@@ -1,0 +1,38 @@
+/* The network of tests/reference/keras/small_graph.json, and one with a masked input; data for
+ * both. */
+#ifndef AFFECT_TESTS_GRAPH_NETWORKS_H
+#define AFFECT_TESTS_GRAPH_NETWORKS_H
+
+#include "engine/core/file.h"
+#include "tests/engine/model/network.h"
+
+static const affect_sizes graph_sizes = {
+    .frames = 5, .mels = 24, .parts = 20, .columns = 7, .classes = 4};
+
+/* Frames that are padding count for nothing: pooling ends the mask, past a residual. */
+static const char masked_graph[] =
+    "{\"inputs\": {\"audio\": {\"feature\": \"mel\", \"mask\": true,"
+    "   \"shape\": [\"$frames\", \"$mels\", 1]}},"
+    " \"branches\": {\"audio\": {\"input\": \"audio\", \"layers\": ["
+    "   {\"type\": \"time_distributed\", \"layer\": {\"type\": \"flatten\", \"name\": \"bands\"}},"
+    "   {\"type\": \"time_distributed\", \"layer\": {\"type\": \"dense\", \"name\": \"dense_1\","
+    "     \"units\": 6, \"activation\": \"tanh\"}},"
+    "   {\"type\": \"layer_norm\", \"name\": \"norm\"},"
+    "   {\"type\": \"add\", \"name\": \"sum\", \"inputs\": [\"dense_1\", \"norm\"]},"
+    "   {\"type\": \"attention_pooling\", \"name\": \"attention\", \"units\": 3},"
+    "   {\"type\": \"global_average_pooling1d\", \"name\": \"mean\", \"inputs\": [\"sum\"]},"
+    "   {\"type\": \"concatenate\", \"name\": \"both\", \"inputs\": [\"attention\", \"mean\"]}]}},"
+    " \"fusion\": {\"branches\": [\"audio\"], \"layers\": ["
+    "   {\"type\": \"dense\", \"name\": \"output\", \"units\": \"$classes\","
+    "     \"activation\": \"softmax\"}]}}";
+
+/* Owned. */
+static inline char *read_small_graph(void) {
+    char *text = NULL;
+    size_t size = 0;
+    CHECK_OK(
+        affect_file_read(&text, &size, TEST_REFERENCE_DIR "/keras/small_graph.json", 1 << 16, err));
+    return text;
+}
+
+#endif
