@@ -234,51 +234,50 @@ static int add_names(scmp_filter_ctx filter, uint32_t action, const char *const 
     int e = 0;
     for (size_t i = 0; i < n && !e; i++) {
         int number = seccomp_syscall_resolve_name(names[i]);
-        if (number != __NR_SCMP_ERROR) e = seccomp_rule_add(filter, action, number, 0);
+        if (number != __NR_SCMP_ERROR) e = seccomp_rule_add_array(filter, action, number, 0, NULL);
     }
     return e;
 }
 
-/* Signals to threads of this process, as raise and abort send them. */
-static int add_own_signals(scmp_filter_ctx filter) {
-    return seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
-                            SCMP_A0(SCMP_CMP_EQ, (uint32_t)getpid()));
+/* A rule for calls whose argument `n` compares so: (argument & mask) == value for MASKED_EQ, where
+ * a = mask and b = value; else argument OP a. */
+static int add_rule(scmp_filter_ctx filter, uint32_t action, int call, unsigned n,
+                    enum scmp_compare op, uint64_t a, uint64_t b) {
+    const struct scmp_arg_cmp argument = {n, op, a, b};
+    return seccomp_rule_add_array(filter, action, call, 1, &argument);
 }
 
 static int add_cpu_rules(scmp_filter_ctx filter) {
     static const int options[] = {PR_SET_NAME, PR_GET_NAME, PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS,
                                   PR_SET_VMA};
-    int e = add_names(filter, SCMP_ACT_ALLOW, allowed, N(allowed));
-    if (SANITIZED && !e)
-        return add_names(filter, SCMP_ACT_ALLOW, allowed_sanitized, N(allowed_sanitized));
+    const uint32_t yes = SCMP_ACT_ALLOW;
+    int e = add_names(filter, yes, allowed, N(allowed));
+    if (SANITIZED) return e ? e : add_names(filter, yes, allowed_sanitized, N(allowed_sanitized));
     for (size_t i = 0; i < N(options) && !e; i++)
-        e = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 1,
-                             SCMP_A0(SCMP_CMP_EQ, (uint32_t)options[i]));
+        e = add_rule(filter, yes, SCMP_SYS(prctl), 0, SCMP_CMP_EQ, (uint32_t)options[i], 0);
     if (!e) /* threads only */
-        e = seccomp_rule_add(
-            filter, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
-            SCMP_CMP(CLONE_FLAGS_ARGUMENT, SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD));
+        e = add_rule(filter, yes, SCMP_SYS(clone), CLONE_FLAGS_ARGUMENT, SCMP_CMP_MASKED_EQ,
+                     CLONE_THREAD, CLONE_THREAD);
     if (!e) /* isatty */
-        e = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1,
-                             SCMP_A1(SCMP_CMP_MASKED_EQ, UINT32_MAX, TCGETS));
-    if (!e) /* getrlimit of this process */
-        e = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 2,
-                             SCMP_A0(SCMP_CMP_EQ, 0), SCMP_A2(SCMP_CMP_EQ, 0));
-    return e ? e : add_own_signals(filter);
+        e = add_rule(filter, yes, SCMP_SYS(ioctl), 1, SCMP_CMP_MASKED_EQ, UINT32_MAX, TCGETS);
+    if (!e) /* limits of this process, which cannot be raised */
+        e = add_rule(filter, yes, SCMP_SYS(prlimit64), 0, SCMP_CMP_EQ, 0, 0);
+    if (!e) /* signals to threads of this process, as raise and abort send them */
+        e = add_rule(filter, yes, SCMP_SYS(tgkill), 0, SCMP_CMP_EQ, (uint64_t)getpid(), 0);
+    return e;
 }
 
-/* Sockets of the file system only: the driver talks to its daemons through them. */
+/* Sockets of the file system only, through which the driver talks to its daemons; threads and
+ * signals as above. */
 static int add_gpu_rules(scmp_filter_ctx filter) {
     const uint32_t no = SCMP_ACT_ERRNO(EPERM);
     int e = add_names(filter, no, refused, N(refused));
-    if (!e) e = seccomp_rule_add(filter, no, SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_NE, AF_UNIX));
-    if (!e) /* other processes' signals; SCMP_CMP_NE of the whole argument: a pid is positive */
-        e = seccomp_rule_add(filter, no, SCMP_SYS(tgkill), 1,
-                             SCMP_A0(SCMP_CMP_NE, (uint32_t)getpid()));
-    if (!e) e = seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
-    if (!e) /* threads only */
-        e = seccomp_rule_add(filter, no, SCMP_SYS(clone), 1,
-                             SCMP_CMP(CLONE_FLAGS_ARGUMENT, SCMP_CMP_MASKED_EQ, CLONE_THREAD, 0));
+    if (!e) e = add_rule(filter, no, SCMP_SYS(socket), 0, SCMP_CMP_NE, AF_UNIX, 0);
+    if (!e) e = add_rule(filter, no, SCMP_SYS(tgkill), 0, SCMP_CMP_NE, (uint64_t)getpid(), 0);
+    if (!e) e = seccomp_rule_add_array(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0, NULL);
+    if (!e)
+        e = add_rule(filter, no, SCMP_SYS(clone), CLONE_FLAGS_ARGUMENT, SCMP_CMP_MASKED_EQ,
+                     CLONE_THREAD, 0);
     return e;
 }
 

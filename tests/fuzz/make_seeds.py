@@ -1,0 +1,176 @@
+#!/usr/bin/env python3
+"""Inputs that fuzzing starts from: small, valid files of each kind, and some that are nearly valid.
+
+    make_seeds.py AFFECT FOLDER        FOLDER/NAME/* for each target fuzz_NAME
+
+AFFECT is the affect program, which makes a model file. tests/fuzz/corpus holds what a campaign found
+beyond these, reduced.
+"""
+import gzip
+import io
+import json
+import pathlib
+import struct
+import subprocess
+import sys
+import tarfile
+import wave
+import zipfile
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+TINY = {
+    "name": "tiny",
+    "inputs": {"audio": {"feature": "mel", "shape": ["$frames", "$mels", 1]},
+               "motion": {"feature": "motion", "shape": ["$parts", "$columns"]}},
+    "branches": {
+        "audio": {"input": "audio", "layers": [
+            {"type": "time_distributed", "layer": {"type": "conv1d", "name": "c", "filters": 2, "kernel_size": 3}},
+            {"type": "time_distributed", "layer": {"type": "flatten", "name": "f"}},
+            {"type": "bidirectional", "layer": {"type": "lstm", "name": "l", "units": 2}}]},
+        "motion": {"input": "motion", "layers": [
+            {"type": "max_pooling1d", "name": "p", "pool_size": 2},
+            {"type": "batch_norm", "name": "b"}, {"type": "flatten", "name": "f"},
+            {"type": "dropout", "name": "d", "rate": "$rate"},
+            {"type": "dense", "name": "d2", "units": 2, "activation": "relu"}]}},
+    "variables": {"rate": 0.3},
+    "fusion": {"branches": ["audio", "motion"], "layers": [
+        {"type": "concatenate", "name": "c"},
+        {"type": "dense", "name": "o", "units": "$classes", "activation": "softmax"}]}}
+LABELS = b"""% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]
+
+[6.2901 - 8.2357]\tSes01F_impro01_F000\tneu\t[2.5000, 2.5000, 2.5000]
+C-E2:\tNeutral;\t()
+C-E3:\tNeutral; Anger;\t()
+C-F1:\tNeutral;\t()
+A-E3:\tval 3; act 2; dom  2;\t()
+A-F1:\tval 2; act 3; dom  2;\t()
+
+[10.0100 - 11.3925]\tSes01F_impro01_M001\txxx\t[2.5000, 2.5000, 2.5000]
+C-E2:\tNeutral;\t()
+"""
+TRANSCRIPTS = b"""Ses01F_impro01_F000 [006.2901-008.2357]: Excuse me.
+Ses01F_impro01_M001 [010.0100-011.3925]: Do you have your forms?
+Ses01F_impro01_FXX0 [011.3925-012.0]: [LAUGHTER]
+"""
+
+
+def safetensors(tensors, metadata):
+    header, data = ({"__metadata__": metadata} if metadata else {}), b""
+    for name, (dtype, shape, values) in tensors.items():
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [len(data), len(data) + len(values)]}
+        data += values
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    return struct.pack("<Q", len(text)) + text + data
+
+
+def wav(rate=16000, channels=1, width=2, n=4000):
+    memory = io.BytesIO()
+    with wave.open(memory, "wb") as file:
+        file.setparams((channels, width, rate, 0, "NONE", ""))
+        file.writeframes(bytes(i * 7 % 251 for i in range(n * channels * width)))
+    return memory.getvalue()
+
+
+def sounds():
+    data = wav(n=600)
+    yield "wav", data
+    yield "wav8", wav(width=1, n=400)
+    yield "wav24", wav(width=3, channels=2, n=300)
+    yield "short", data[:-100]
+    yield "unknown_size", data[:40] + b"\xff\xff\xff\xff" + data[44:]
+    samples = struct.pack("<200f", *(i / 200 for i in range(200)))
+    yield "float", (b"RIFF" + struct.pack("<I", 36 + len(samples)) + b"WAVEfmt " +
+                    struct.pack("<IHHIIHH", 16, 3, 1, 16000, 64000, 4, 32) + b"data" +
+                    struct.pack("<I", len(samples)) + samples)
+    yield "au", b".snd" + struct.pack(">5I", 24, 400, 3, 16000, 1) + bytes(400)
+    yield "aiff", (b"FORM" + struct.pack(">I", 46 + 200) + b"AIFFCOMM" + struct.pack(">IhIh", 18, 1, 100, 16) +
+                   bytes.fromhex("400cfa00000000000000") + b"SSND" + struct.pack(">III", 208, 0, 0) + bytes(200))
+    try:
+        import numpy
+        import soundfile
+    except ImportError:
+        return
+    x = numpy.sin(numpy.arange(2000) / 7)
+    for kind in ("FLAC", "OGG", "MP3", "CAF", "W64"):
+        memory = io.BytesIO()
+        soundfile.write(memory, x, 16000, format=kind)
+        yield kind.lower(), memory.getvalue()
+
+
+def archives():
+    entries = {"Session1/dialog/EmoEvaluation/Ses01F_impro01.txt": LABELS, "a/b": b"b" * 700, "./c": b"", "x": b"1"}
+    for mode, name in (("w:", "tar"), ("w:gz", "tgz")):
+        for form in (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):
+            memory = io.BytesIO()
+            with tarfile.open(fileobj=memory, mode=mode, format=form) as archive:
+                for entry, data in entries.items():
+                    info = tarfile.TarInfo(entry + ("x" * 120 if entry == "x" else ""))
+                    info.size = len(data)
+                    archive.addfile(info, io.BytesIO(data))
+                for kind, entry in ((tarfile.DIRTYPE, "folder"), *(((tarfile.SYMTYPE, "link"),) if form == 0 else ())):
+                    info = tarfile.TarInfo(entry)
+                    info.type, info.linkname = kind, "../../target"
+                    archive.addfile(info)
+            yield f"{name}{form}", memory.getvalue().rstrip(b"\0") + bytes(1024) if mode == "w:" else memory.getvalue()
+    for compression in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        memory = io.BytesIO()
+        with zipfile.ZipFile(memory, "w", compression) as archive:
+            for entry, data in entries.items():
+                archive.writestr(entry, data)
+        yield f"zip{compression}", memory.getvalue()
+    yield "not", gzip.compress(b"not a tar archive, but gzip")
+
+
+def motion():
+    for i, n in enumerate((165, 6, 18)):
+        rows = "".join(f"{r} {6 + r / 120:.3f} " + " ".join(f"{(r * n + c) % 97 - 48.5:.5f}" for c in range(n)) + "\n"
+                       for r in range(7))
+        names = "Frame# Time " + " ".join(f"V{c}" for c in range(n)) + "\nheader\n"
+        yield f"rows{n}", bytes([i]) + (names + rows).encode()
+        yield f"pieces{n}", bytes([i + 3 * 40]) + (names + rows).replace("\n", "\r\n").encode()
+    yield "numbers", b"\x01h\n\nh\n0 1e0 NaN -Inf +1.5e-3 .5 5. 1e400\n1 1.5 nan inf infinity 12345678901234567890123 -0 1e-400\n"
+
+
+def texts(folder):
+    for path in sorted((ROOT / "configs").rglob("*.json")):
+        yield path.stem, path.read_bytes()
+    yield "tiny", json.dumps(TINY).encode()
+
+
+def seeds(affect, folder):
+    yield "json", "values", b'{"a": [1, -2.5e-7, true, false, null, "\\u00e9\\ud83d\\ude00\\n"], "": {}, "b": [[[[]]]]}'
+    for name, data in texts(folder):
+        if len(data) < 6000:
+            yield "json", name, data
+            yield "architecture", name, data
+    tensors = {"a": ("F32", [2, 3], bytes(24)), "b": ("I64", [1], bytes(8)), "c": ("U8", [0], b"")}
+    yield "safetensors", "some", safetensors(tensors, {"format": '"x"', "n": "[1]"})
+    yield "safetensors", "plain", safetensors({"x": ("F64", [], bytes(8))}, None)
+    yield "safetensors", "empty", safetensors({}, None)
+    architecture, model = folder / "tiny.json", folder / "tiny.safetensors"
+    architecture.write_text(json.dumps(TINY))
+    subprocess.run([affect, "inspect", "--init", architecture, "--output", model, "--frames", "5", "--mels", "8",
+                    "--parts", "4", "--columns", "3", "--classes", "2"], check=True, stdout=subprocess.DEVNULL)
+    yield "model", "tiny", model.read_bytes()
+    for name, data in motion():
+        yield "motion", name, data
+    yield "iemocap", "both", LABELS + b"\0" + TRANSCRIPTS
+    yield "iemocap", "name", b"IEMOCAP_full_release/Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_F000.wav"
+    yield "iemocap", "name2", b"./x/Session5/dialog/MOCAP_hand/Ses05M_script01_1b.txt"
+    for name, data in sounds():
+        yield "sound", name, data
+    for name, data in archives():
+        yield "archive", name, data
+
+
+def main():
+    folder = pathlib.Path(sys.argv[2])
+    folder.mkdir(parents=True, exist_ok=True)
+    for target, name, data in seeds(sys.argv[1], folder):
+        (folder / target).mkdir(exist_ok=True)
+        (folder / target / name).write_bytes(data)
+
+
+if __name__ == "__main__":
+    main()
