@@ -257,7 +257,8 @@ static affect_status take_entry(unpacking *from, struct archive_entry *entry, af
     if (archive_entry_filetype(entry) == AE_IFDIR) return check_volume(from, err);
     if (archive_entry_filetype(entry) != AE_IFREG)
         return fail_entry(from, name, "is a device (only files and folders are accepted)", err);
-    if (!from->callbacks->select(from->callbacks->context, clean, own)) return skip_file(from, err);
+    bool selected = *clean && from->callbacks->select(from->callbacks->context, clean, own);
+    if (!selected) return skip_file(from, err); /* also the file "." */
     if (archive_entry_is_encrypted(entry)) return fail_entry(from, name, "is encrypted", err);
     return unpack_file(from, name, own, err);
 }

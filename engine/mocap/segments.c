@@ -137,7 +137,9 @@ affect_motion_quality affect_segments_average(const affect_segments *segments, f
         uint8_t *flags = missing + part * AFFECT_MOTION_COLUMNS + first;
         for (size_t c = 0; c < n_columns; c++) {
             bool valid = reference ? n > 0 && counts[c] == n : counts[c] > 0;
-            means[c] = valid ? (float)(sums[c] / (double)counts[c]) : 0;
+            double mean = valid ? sums[c] / (double)counts[c] : 0;
+            valid = valid && fabs(mean) <= AFFECT_MOTION_MAX_VALUE; /* false for NaN */
+            means[c] = valid ? (float)mean : 0;
             flags[c] = !valid && !reference;
         }
         begin += n;

@@ -3,7 +3,8 @@
  * The rows of a time window are split into `parts` runs as numpy.array_split does (the first
  * n mod parts runs have one row more; with fewer rows than parts the last runs are empty), and each
  * column of a run is averaged over its finite values in double, in the order of the rows
- * (numpy.nanmean); where there is none, the value is 0 and `missing` is 1. The split needs the
+ * (numpy.nanmean); where there is none, or the average exceeds
+ * +-AFFECT_MOTION_MAX_VALUE, the value is 0 and `missing` is 1. The split needs the
  * number of rows, so the rows of the window are held: at most AFFECT_SEGMENTS_MAX_ROWS.
  *
  * Columns of a part, AFFECT_MOTION_COLUMNS in all:
@@ -29,6 +30,7 @@
 #include <stdint.h>
 
 #define AFFECT_MOTION_COLUMNS    189
+#define AFFECT_MOTION_MAX_VALUE  1e9   /* keeps what networks compute of it finite */
 #define AFFECT_SEGMENTS_MAX_ROWS 16384 /* 136 s at 119.88 rows a second; 21 MB of face */
 
 enum { AFFECT_MOTION_COMPAT_NONE, AFFECT_MOTION_COMPAT_REFERENCE8 };

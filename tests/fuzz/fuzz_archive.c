@@ -5,8 +5,17 @@
 
 #include <string.h>
 
+/* No leading slash, no part that is empty, "." or "..". */
+static bool is_clean(const char *name) {
+    for (const char *part = name;; part += strcspn(part, "/") + 1) {
+        size_t n = strcspn(part, "/");
+        if (n == 0 || (n <= 2 && strspn(part, ".") >= n)) return false;
+        if (!part[n]) return true;
+    }
+}
+
 static bool select_all(void *context, const char *name, char path[AFFECT_PATH_MAX]) {
-    FUZZ_CHECK(name[0] && name[0] != '/' && strcmp(name, "..") != 0 && !strstr(name, "../"));
+    FUZZ_CHECK(is_clean(name));
     snprintf(path, AFFECT_PATH_MAX, "folder/%u", ++*(unsigned *)context);
     return *(unsigned *)context % 5 != 0;
 }

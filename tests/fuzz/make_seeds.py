@@ -28,7 +28,7 @@ TINY = {
             {"type": "time_distributed", "layer": {"type": "flatten", "name": "f"}},
             {"type": "bidirectional", "layer": {"type": "lstm", "name": "l", "units": 2}}]},
         "motion": {"input": "motion", "layers": [
-            {"type": "max_pooling1d", "name": "p", "pool_size": 2},
+            {"type": "maxpool1d", "name": "p", "pool_size": 2},
             {"type": "batch_norm", "name": "b"}, {"type": "flatten", "name": "f"},
             {"type": "dropout", "name": "d", "rate": "$rate"},
             {"type": "dense", "name": "d2", "units": 2, "activation": "relu"}]}},
@@ -105,7 +105,7 @@ def archives():
             memory = io.BytesIO()
             with tarfile.open(fileobj=memory, mode=mode, format=form) as archive:
                 for entry, data in entries.items():
-                    info = tarfile.TarInfo(entry + ("x" * 120 if entry == "x" else ""))
+                    info = tarfile.TarInfo(entry + ("x" * 120 if entry == "x" and form else ""))
                     info.size = len(data)
                     archive.addfile(info, io.BytesIO(data))
                 for kind, entry in ((tarfile.DIRTYPE, "folder"), *(((tarfile.SYMTYPE, "link"),) if form == 0 else ())):

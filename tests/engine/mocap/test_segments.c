@@ -113,6 +113,7 @@ static void test_small(void) {
     CHECK(missing[165] == 0 && missing[166] == 1 && missing[168] == 1);
     CHECK(missing[170] == 1 && missing[170 + 189] == 0 && second[5] == 4.5f);
     CHECK(missing[0] == 1 && missing[171] == 1); /* the streams that were not there */
+    CHECK(first[4] == 0 && missing[169] == 1);   /* 1e300 is beyond what a network can take */
 
     affect_segments_begin(segments, AFFECT_MOCAP_HEAD, (affect_time_window){true, 50, 60});
     double values[6] = {1, 2, 3, 4, 5, 6};
