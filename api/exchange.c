@@ -73,6 +73,7 @@ void api_exchange_free(api_exchange *exchange) {
     for (size_t i = 0; i < exchange->n_parts; i++) free_part(&exchange->parts[i]);
     for (size_t i = 0; i < API_MAX_PATH_VALUES; i++) free(exchange->path_values[i]);
     if (exchange->answer.fd >= 0) close(exchange->answer.fd);
+    if (exchange->answer.stream.free) exchange->answer.stream.free(exchange->answer.stream.context);
     api_pairs_free(&exchange->answer.headers);
     affect_buffer_free(&exchange->answer.body);
     api_pairs_free(&exchange->queries);

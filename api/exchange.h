@@ -50,7 +50,7 @@ typedef struct {
     affect_buffer body; /* BUFFER */
     int fd;             /* FILE: owned, -1 when taken */
     uint64_t file_offset, file_size;
-    api_stream stream; /* STREAM */
+    api_stream stream; /* STREAM: owned; its `free` is NULL once it was called */
     bool close;        /* close the connection afterwards */
 } api_answer;
 

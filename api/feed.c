@@ -1,4 +1,13 @@
-/* The feed; see feed.h. */
+/* The feed; see feed.h.
+ *
+ * The one lock is held for memory only, never across a read of the store: a handler's thread reads
+ * a job's row to make a channel, and the first block of a reader that is behind; the replay thread
+ * reads all later blocks. An HTTP thread that finds a reader behind its channel's tail queues it
+ * there and parks; it is woken when the block is in memory.
+ *
+ * A channel is entered in the list before its row is read, so that what is published meanwhile is
+ * appended to it; the row only ever moves it forward. A reader that leaves while the replay thread
+ * works for it is freed by that thread. */
 #include "api/feed.h"
 
 #include "engine/core/clock.h"
@@ -13,19 +22,26 @@ enum {
     TAIL_EVENTS = 256,  /* of a channel, at most */
     REPLAY_EVENTS = 64, /* read from the store at once */
 };
-#define TAIL_BYTES   (1u << 20) /* of a channel's texts, at most */
-#define IDLE_SECONDS 60         /* a channel without readers is forgotten after this */
+#define TAIL_BYTES   (1u << 20)  /* of a channel's texts, at most */
+#define REPLAY_BYTES (64u << 10) /* of a block: none is begun that would start behind this */
+#define IDLE_SECONDS 60          /* a channel without readers is forgotten after this */
 
 typedef struct channel channel;
 
-/* One stream: a cursor. Parked readers are in their channel's list. */
+typedef enum { READER_RUNS, READER_PARKED, READER_REPLAYS } reader_state;
+
+/* One stream: a cursor. A parked reader is in its channel's list; one that replays is in the feed's
+ * queue or in the replay thread's hands, and so is its block. */
 typedef struct reader {
     api_feed *feed;
     channel *channel;
     api_exchange *exchange; /* known once it parks */
-    int64_t after;          /* the last number it has sent */
+    int64_t after;          /* the last number that it has taken */
     api_feed_format format;
-    bool parked;
+    reader_state state;
+    bool left;           /* freed while it replays */
+    affect_status ended; /* of the replay: anything but OK ends the stream */
+    affect_buffer block; /* from the store, to be sent */
     struct reader *next;
 } reader;
 
@@ -41,7 +57,7 @@ typedef struct waiter {
 struct channel {
     char job_id[40];
     int64_t last_seq, state_number;
-    bool ended;
+    bool ended, loaded;          /* loaded: the job's row was read */
     api_event tail[TAIL_EVENTS]; /* a ring: number s at s % TAIL_EVENTS */
     int64_t tail_first;          /* first number in the ring; last_seq + 1: it is empty */
     size_t tail_bytes;
@@ -54,11 +70,13 @@ struct channel {
 struct api_feed {
     api_store *store;
     pthread_mutex_t lock; /* guards all below */
-    pthread_cond_t changed;
+    pthread_cond_t changed, replay_queued;
     channel *channels;
     waiter *waiters;
+    reader *replays, **replays_end;
+    int n_readers;
     bool closed, stopping;
-    pthread_t thread;
+    pthread_t thread, replay_thread;
 };
 
 /* ---- Lists of events ---- */
@@ -129,25 +147,37 @@ static channel *find_channel(api_feed *feed, const char *job_id) {
     return NULL;
 }
 
-/* The job's channel, made from its row when there is none yet. An event that is committed but not
- * yet published may be counted here already; publishing passes over it then. */
-static channel *acquire_channel(api_feed *feed, const char *job_id) {
-    channel *c = find_channel(feed, job_id);
-    if (!c) {
-        job_head head = {.job_id = job_id};
-        if (api_store_read(feed->store, read_head, &head, NULL) != AFFECT_STATUS_OK || !head.found)
-            return NULL;
-        c = calloc(1, sizeof *c);
-        if (!c) return NULL;
-        snprintf(c->job_id, sizeof c->job_id, "%s", job_id);
-        c->last_seq = head.last_seq;
-        c->state_number = head.state_number;
-        c->ended = head.ended;
-        c->tail_first = head.last_seq + 1;
-        c->next = feed->channels;
-        feed->channels = c;
+static void drop_first(channel *c) {
+    api_event *event = &c->tail[c->tail_first++ % TAIL_EVENTS];
+    c->tail_bytes -= strlen(event->data);
+    clear_event(event);
+}
+
+static void drop_tail(channel *c) {
+    while (c->tail_first <= c->last_seq) drop_first(c);
+}
+
+/* The row says where the job stands; events that were published meanwhile may be ahead of it. An
+ * event that is committed but not yet published may be counted here already: publishing passes over
+ * it then. */
+static void load_channel(channel *c, const job_head *head) {
+    if (head->last_seq > c->last_seq) {
+        drop_tail(c);
+        c->last_seq = head->last_seq;
+        c->tail_first = head->last_seq + 1;
     }
-    c->n_users++;
+    if (head->state_number > c->state_number) c->state_number = head->state_number;
+    if (head->ended) c->ended = true;
+    c->loaded = true;
+}
+
+static channel *enter_channel(api_feed *feed, const char *job_id) {
+    channel *c = calloc(1, sizeof *c);
+    if (!c) return NULL;
+    snprintf(c->job_id, sizeof c->job_id, "%s", job_id);
+    c->tail_first = 1;
+    c->next = feed->channels;
+    feed->channels = c;
     return c;
 }
 
@@ -156,27 +186,44 @@ static void release_channel(channel *c) {
     c->last_used = affect_clock_seconds();
 }
 
-static void drop_first(channel *c) {
-    api_event *event = &c->tail[c->tail_first++ % TAIL_EVENTS];
-    c->tail_bytes -= strlen(event->data);
-    clear_event(event);
-}
-
 static void free_channel(channel *c) {
-    while (c->tail_first <= c->last_seq) drop_first(c);
+    drop_tail(c);
     free(c);
 }
 
 static void forget_idle_channels(api_feed *feed, double now) {
     for (channel **at = &feed->channels; *at;) {
         channel *c = *at;
-        if (c->n_users || now - c->last_used < IDLE_SECONDS) {
+        if (c->n_users || (c->loaded && now - c->last_used < IDLE_SECONDS)) {
             at = &c->next;
             continue;
         }
         *at = c->next;
         free_channel(c);
     }
+}
+
+/* The job's channel, made from its row when there is none yet; NULL: the feed is closed, there is
+ * no such job, or no memory. The caller holds no lock. */
+static channel *acquire_channel(api_feed *feed, const char *job_id) {
+    pthread_mutex_lock(&feed->lock);
+    channel *c = feed->closed ? NULL : find_channel(feed, job_id);
+    if (!c && !feed->closed) c = enter_channel(feed, job_id);
+    if (c) c->n_users++;
+    bool loaded = !c || c->loaded;
+    pthread_mutex_unlock(&feed->lock);
+    if (loaded) return c;
+    job_head head = {.job_id = job_id};
+    affect_status status = api_store_read(feed->store, read_head, &head, NULL);
+    pthread_mutex_lock(&feed->lock);
+    if (status == AFFECT_STATUS_OK && head.found) {
+        load_channel(c, &head);
+    } else {
+        release_channel(c);
+        c = NULL;
+    }
+    pthread_mutex_unlock(&feed->lock);
+    return c;
 }
 
 static void append(channel *c, api_event *event) {
@@ -186,7 +233,7 @@ static void append(channel *c, api_event *event) {
         return;
     }
     if (event->seq != c->last_seq + 1) { /* some were never published: the store has them */
-        while (c->tail_first <= c->last_seq) drop_first(c);
+        drop_tail(c);
         c->tail_first = event->seq;
     }
     c->tail_bytes += strlen(event->data);
@@ -204,7 +251,7 @@ static void wake_parked(channel *c) {
     while (c->parked) {
         reader *r = c->parked;
         c->parked = r->next;
-        r->parked = false;
+        r->state = READER_RUNS;
         api_stream_wake(r->exchange);
     }
 }
@@ -245,10 +292,12 @@ void api_feed_print(affect_buffer *buffer, api_feed_format format, int64_t seq, 
     affect_buffer_append_string(buffer, format == API_FEED_SSE ? "\n\n" : "\n");
 }
 
+/* A block of stored events behind a cursor. */
 typedef struct {
-    reader *reader;
-    affect_buffer *buffer;
-    size_t max;
+    const char *job_id;
+    int64_t after;
+    api_feed_format format;
+    affect_buffer *block;
 } replay;
 
 static affect_status read_stored(api_db *db, void *context, affect_error *err) {
@@ -257,88 +306,162 @@ static affect_status read_stored(api_db *db, void *context, affect_error *err) {
     AFFECT_TRY(api_db_query(&rows, db, err,
                             "SELECT seq, kind, data FROM events WHERE job_id = ? AND seq > ? "
                             "ORDER BY seq LIMIT ?",
-                            "tii", r->reader->channel->job_id, r->reader->after,
-                            (int64_t)REPLAY_EVENTS));
-    size_t start = r->buffer->size;
-    while (r->buffer->size - start < r->max && api_rows_next(rows)) {
-        r->reader->after = api_rows_integer(rows, 0);
-        api_feed_print(r->buffer, r->reader->format, r->reader->after, api_rows_text(rows, 1),
+                            "tii", r->job_id, r->after, (int64_t)REPLAY_EVENTS));
+    while (r->block->size < REPLAY_BYTES && api_rows_next(rows)) {
+        r->after = api_rows_integer(rows, 0);
+        api_feed_print(r->block, r->format, r->after, api_rows_text(rows, 1),
                        api_rows_text(rows, 2));
     }
     return api_rows_end(rows, err);
 }
 
-/* Under the lock: takes from the tail what is there, or parks. False: the store must be read. */
-static bool read_tail(reader *r, api_exchange *exchange, affect_buffer *buffer, size_t max,
-                      api_stream_state *state) {
+/* Reads the reader's next block and moves its cursor. The caller owns both; no lock is held. */
+static affect_status read_block(reader *r, affect_error *err) {
+    replay q = {r->channel->job_id, r->after, r->format, &r->block};
+    affect_buffer_clear(&r->block);
+    AFFECT_TRY(api_store_read(r->feed->store, read_stored, &q, err));
+    if (r->block.failed) return affect_fail(err, NO_MEMORY, "no memory for events");
+    if (r->block.size == 0) return affect_fail(err, NOT_FOUND, "the events are gone");
+    r->after = q.after;
+    return AFFECT_STATUS_OK;
+}
+
+/* Under the lock, as all below until free_stream. */
+static bool is_behind(const reader *r) {
+    return r->after < r->channel->last_seq && r->after + 1 < r->channel->tail_first;
+}
+
+static void park(reader *r) {
+    r->state = READER_PARKED;
+    r->next = r->channel->parked;
+    r->channel->parked = r;
+}
+
+static void queue_replay(reader *r) {
+    api_feed *feed = r->feed;
+    r->state = READER_REPLAYS;
+    r->next = NULL;
+    *feed->replays_end = r;
+    feed->replays_end = &r->next;
+    pthread_cond_signal(&feed->replay_queued);
+}
+
+static api_stream_state read_on(reader *r, affect_buffer *buffer, size_t max) {
     channel *c = r->channel;
-    if (r->feed->closed) {
-        *state = API_STREAM_END;
-        return true;
+    if (r->feed->closed || r->ended != AFFECT_STATUS_OK) return API_STREAM_END;
+    if (r->state != READER_RUNS) return API_STREAM_WAIT; /* after a heartbeat */
+    if (r->block.size) {
+        affect_buffer_append(buffer, r->block.data, r->block.size);
+        affect_buffer_free(&r->block); /* most readers are behind once */
+        return API_STREAM_DATA;
     }
     if (r->after >= c->last_seq) {
-        *state = c->ended ? API_STREAM_END : API_STREAM_WAIT;
-        if (!c->ended && !r->parked) {
-            r->exchange = exchange;
-            r->parked = true;
-            r->next = c->parked;
-            c->parked = r;
-        }
-        return true;
+        if (c->ended) return API_STREAM_END;
+        park(r);
+        return API_STREAM_WAIT;
     }
-    if (r->after + 1 < c->tail_first) return false;
+    if (is_behind(r)) {
+        queue_replay(r);
+        return API_STREAM_WAIT;
+    }
     size_t start = buffer->size;
     while (r->after < c->last_seq && buffer->size - start < max) {
         const api_event *event = &c->tail[++r->after % TAIL_EVENTS];
         api_feed_print(buffer, r->format, event->seq, event->kind, event->data);
     }
-    *state = API_STREAM_DATA;
-    return true;
+    return API_STREAM_DATA;
 }
 
 static api_stream_state read_stream(void *context, api_exchange *exchange, affect_buffer *buffer,
                                     size_t max) {
     reader *r = context;
-    api_stream_state state = API_STREAM_DATA;
     pthread_mutex_lock(&r->feed->lock);
-    bool done = read_tail(r, exchange, buffer, max, &state);
+    r->exchange = exchange;
+    api_stream_state state = read_on(r, buffer, max);
     pthread_mutex_unlock(&r->feed->lock);
-    if (done) return state;
-    size_t before = buffer->size;
-    replay stored = {.reader = r, .buffer = buffer, .max = max};
-    affect_status status = api_store_read(r->feed->store, read_stored, &stored, NULL);
-    if (status != AFFECT_STATUS_OK || buffer->failed || buffer->size == before)
-        return API_STREAM_END; /* the client comes back with its last number */
-    return API_STREAM_DATA;
+    return state;
+}
+
+static void free_reader(reader *r) {
+    release_channel(r->channel);
+    r->feed->n_readers--;
+    affect_buffer_free(&r->block);
+    free(r);
 }
 
 static void free_stream(void *context) {
     reader *r = context;
-    pthread_mutex_lock(&r->feed->lock);
-    for (reader **at = &r->channel->parked; r->parked && *at; at = &(*at)->next) {
+    api_feed *feed = r->feed;
+    pthread_mutex_lock(&feed->lock);
+    for (reader **at = &r->channel->parked; r->state == READER_PARKED && *at; at = &(*at)->next) {
         if (*at != r) continue;
         *at = r->next;
         break;
     }
-    release_channel(r->channel);
-    pthread_mutex_unlock(&r->feed->lock);
-    free(r);
+    if (r->state == READER_REPLAYS)
+        r->left = true;
+    else
+        free_reader(r);
+    pthread_mutex_unlock(&feed->lock);
+}
+
+static void *replay_thread(void *context) {
+    api_feed *feed = context;
+    pthread_mutex_lock(&feed->lock);
+    for (;;) {
+        while (!feed->replays && !feed->stopping)
+            pthread_cond_wait(&feed->replay_queued, &feed->lock);
+        reader *r = feed->replays;
+        if (!r) break;
+        feed->replays = r->next;
+        if (!feed->replays) feed->replays_end = &feed->replays;
+        if (!r->left && !feed->closed) {
+            pthread_mutex_unlock(&feed->lock);
+            affect_status status = read_block(r, NULL);
+            pthread_mutex_lock(&feed->lock);
+            r->ended = status; /* the client comes back with its last number */
+        }
+        if (r->left) {
+            free_reader(r);
+            continue;
+        }
+        r->state = READER_RUNS;
+        api_stream_wake(r->exchange);
+    }
+    pthread_mutex_unlock(&feed->lock);
+    return NULL;
+}
+
+/* A reader at a job's cursor, with its first block when it is behind. NULL: `err` says why. */
+static reader *open_reader(api_feed *feed, const char *job_id, int64_t after,
+                           api_feed_format format, affect_error *err) {
+    reader *r = calloc(1, sizeof *r);
+    channel *c = r ? acquire_channel(feed, job_id) : NULL;
+    if (!c) {
+        free(r);
+        affect_fail(err, BUSY, "the server has no room for another reader, or is stopping");
+        return NULL;
+    }
+    *r = (reader){.feed = feed, .channel = c, .after = after, .format = format};
+    pthread_mutex_lock(&feed->lock);
+    feed->n_readers++;
+    bool behind = is_behind(r);
+    pthread_mutex_unlock(&feed->lock);
+    if (!behind || read_block(r, err) == AFFECT_STATUS_OK) return r;
+    pthread_mutex_lock(&feed->lock);
+    free_reader(r);
+    pthread_mutex_unlock(&feed->lock);
+    return NULL;
 }
 
 void api_feed_answer(api_feed *feed, api_exchange *exchange, const char *job_id, int64_t after,
                      api_feed_format format) {
-    reader *r = calloc(1, sizeof *r);
-    pthread_mutex_lock(&feed->lock);
-    channel *c = r && !feed->closed ? acquire_channel(feed, job_id) : NULL;
-    pthread_mutex_unlock(&feed->lock);
-    if (!c) {
-        free(r);
-        affect_error error = {0};
-        affect_fail(&error, BUSY, "the server has no room for another reader, or is stopping");
+    affect_error error = {0};
+    reader *r = open_reader(feed, job_id, after, format, &error);
+    if (!r) {
         api_answer_error(exchange, &error);
         return;
     }
-    *r = (reader){.feed = feed, .channel = c, .after = after, .format = format};
     bool sse = format == API_FEED_SSE;
     api_stream stream = {.content_type = sse ? "text/event-stream" : "application/x-ndjson",
                          .heartbeat = sse ? ": still here\n\n" : "\n",
@@ -350,27 +473,27 @@ void api_feed_answer(api_feed *feed, api_exchange *exchange, const char *job_id,
     api_answer_stream(exchange, 200, &stream);
 }
 
-/* ---- Waiters: the feed's thread ---- */
+/* ---- Waiters ---- */
 
 void api_feed_wait(api_feed *feed, api_exchange *exchange, const char *job_id, int64_t state_number,
                    double seconds, void (*answer)(api_exchange *exchange)) {
     waiter *w = malloc(sizeof *w);
-    pthread_mutex_lock(&feed->lock);
-    channel *c = w && !feed->closed ? acquire_channel(feed, job_id) : NULL;
-    if (c) {
-        *w = (waiter){.exchange = exchange,
-                      .channel = c,
-                      .state_number = state_number,
-                      .deadline = affect_clock_seconds() + seconds,
-                      .answer = answer,
-                      .next = feed->waiters};
-        feed->waiters = w;
-        pthread_cond_signal(&feed->changed);
+    channel *c = w ? acquire_channel(feed, job_id) : NULL;
+    if (!c) {
+        free(w);
+        answer(exchange);
+        return;
     }
+    *w = (waiter){.exchange = exchange,
+                  .channel = c,
+                  .state_number = state_number,
+                  .deadline = affect_clock_seconds() + seconds,
+                  .answer = answer};
+    pthread_mutex_lock(&feed->lock);
+    w->next = feed->waiters;
+    feed->waiters = w;
+    pthread_cond_signal(&feed->changed);
     pthread_mutex_unlock(&feed->lock);
-    if (c) return;
-    free(w);
-    answer(exchange);
 }
 
 /* Takes out of the list who is to be answered now. */
@@ -433,20 +556,37 @@ static void *feed_thread(void *context) {
     return NULL;
 }
 
+static void end_thread(api_feed *feed, pthread_t thread) {
+    pthread_mutex_lock(&feed->lock);
+    feed->closed = feed->stopping = true;
+    pthread_cond_signal(&feed->changed);
+    pthread_cond_signal(&feed->replay_queued);
+    pthread_mutex_unlock(&feed->lock);
+    pthread_join(thread, NULL);
+}
+
 affect_status api_feed_create(api_feed **feed, api_store *store, affect_error *err) {
     api_feed *made = calloc(1, sizeof *made);
     if (!made) return affect_fail(err, NO_MEMORY, "feed: no memory");
     made->store = store;
+    made->replays_end = &made->replays;
     pthread_mutex_init(&made->lock, NULL);
     pthread_condattr_t attributes;
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
     pthread_cond_init(&made->changed, &attributes);
     pthread_condattr_destroy(&attributes);
+    pthread_cond_init(&made->replay_queued, NULL);
     int error_number = pthread_create(&made->thread, NULL, feed_thread, made);
     if (error_number) {
         free(made);
         return affect_error_errno(err, error_number, "starting the feed's thread");
+    }
+    error_number = pthread_create(&made->replay_thread, NULL, replay_thread, made);
+    if (error_number) {
+        end_thread(made, made->thread);
+        free(made);
+        return affect_error_errno(err, error_number, "starting the feed's replay thread");
     }
     *feed = made;
     return AFFECT_STATUS_OK;
@@ -460,19 +600,24 @@ void api_feed_close(api_feed *feed) {
     pthread_mutex_unlock(&feed->lock);
 }
 
+int api_feed_readers(api_feed *feed) {
+    pthread_mutex_lock(&feed->lock);
+    int n = feed->n_readers;
+    pthread_mutex_unlock(&feed->lock);
+    return n;
+}
+
 void api_feed_free(api_feed *feed) {
     if (!feed) return;
-    pthread_mutex_lock(&feed->lock);
-    feed->closed = feed->stopping = true;
-    pthread_cond_signal(&feed->changed);
-    pthread_mutex_unlock(&feed->lock);
-    pthread_join(feed->thread, NULL);
+    end_thread(feed, feed->replay_thread);
+    end_thread(feed, feed->thread);
     while (feed->channels) {
         channel *c = feed->channels;
         feed->channels = c->next;
         free_channel(c);
     }
     pthread_cond_destroy(&feed->changed);
+    pthread_cond_destroy(&feed->replay_queued);
     pthread_mutex_destroy(&feed->lock);
     free(feed);
 }

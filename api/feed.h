@@ -4,11 +4,12 @@
  * to park; to be woken when something is appended: replay and live tail are one path. Each job that
  * has readers or was heard of lately has a channel: the number of its newest event and a bounded
  * tail of recent ones, so that a thousand parked readers that wake together read memory, and only a
- * reader far behind reads the store. The store's thread publishes after each commit, in order.
+ * reader far behind needs the store, which a thread of the feed reads for it. The store's thread
+ * publishes after each commit, in order.
  *
  * A channel is guarded by the feed's one lock; a reader decides to park under that lock, so nothing
- * can be appended between its look and its sleep. The feed's own thread answers waiters (?wait=30)
- * when the state changes or their time is up. */
+ * can be appended between its look and its sleep. Another thread of the feed answers waiters
+ * (?wait=30) when the state changes or their time is up. */
 #ifndef AFFECT_API_FEED_H
 #define AFFECT_API_FEED_H
 
@@ -53,9 +54,11 @@ typedef enum {
 } api_feed_format;
 
 /* Answers the exchange with the stream of a job's events after `after`, ending behind the job's
- * last. Ends the handler's right to the exchange. */
+ * last. Reads the store on the calling thread. Ends the handler's right to the exchange. */
 void api_feed_answer(api_feed *feed, api_exchange *exchange, const char *job_id, int64_t after,
                      api_feed_format format);
+/* Streams that are open. */
+int api_feed_readers(api_feed *feed);
 /* Appends one event in a format. */
 void api_feed_print(affect_buffer *buffer, api_feed_format format, int64_t seq, const char *kind,
                     const char *data);

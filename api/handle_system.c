@@ -2,6 +2,7 @@
 #include "api/counters.h"
 #include "api/devices.h"
 #include "api/exchange.h"
+#include "api/feed.h"
 #include "api/handlers.h"
 #include "api/job_queue.h"
 #include "api/predictor.h"
@@ -115,6 +116,8 @@ void api_handle_metrics_text(api_exchange *exchange) {
     gauge(&text, "affectd_jobs_queued", "Jobs that wait for a slot.", n_queued);
     gauge(&text, "affectd_jobs_active", "Jobs that have a worker.", n_active);
     gauge(&text, "affectd_job_slots", "Jobs that may run at once.", n_slots);
+    gauge(&text, "affectd_event_readers", "Open streams of events.",
+          api_feed_readers(context->feed));
     print_predictor(&text, context->predictor);
     gauge(&text, "process_resident_memory_bytes", "Resident memory.", (double)resident_bytes());
     gauge(&text, "process_open_fds", "Open descriptors.", (double)open_descriptors());

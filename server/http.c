@@ -229,8 +229,9 @@ static ssize_t stream_read(void *cls, uint64_t position, char *to, size_t max) {
 
 static void stream_free(void *cls) {
     request *r = cls;
-    const api_stream *stream = &r->exchange->answer.stream;
+    api_stream *stream = &r->exchange->answer.stream;
     stream->free(stream->context);
+    stream->free = NULL;
     release(r);
 }
 
@@ -243,11 +244,13 @@ static struct MHD_Response *make_response(request *r) {
         r->n_sent = answer->file_size;
         return MHD_create_response_from_fd_at_offset64(answer->file_size, fd, answer->file_offset);
     }
-    case API_ANSWER_STREAM:
-        atomic_fetch_add(&r->n_holders, 1);
+    case API_ANSWER_STREAM: {
         r->last_sent = affect_clock_seconds();
-        return MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK, stream_read, r,
-                                                 stream_free);
+        struct MHD_Response *response = MHD_create_response_from_callback(
+            MHD_SIZE_UNKNOWN, STREAM_BLOCK, stream_read, r, stream_free);
+        if (response) atomic_fetch_add(&r->n_holders, 1);
+        return response;
+    }
     default:
         break;
     }

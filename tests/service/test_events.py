@@ -3,6 +3,7 @@ again and again, also by a restart of the server, and still see every event once
 import json
 import random
 import socket
+import struct
 import threading
 import time
 
@@ -63,9 +64,10 @@ class Reader(threading.Thread):
     """Reads a job's events over SSE, cuts its connection after a random number of bytes, and comes
     back with the number of the last complete event."""
 
-    def __init__(self, server, job_id, seed):
+    def __init__(self, server, job_id, seed, cuts=CUTS, bytes_between=6000):
         super().__init__(daemon=True)
         self.server, self.job_id = server, job_id
+        self.cuts, self.bytes_between = cuts, bytes_between
         self.random = random.Random(seed)
         self.seen, self.n_cuts, self.failure, self.statuses = [], 0, None, []
         self.ended = False
@@ -82,7 +84,7 @@ class Reader(threading.Thread):
 
     def read_once(self):
         last = self.seen[-1][0] if self.seen else 0
-        budget = self.random.randrange(1, 6000) if self.n_cuts < CUTS else None
+        budget = self.random.randrange(1, self.bytes_between) if self.n_cuts < self.cuts else None
         with self.server.connect(10) as link:
             link.sendall(f"GET /v1/jobs/{self.job_id}/events HTTP/1.1\r\nHost: x\r\n"
                          f"Accept: text/event-stream\r\nLast-Event-ID: {last}\r\n\r\n".encode())
@@ -134,6 +136,42 @@ def test_hundred_readers(fake):  # noqa: F811
         assert reader.n_cuts == CUTS
         assert reader.seen[-1][1] == "end" and reader.statuses[-1] == 204
     assert server.get("/readyz").status == 200
+
+
+def test_ten_thousand_reconnects(fake, steady_fds):  # noqa: F811
+    """Readers that are cut every few events lose none, and leave no stream and no descriptor."""
+    server = fake(http_threads=2)
+    job_id = train_id(server, 2000, delay_ms=2)
+    wait_state(server, job_id, "running")
+    with steady_fds(server):
+        readers = [Reader(server, job_id, seed, 200, 3000) for seed in range(50)]
+        for reader in readers:
+            reader.start()
+        for reader in readers:
+            reader.join(240)
+            assert not reader.is_alive() and reader.failure is None, reader.failure
+    truth = [(e["seq"], e["event"]) for e in events(server, job_id)]
+    assert all([(seq, kind) for seq, kind, _ in reader.seen] == truth for reader in readers)
+    assert sum(reader.n_cuts for reader in readers) == 10000
+    server.wait_for(lambda: server.metric("affectd_event_readers") == 0, "the end of every stream")
+
+
+def test_resets_before_the_answer(fake, steady_fds):  # noqa: F811
+    """A client that resets its connection before its stream is sent leaves no stream."""
+    server = fake()
+    job_id = train_id(server, 10000, delay_ms=10)
+    wait_state(server, job_id, "running")
+    request = (f"GET /v1/jobs/{job_id}/events HTTP/1.1\r\nHost: x\r\n"
+               "Accept: text/event-stream\r\n\r\n").encode()
+    with steady_fds(server):
+        for i in range(1500):
+            with server.connect() as link:
+                link.sendall(request)
+                link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                time.sleep(i % 8 * 1e-4)  # wherever the request is by then
+    server.wait_for(lambda: server.metric("affectd_event_readers") == 0, "the end of every stream")
+    server.request("POST", f"/v1/jobs/{job_id}/cancel")
+    assert wait_end(server, job_id)["state"] == "cancelled"
 
 
 def test_forms_agree(fake):  # noqa: F811
