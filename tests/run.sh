@@ -72,6 +72,22 @@ python_tests() {
         --basetemp build/pytest tests
 }
 
+# The service tests that are marked so, against the servers of build-sanitize or build-thread: any report of a
+# sanitizer fails the test in which it came (tests/service/conftest.py), or this part.
+sanitized_service() {
+    local folder=$PWD/$1 usual=() log
+    rm -rf "$folder/reports"
+    mkdir -p "$folder/reports"
+    log=log_path=$folder/reports/report
+    [ "$1" = build-thread ] && setarch -R true 2>/dev/null && usual=(setarch -R)
+    ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1:allocator_may_return_null=1:$log \
+        UBSAN_OPTIONS=print_stacktrace=1:$log TSAN_OPTIONS=second_deadlock_stack=1:allocator_may_return_null=1:$log \
+        AFFECT_SANITIZER_REPORTS=$folder/reports AFFECT_CUDA_LIBRARY=none AFFECT_BUILD=$folder AFFECT_BUILD_DIR=$folder \
+        AFFECT_BINARY=$folder/bin/affect PYTHONDONTWRITEBYTECODE=1 "${usual[@]}" build/venv/bin/python -m pytest \
+        -c tests/pytest.ini --basetemp "build/pytest-$1" -m sanitized tests/service || return
+    ! grep . "$folder"/reports/report.* 2>/dev/null
+}
+
 # The closing lines of the runners themselves: ctest's from its summary on, pytest's last ones.
 summaries() {
     local name
@@ -93,10 +109,12 @@ if part install install && part build compile build; then
     part build-sanitize compile build-sanitize -DAFFECT_SANITIZE=address,undefined \
         -DCMAKE_BUILD_TYPE=Sanitize '-DCMAKE_C_FLAGS_SANITIZE=-O1 -g' \
         '-DCMAKE_CXX_FLAGS_SANITIZE=-O1 -g' -DAFFECT_CUDA=OFF &&
-        part tests-sanitize sanitized_tests
-    targets=threads part build-thread compile build-thread -DAFFECT_SANITIZE=thread \
+        part tests-sanitize sanitized_tests &&
+        part service-sanitize sanitized_service build-sanitize
+    targets="threads affectd affect-cli" part build-thread compile build-thread -DAFFECT_SANITIZE=thread \
         -DCMAKE_BUILD_TYPE=Sanitize '-DCMAKE_C_FLAGS_SANITIZE=-O1 -g' &&
-        part tests-thread threaded_tests
+        part tests-thread threaded_tests &&
+        part service-thread sanitized_service build-thread
     if command -v clang >/dev/null; then
         part build-clang compile build-clang -DCMAKE_C_COMPILER=clang \
             -DCMAKE_CXX_COMPILER=clang++ -DAFFECT_CUDA=OFF

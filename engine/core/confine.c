@@ -161,11 +161,8 @@ static const char *const allowed_sanitized[] = {"clone",
 
 /* Refused with any arguments where the CUDA driver runs: other processes, the system, and the
  * calls whose faults have been a way into the kernel. Sockets: see add_gpu_rules. */
-static const char *const refused[] = {"accept",
-                                      "accept4",
-                                      "acct",
+static const char *const refused[] = {"acct",
                                       "add_key",
-                                      "bind",
                                       "bpf",
                                       "chroot",
                                       "clock_adjtime",
@@ -189,7 +186,6 @@ static const char *const refused[] = {"accept",
                                       "kexec_load",
                                       "keyctl",
                                       "kill",
-                                      "listen",
                                       "lookup_dcookie",
                                       "mknod",
                                       "mknodat",
@@ -267,8 +263,8 @@ static int add_cpu_rules(scmp_filter_ctx filter) {
     return e;
 }
 
-/* Sockets of the file system only, through which the driver talks to its daemons; threads and
- * signals as above. */
+/* Sockets of this machine only: the driver listens on one of its own, without which it gives up
+ * (cudaErrorOperatingSystem). Threads and signals as above. */
 static int add_gpu_rules(scmp_filter_ctx filter) {
     const uint32_t no = SCMP_ACT_ERRNO(EPERM);
     int e = add_names(filter, no, refused, N(refused));

@@ -3,7 +3,7 @@
  * After affect_confine this process and each thread that it starts have
  *   - no capability, in no set, and no way to gain one (bounding set, no_new_privs);
  *   - no network: a network namespace of its own where the system allows one (root, or a user
- *     namespace), and in any case no socket() that reaches further than this machine's files;
+ *     namespace), and in any case no socket() that leaves this machine (on a CPU: none at all);
  *   - a system-call filter: on a CPU a list of what is allowed (files, memory, threads, time: no
  *     new process or program, no ptrace, mount, signal to others), on a GPU, whose driver calls
  *     what its version likes, a list of what is refused;

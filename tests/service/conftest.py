@@ -127,6 +127,18 @@ class Server:
         raise KeyError(name)
 
 
+@pytest.fixture(autouse=True)
+def no_sanitizer_report():
+    """Where servers are built with sanitizers (AFFECT_SANITIZER_REPORTS, the folder of their log_path): what one
+    of them or of their workers reported during the test fails it."""
+    yield
+    folder, found = os.environ.get("AFFECT_SANITIZER_REPORTS"), []
+    for report in sorted(pathlib.Path(folder).glob("*.*")) if folder else ():
+        found.append(report.read_text(errors="replace"))
+        report.rename(report.with_name("seen-" + report.name.replace(".", "-")))
+    assert not found, "\n".join(found)[:20000]
+
+
 @pytest.fixture
 def make_server(tmp_path):
     """make_server(**settings) -> a running Server; all are stopped, and must stop cleanly."""

@@ -159,6 +159,15 @@ static bool works(void) {
     return good && done && thread_done;
 }
 
+/* As the CUDA driver listens, whose other end is another of its processes. */
+static bool listens(void) {
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET, 0);
+    const sa_family_t unnamed = AF_UNIX; /* the kernel chooses an abstract name */
+    return fd >= 0 &&
+           bind(fd, (const struct sockaddr *)(const void *)&unnamed, sizeof unnamed) == 0 &&
+           listen(fd, 1) == 0;
+}
+
 static bool aborts(void) {
     struct sigaction ignore = {.sa_handler = SIG_IGN};
     sigaction(SIGUSR1, &ignore, NULL);
@@ -184,10 +193,11 @@ static void test_nothing_dangerous_works(void) {
     CHECK(holds(no_signals_to_others, cpu));
 }
 
-/* With the driver of a GPU the list is shorter: files' sockets are left. */
+/* With the driver of a GPU the list is shorter: sockets of this machine are left. */
 static void test_gpu(void) {
     const affect_confine_options gpu = {.gpu = true};
     CHECK(holds(works, gpu));
+    CHECK(holds(listens, gpu));
     CHECK(holds(aborts, gpu));
     CHECK(holds(no_sockets, gpu));
     CHECK(holds(no_system, gpu));
