@@ -85,6 +85,7 @@ void api_answer_result(api_exchange *exchange, affect_status status, affect_json
 void api_answer_problem(api_exchange *exchange, const char *code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 /* The problem that belongs to a status and error of the engine (INVALID 422 with errors[pointer],
+ * all of them when error->fields is set,
  * NOT_FOUND 404, CONFLICT 409, BUSY 503 + Retry-After, NO_SPACE 507, MALFORMED 422, TOO_LARGE 413,
  * ...). */
 void api_answer_error(api_exchange *exchange, const affect_error *error);

@@ -109,8 +109,8 @@ static bool read_body(creation *c, affect_error *err, affect_status *status) {
         c->archive = first;
         return true;
     }
-    for (size_t i = 0; i < api_n_parts(c->exchange) && *status == AFFECT_STATUS_OK; i++)
-        *status = read_part(c, api_part_at(c->exchange, i), err);
+    for (size_t i = 0; i < api_n_parts(c->exchange); i++)
+        AFFECT_CHECK(*status, err, read_part(c, api_part_at(c->exchange, i), err));
     return true;
 }
 
@@ -188,7 +188,10 @@ static affect_status make_spec(creation *c, affect_error *err) {
     affect_json_set_string(spec, "name", r->name);
     affect_json_set_string(spec, "layout", r->layout);
     affect_json *source = affect_json_set_object(spec, "source");
-    AFFECT_TRY(r->source ? set_path_source(c, source, err) : set_archive_source(c, source, err));
+    affect_status status =
+        r->source ? set_path_source(c, source, err) : set_archive_source(c, source, err);
+    if (status != AFFECT_STATUS_OK) /* what else is wrong does not depend on it */
+        affect_json_set_string(source, "path", "/");
     set_copy(spec, "features", r->features);
     set_copy(spec, "labels", r->labels);
     AFFECT_TRY(affect_path_join(path, err, data, "features"));
@@ -198,7 +201,7 @@ static affect_status make_spec(creation *c, affect_error *err) {
     affect_json_set_number(spec, "threads", (double)c->context->settings->job_threads);
     affect_import_options options;
     affect_import_options_default(&options);
-    affect_status status = affect_import_options_parse(&options, spec, err);
+    AFFECT_CHECK(status, err, affect_import_options_parse(&options, spec, err));
     affect_import_options_free(&options);
     return status;
 }
@@ -223,15 +226,23 @@ static affect_status keep_archive(creation *c, affect_error *err) {
     return api_part_keep(c->archive, path, err);
 }
 
-static affect_status create(creation *c, affect_error *err) {
+static affect_status check(creation *c, affect_status status, affect_error *err) {
     if (c->request.source && c->archive)
-        return affect_field_fail(err, "", "source", "and an archive: need one of them");
-    AFFECT_TRY(api_name_check(c->request.name, "/name", err));
+        AFFECT_CHECK(status, err,
+                     affect_field_fail(err, "", "source", "and an archive: need one of them"));
+    AFFECT_CHECK(status, err, api_name_check(c->request.name, "/name", err));
+    AFFECT_CHECK(status, err, make_spec(c, err));
+    return status;
+}
+
+/* `status` is that of reading the body: what else is wrong with it is told in the same answer. */
+static affect_status create(creation *c, affect_status status, affect_error *err) {
     api_job_id_make(c->job_id);
     api_dataset_id_make(c->dataset_id);
-    AFFECT_TRY(make_spec(c, err));
+    status = check(c, status, err);
+    if (status != AFFECT_STATUS_OK) return status;
     make_told(c);
-    affect_status status = keep_archive(c, err);
+    status = keep_archive(c, err);
     api_dataset_new dataset = {c->dataset_id, c->request.name, c->job_id, c->request.layout};
     const api_job_new job = {.type = "import",
                              .id = c->job_id,
@@ -250,10 +261,11 @@ static affect_status create(creation *c, affect_error *err) {
 
 void api_handle_dataset_create(api_exchange *exchange) {
     creation c = {.exchange = exchange, .context = api_context_of(exchange)};
-    affect_error error = {0};
+    affect_field_errors wrong = {0};
+    affect_error error = {.fields = &wrong};
     affect_status status;
     bool open = read_body(&c, &error, &status);
-    if (open && status == AFFECT_STATUS_OK) status = create(&c, &error);
+    if (open) status = create(&c, status, &error);
     if (open && status == AFFECT_STATUS_OK)
         api_answer_job(exchange, 202, c.job_id);
     else if (open && status == AFFECT_STATUS_CONFLICT)

@@ -147,14 +147,18 @@ static void set_copy(affect_json *to, const char *name, const affect_json *value
     if (value) affect_json_set(to, name, affect_json_copy(value));
 }
 
-/* Builds the graph with the dataset's sizes, so that a layer that does not fit is named now. A
- * dataset that cannot be opened here is the worker's to report. */
-static affect_status check_architecture(const creation *c, const affect_json *document,
-                                        affect_error *err) {
+/* The dataset that a job names; NULL: it cannot be opened, which is the worker's to report. */
+static affect_dataset *open_dataset(const creation *c) {
     affect_dataset *dataset = NULL;
-    const char *folder = affect_json_get_string(c->spec, "dataset", "");
-    if (affect_dataset_open(&dataset, folder, NULL, NULL) != AFFECT_STATUS_OK)
-        return AFFECT_STATUS_OK;
+    const char *folder = affect_json_get_string(c->spec, "dataset", NULL);
+    if (folder) affect_dataset_open(&dataset, folder, NULL, NULL);
+    return dataset;
+}
+
+/* Builds the graph with the dataset's sizes, so that a layer that does not fit is named now. */
+static affect_status check_architecture(const creation *c, const affect_json *document,
+                                        const affect_dataset *dataset, affect_error *err) {
+    affect_error error = {0};
     affect_dataset_sizes of_data = affect_dataset_sizes_of(dataset);
     affect_sizes sizes = {.frames = of_data.frames,
                           .mels = of_data.mels,
@@ -163,18 +167,18 @@ static affect_status check_architecture(const creation *c, const affect_json *do
                           .classes = affect_dataset_n_classes(dataset)};
     affect_architecture *architecture = NULL;
     affect_status status =
-        affect_architecture_create(&architecture, document, c->request.variables, sizes, err);
+        affect_architecture_create(&architecture, document, c->request.variables, sizes, &error);
     affect_architecture_free(architecture);
-    affect_dataset_close(dataset);
-    if (status != AFFECT_STATUS_OK && strncmp(err->pointer, "/variables", 10) != 0) {
-        char pointer[sizeof err->pointer];
-        snprintf(pointer, sizeof pointer, "/architecture%.100s", err->pointer);
-        strcpy(err->pointer, pointer);
-    }
-    return status;
+    if (status == AFFECT_STATUS_OK) return status;
+    char pointer[sizeof error.pointer];
+    bool variables = strncmp(error.pointer, "/variables", 10) == 0;
+    snprintf(pointer, sizeof pointer, "%s%.100s", variables ? "" : "/architecture", error.pointer);
+    affect_error_set(err, status, "%s", error.message);
+    return affect_error_at(err, status, pointer);
 }
 
-static affect_status set_architecture(creation *c, affect_error *err) {
+static affect_status set_architecture(creation *c, const affect_dataset *dataset,
+                                      affect_error *err) {
     affect_json *named = NULL, *document = NULL;
     const affect_json *given = c->request.architecture;
     if (!given) given = named = affect_json_new_string("paper-optimized");
@@ -182,42 +186,90 @@ static affect_status set_architecture(creation *c, affect_error *err) {
     affect_json_free(named);
     AFFECT_TRY(blame(err, status, "architecture"));
     affect_json_set(c->spec, "architecture", document);
-    return check_architecture(c, document, err);
+    return dataset ? check_architecture(c, document, dataset, err) : AFFECT_STATUS_OK;
+}
+
+static affect_status check_model_name(const char *name, affect_error *err) {
+    if (!name[0]) return affect_field_fail(err, "", "model", "is missing");
+    return api_name_check(name, "/model", err);
+}
+
+/* As far as the rest allows: an unknown dataset leaves what depends on it unchecked. */
+static affect_status check_train(creation *c, affect_error *err) {
+    affect_train_spec spec;
+    affect_dataset *dataset = c->dataset.id[0] ? open_dataset(c) : NULL;
+    affect_status status = affect_train_spec_parse(&spec, c->spec, err);
+    if (status == AFFECT_STATUS_OK) {
+        c->epochs = spec.training_config.epochs;
+        if (dataset) status = affect_train_spec_check(&spec, dataset, err);
+        affect_train_spec_free(&spec);
+    }
+    AFFECT_CHECK(status, err, set_architecture(c, dataset, err));
+    affect_dataset_close(dataset);
+    return status;
 }
 
 static affect_status make_train(creation *c, affect_error *err) {
     const job_request *r = &c->request;
-    if (!r->model[0]) return affect_field_fail(err, "", "model", "is missing");
-    AFFECT_TRY(api_name_check(r->model, "/model", err));
-    AFFECT_TRY(find_dataset(c, err));
-    AFFECT_TRY(begin_spec(c, "train", err));
+    affect_status status = check_model_name(r->model, err);
+    AFFECT_CHECK(status, err, find_dataset(c, err));
+    AFFECT_CHECK(status, err, begin_spec(c, "train", err));
+    if (!affect_fields_continue(status, err)) return status;
     snprintf(c->model, sizeof c->model, "%s", r->model);
     affect_json_set_string(c->spec, "model", r->model);
     set_copy(c->spec, "variables", r->variables);
     set_copy(c->spec, "split", r->split);
     set_copy(c->spec, "training", r->training);
-    affect_train_spec spec;
-    AFFECT_TRY(affect_train_spec_parse(&spec, c->spec, err));
-    c->epochs = spec.training_config.epochs;
-    affect_train_spec_free(&spec);
-    return set_architecture(c, err);
+    AFFECT_CHECK(status, err, check_train(c, err));
+    return status;
+}
+
+static affect_status find_model(creation *c, api_model_version *version, affect_error *err) {
+    if (!c->request.model[0]) return affect_field_fail(err, "", "model", "is missing");
+    affect_status status = api_model_resolve(c->context->models, c->request.model, version, err);
+    return blame(err, status, "model");
+}
+
+/* A model evaluates datasets whose classes it knows. */
+static affect_status check_labels(const creation *c, const api_model_version *version,
+                                  affect_error *err) {
+    affect_json *metadata = NULL;
+    affect_dataset *dataset = open_dataset(c);
+    affect_status status = AFFECT_STATUS_OK;
+    if (dataset)
+        status = api_model_version_get(c->context->models, &metadata, version->name,
+                                       version->version, err);
+    const affect_json *labels = affect_json_get(metadata, "labels");
+    for (size_t i = 0; dataset && labels && i < affect_dataset_n_classes(dataset); i++) {
+        const char *class = affect_dataset_class(dataset, i);
+        const affect_json *e = affect_json_first(labels);
+        while (e && strcmp(affect_json_string(e, ""), class) != 0) e = affect_json_next(e);
+        if (!e)
+            AFFECT_CHECK(status, err,
+                         affect_field_fail(err, "", "dataset",
+                                           "has the class \"%s\", which the model does not know",
+                                           class));
+    }
+    affect_json_free(metadata);
+    affect_dataset_close(dataset);
+    return status;
 }
 
 static affect_status make_evaluate(creation *c, affect_error *err) {
     const job_request *r = &c->request;
     api_model_version version;
     char path[PATH_MAX];
-    if (!r->model[0]) return affect_field_fail(err, "", "model", "is missing");
-    affect_status status = api_model_resolve(c->context->models, r->model, &version, err);
-    AFFECT_TRY(blame(err, status, "model"));
-    AFFECT_TRY(find_dataset(c, err));
-    AFFECT_TRY(begin_spec(c, "evaluate", err));
+    affect_status status = find_model(c, &version, err);
+    AFFECT_CHECK(status, err, find_dataset(c, err));
+    AFFECT_CHECK(status, err, begin_spec(c, "evaluate", err));
+    if (status != AFFECT_STATUS_OK) return status;
     if (!realpath(version.path, path)) return affect_error_errno(err, errno, "the model's file");
     snprintf(c->model, sizeof c->model, "%s:%lld", version.name, (long long)version.version);
     affect_json_set_string(c->spec, "model", path);
     affect_json_set_string(c->spec, "part", r->part);
     affect_evaluate_spec spec;
-    return affect_evaluate_spec_parse(&spec, c->spec, err);
+    AFFECT_TRY(affect_evaluate_spec_parse(&spec, c->spec, err));
+    return check_labels(c, &version, err);
 }
 
 static affect_status make(creation *c, const affect_json *body, affect_error *err) {
@@ -232,9 +284,10 @@ static affect_status make(creation *c, const affect_json *body, affect_error *er
         return affect_field_fail(err, "", "type", "\"%.40s\" (need train or evaluate)", type);
     const affect_field *fields = train ? train_request_fields : evaluate_request_fields;
     affect_fields_default(r, fields);
-    AFFECT_TRY(affect_fields_parse(r, fields, body, "", err));
+    affect_status status = affect_fields_parse(r, fields, body, "", err);
     api_job_id_make(c->job_id);
-    return train ? make_train(c, err) : make_evaluate(c, err);
+    AFFECT_CHECK(status, err, train ? make_train(c, err) : make_evaluate(c, err));
+    return status;
 }
 
 static affect_status digest_of(char digest[AFFECT_DIGEST_TEXT_SIZE], const affect_json *body,
@@ -276,7 +329,8 @@ static affect_status create(creation *c, const affect_json *body, const char *ke
 /* ?dry_run=true: answers what a training would take, and makes no job. */
 static void answer_dry_run(api_exchange *exchange, const affect_json *body) {
     creation c = {.context = api_context_of(exchange)};
-    affect_error error = {0};
+    affect_field_errors wrong = {0};
+    affect_error error = {.fields = &wrong};
     affect_json *result = NULL;
     affect_status status = make(&c, body, &error);
     if (status == AFFECT_STATUS_OK && strcmp(c.request.type, "train") != 0)
@@ -303,7 +357,8 @@ void api_handle_job_create(api_exchange *exchange) {
         return;
     }
     creation c = {.context = api_context_of(exchange)};
-    affect_error error = {0};
+    affect_field_errors wrong = {0};
+    affect_error error = {.fields = &wrong};
     char id[API_ID_SIZE];
     if (create(&c, body, api_header(exchange, "Idempotency-Key"), id, &error) == AFFECT_STATUS_OK)
         api_answer_job(exchange, 202, id);

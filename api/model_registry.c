@@ -50,8 +50,7 @@ affect_status api_name_check(const char *name, const char *pointer, affect_error
                 "\"%.80s\" is no name (need 1 to 64 of letters, digits, '.', '_', '-', the first a "
                 "letter or digit)",
                 name);
-    if (err) snprintf(err->pointer, sizeof err->pointer, "%s", pointer);
-    return AFFECT_STATUS_INVALID;
+    return affect_error_at(err, AFFECT_STATUS_INVALID, pointer);
 }
 
 static affect_status version_path(char path[AFFECT_PATH_MAX], const api_model_registry *registry,
@@ -99,8 +98,7 @@ affect_status api_model_resolve(api_model_registry *registry, const char *refere
         if (end == colon + 1 || *end || errno || version->version < 1 || !isdigit(colon[1])) {
             affect_fail(err, INVALID, "\"%.80s\" is no model (need NAME or NAME:VERSION)",
                         reference);
-            if (err) snprintf(err->pointer, sizeof err->pointer, "/model");
-            return AFFECT_STATUS_INVALID;
+            return affect_error_at(err, AFFECT_STATUS_INVALID, "/model");
         }
     }
     resolution r = {.version = version};

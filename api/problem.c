@@ -75,8 +75,30 @@ const api_problem *api_problem_of_status(affect_status status) {
     }
 }
 
+static void append_error(affect_json *errors, const char *pointer, const char *detail) {
+    affect_json *row = affect_json_new_object();
+    affect_json_set_string(row, "pointer", pointer);
+    affect_json_set_string(row, "detail", detail);
+    affect_json_append(errors, row);
+}
+
+/* {"errors": [...]}, or NULL when the error names no field. */
+static affect_json *errors_of(const affect_error *error) {
+    const affect_field_errors *all = error->status == AFFECT_STATUS_INVALID ? error->fields : NULL;
+    if (!*error->pointer && !(all && all->n)) return NULL;
+    affect_json *members = affect_json_new_object();
+    affect_json *errors = affect_json_set_array(members, "errors");
+    if (all && all->n) {
+        for (size_t i = 0; i < all->n; i++)
+            append_error(errors, all->items[i].pointer, all->items[i].message);
+    } else {
+        append_error(errors, error->pointer, error->message);
+    }
+    return members;
+}
+
 static void answer(api_exchange *exchange, const api_problem *problem, const char *detail,
-                   const char *pointer, affect_json *members) {
+                   affect_json *members) {
     affect_json *json = affect_json_new_object();
     char type[96];
     snprintf(type, sizeof type, "urn:affectd:problem:%s", problem->code);
@@ -87,12 +109,6 @@ static void answer(api_exchange *exchange, const api_problem *problem, const cha
     affect_json_set_string(json, "instance", exchange->path ? exchange->path : "");
     affect_json_set_string(json, "code", problem->code);
     affect_json_set_string(json, "request_id", exchange->request_id);
-    if (pointer && *pointer) {
-        affect_json *row = affect_json_new_object();
-        affect_json_set_string(row, "pointer", pointer);
-        affect_json_set_string(row, "detail", detail);
-        affect_json_append(affect_json_set_array(json, "errors"), row);
-    }
     for (affect_json *m = affect_json_first(members); m; m = affect_json_next(m))
         affect_json_set(json, affect_json_name(m), affect_json_copy(m));
     affect_json_free(members);
@@ -111,7 +127,7 @@ void api_answer_problem(api_exchange *exchange, const char *code, const char *fo
     va_start(args, format);
     vsnprintf(detail, sizeof detail, format, args);
     va_end(args);
-    answer(exchange, api_problem_find(code), detail, NULL, NULL);
+    answer(exchange, api_problem_find(code), detail, NULL);
 }
 
 void api_answer_problem_with(api_exchange *exchange, const char *code, affect_json *members,
@@ -121,7 +137,7 @@ void api_answer_problem_with(api_exchange *exchange, const char *code, affect_js
     va_start(args, format);
     vsnprintf(detail, sizeof detail, format, args);
     va_end(args);
-    answer(exchange, api_problem_find(code), detail, NULL, members);
+    answer(exchange, api_problem_find(code), detail, members);
 }
 
 void api_answer_error(api_exchange *exchange, const affect_error *error) {
@@ -129,5 +145,7 @@ void api_answer_error(api_exchange *exchange, const affect_error *error) {
     if (problem->status == 500)
         api_log(API_LOG_ERROR, "internal error", "request_id", exchange->request_id, "detail",
                 error->message, NULL);
-    answer(exchange, problem, error->message, error->pointer, NULL);
+    affect_json *members = errors_of(error);
+    const affect_json *first = affect_json_at(affect_json_get(members, "errors"), 0);
+    answer(exchange, problem, affect_json_get_string(first, "detail", error->message), members);
 }

@@ -46,13 +46,19 @@ void affect_fields_default(void *object, const affect_field *table) {
 affect_status affect_field_fail(affect_error *err, const char *path, const char *name,
                                 const char *format, ...) {
     char text[sizeof err->message];
+    char pointer[sizeof err->pointer];
     va_list args;
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    affect_fail(err, INVALID, "%s: %.400s", name, text);
-    if (err) snprintf(err->pointer, sizeof err->pointer, "%s/%s", path, name);
-    return AFFECT_STATUS_INVALID;
+    int used = snprintf(pointer, sizeof pointer, "%s%s", path, *name ? "/" : "");
+    for (const char *c = name; *c && used >= 0 && (size_t)used + 3 < sizeof pointer; c++) {
+        if (*c == '~' || *c == '/') pointer[used++] = '~';
+        pointer[used++] = *c == '~' ? '0' : *c == '/' ? '1' : *c;
+        pointer[used] = '\0';
+    }
+    affect_fail(err, INVALID, "%.100s%s%.400s", name, *name ? ": " : "", text);
+    return affect_error_at(err, AFFECT_STATUS_INVALID, pointer);
 }
 
 static affect_status check_number(const affect_field *field, double number, const char *path,
@@ -151,15 +157,16 @@ affect_status affect_fields_parse(void *object, const affect_field *table, const
     if (!affect_json_is_object(json)) {
         affect_fail(err, INVALID, "%s: is a %s (need an object)", *path ? path : "document",
                     affect_json_type_name(json));
-        if (err) snprintf(err->pointer, sizeof err->pointer, "%s", path);
-        return AFFECT_STATUS_INVALID;
+        return affect_error_at(err, AFFECT_STATUS_INVALID, path);
     }
+    affect_status status = AFFECT_STATUS_OK;
     for (const affect_json *item = affect_json_first(json); item; item = affect_json_next(item)) {
         const affect_field *field = affect_fields_find(table, affect_json_name(item));
-        if (!field) return fail_unknown(table, affect_json_name(item), path, err);
-        AFFECT_TRY(parse_field(object, field, item, path, err));
+        AFFECT_CHECK(status, err,
+                     field ? parse_field(object, field, item, path, err)
+                           : fail_unknown(table, affect_json_name(item), path, err));
     }
-    return AFFECT_STATUS_OK;
+    return status;
 }
 
 affect_status affect_fields_parse_text(void *object, const affect_field *field, const char *text,

@@ -8,7 +8,13 @@
  *       AFFECT_FIELD_END};
  *
  * A default is written once, in the table. An unknown field, a wrong type or a value out of bounds
- * is INVALID; err->pointer names it ("/training/batch_size"). */
+ * is INVALID; err->pointer names it ("/training/batch_size"). A caller that sets err->fields gets
+ * all of a document's wrong fields at once:
+ *
+ *   affect_field_errors wrong = {0};
+ *   affect_error error = {.fields = &wrong};
+ *   AFFECT_CHECK(status, &error, affect_fields_parse(&c, training_fields, json, "/training",
+ * &error)); AFFECT_CHECK(status, &error, check_between_fields(&c, &error)); */
 #ifndef AFFECT_CORE_FIELDS_H
 #define AFFECT_CORE_FIELDS_H
 
@@ -91,7 +97,25 @@ const affect_field *affect_fields_find(const affect_field *table, const char *na
 void affect_fields_print(affect_json *json, const void *object, const affect_field *table);
 /* Frees JSON fields and sets them to NULL. */
 void affect_fields_free(void *object, const affect_field *table);
-/* Fails with INVALID and the pointer path/name set: for checks between fields. */
+/* One of several checks of a document: runs `call` unless an earlier one failed in a way that ends
+ * them (anything but INVALID with err->fields); `status` stays that of the first failure. */
+#define AFFECT_CHECK(status, err, call)                                                            \
+    do {                                                                                           \
+        if (affect_fields_continue((status), (err)))                                               \
+            (status) = affect_fields_first((status), (call), (err));                               \
+    } while (0)
+static inline bool affect_fields_continue(affect_status status, const affect_error *err) {
+    return status == AFFECT_STATUS_OK || (status == AFFECT_STATUS_INVALID && err && err->fields);
+}
+static inline affect_status affect_fields_first(affect_status first, affect_status next,
+                                                affect_error *err) {
+    if (first == AFFECT_STATUS_OK) return next;
+    if (err) err->status = first;
+    return first;
+}
+
+/* Fails with INVALID and the pointer path/name set (name is escaped, RFC 6901), or path alone when
+ * name is "": for checks between fields. */
 affect_status affect_field_fail(affect_error *err, const char *path, const char *name,
                                 const char *format, ...) __attribute__((format(printf, 4, 5)));
 

@@ -45,6 +45,18 @@ affect_status affect_error_prefix(affect_error *err, affect_status status, const
     return status;
 }
 
+affect_status affect_error_at(affect_error *err, affect_status status, const char *pointer) {
+    if (!err) return status;
+    snprintf(err->pointer, sizeof err->pointer, "%s", pointer);
+    affect_field_errors *list = err->fields;
+    if (!list || list->n == sizeof list->items / sizeof *list->items) return status;
+    for (size_t i = 0; i < list->n; i++)
+        if (strcmp(list->items[i].pointer, err->pointer) == 0) return status;
+    strcpy(list->items[list->n].pointer, err->pointer);
+    strcpy(list->items[list->n++].message, err->message);
+    return status;
+}
+
 static affect_status status_of_errno(int error_number) {
     switch (error_number) {
     case ENOENT:

@@ -41,11 +41,21 @@ typedef enum {
         AFFECT_STATUS_COUNT
 } affect_status;
 
+/* The wrong fields of a document; those beyond the capacity are left out. */
+typedef struct {
+    size_t n;
+    struct {
+        char pointer[128], message[512];
+    } items[16];
+} affect_field_errors;
+
 /* An error's details. Zero-initialise, pass by address; plain data, no ownership. */
 typedef struct {
     affect_status status;
     char message[512]; /* a sentence without a final full stop; truncated if longer */
     char pointer[128]; /* JSON pointer of the field at fault, or "" */
+    /* Borrowed; set by a caller that wants every wrong field, not the first alone (fields.h). */
+    affect_field_errors *fields;
 } affect_error;
 
 /* "invalid", "not_found", ...; "unknown" outside the table. Borrowed for ever. */
@@ -60,6 +70,10 @@ affect_status affect_error_set(affect_error *err, affect_status status, const ch
  * the status it already had. */
 affect_status affect_error_prefix(affect_error *err, affect_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* Says which field the failure just set is about, and returns its status; with err->fields, it is
+ * added there unless that field is listed already: what follows from a wrong value is no news. */
+affect_status affect_error_at(affect_error *err, affect_status status, const char *pointer);
 
 /* A failed system call: maps errno (ENOENT, ENOSPC, ENOMEM, ...) to a status and appends its text.
  */

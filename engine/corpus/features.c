@@ -46,16 +46,23 @@ static affect_status apply_preset(affect_feature_config *config, const char *nam
     return affect_field_fail(err, path, "preset", "\"%s\" is not one of: mel-16k, mel-22k", name);
 }
 
+static affect_status parse_mel(affect_feature_config *config, const affect_json *json,
+                               const char *path, affect_error *err) {
+    AFFECT_TRY(affect_fields_parse(&config->mel, affect_mel_fields, json, path, err));
+    return affect_mel_config_check(&config->mel, path, err);
+}
+
 static affect_status parse_document(affect_feature_config *config, const feature_document *document,
                                     const char *path, affect_error *err) {
     char mel_path[128], motion_path[128];
     snprintf(mel_path, sizeof mel_path, "%s/mel", path);
     snprintf(motion_path, sizeof motion_path, "%s/motion", path);
-    AFFECT_TRY(apply_preset(config, document->preset, path, err));
-    AFFECT_TRY(affect_fields_parse(&config->mel, affect_mel_fields, document->mel, mel_path, err));
-    AFFECT_TRY(affect_fields_parse(&config->motion, affect_motion_fields, document->motion,
-                                   motion_path, err));
-    return affect_mel_config_check(&config->mel, mel_path, err);
+    affect_status status = apply_preset(config, document->preset, path, err);
+    AFFECT_CHECK(status, err, parse_mel(config, document->mel, mel_path, err));
+    AFFECT_CHECK(status, err,
+                 affect_fields_parse(&config->motion, affect_motion_fields, document->motion,
+                                     motion_path, err));
+    return status;
 }
 
 affect_status affect_feature_config_parse(affect_feature_config *config, const affect_json *json,
@@ -64,7 +71,7 @@ affect_status affect_feature_config_parse(affect_feature_config *config, const a
     feature_document document;
     affect_fields_default(&document, document_fields);
     affect_status status = affect_fields_parse(&document, document_fields, json, path, err);
-    if (status == AFFECT_STATUS_OK) status = parse_document(config, &document, path, err);
+    AFFECT_CHECK(status, err, parse_document(config, &document, path, err));
     affect_fields_free(&document, document_fields);
     return status;
 }

@@ -22,8 +22,8 @@ static affect_status add_class(affect_label_map *map, const char *name, const ch
         return affect_field_fail(err, path, "",
                                  "\"%.40s\" is not a class name ([a-z][a-z0-9_-]*, at most %d)",
                                  name, AFFECT_LABEL_MAP_NAME_SIZE - 1);
-    if (map->n_classes == AFFECT_LABEL_MAP_MAX_CLASSES)
-        return affect_field_fail(err, path, name, "over %d classes", AFFECT_LABEL_MAP_MAX_CLASSES);
+    if (map->n_classes == AFFECT_MAX_CLASSES)
+        return affect_field_fail(err, path, name, "over %d classes", AFFECT_MAX_CLASSES);
     snprintf(map->classes[map->n_classes++], AFFECT_LABEL_MAP_NAME_SIZE, "%s", name);
     return AFFECT_STATUS_OK;
 }

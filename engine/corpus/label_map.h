@@ -10,13 +10,13 @@
 
 #include <stddef.h>
 
-#define AFFECT_LABEL_MAP_MAX_CLASSES 64
-#define AFFECT_LABEL_MAP_MAX_LABELS  64
-#define AFFECT_LABEL_MAP_NAME_SIZE   32
+#define AFFECT_MAX_CLASSES          64 /* of a dataset, a network, an evaluation: everywhere */
+#define AFFECT_LABEL_MAP_MAX_LABELS 64
+#define AFFECT_LABEL_MAP_NAME_SIZE  32
 
 typedef struct {
     size_t n_classes, n_labels;
-    char classes[AFFECT_LABEL_MAP_MAX_CLASSES][AFFECT_LABEL_MAP_NAME_SIZE];
+    char classes[AFFECT_MAX_CLASSES][AFFECT_LABEL_MAP_NAME_SIZE];
     char labels[AFFECT_LABEL_MAP_MAX_LABELS][8];
     int class_of[AFFECT_LABEL_MAP_MAX_LABELS]; /* of labels[i] */
 } affect_label_map;

@@ -53,12 +53,14 @@ static affect_status check_speakers(const affect_json *json, const char *name, b
 static affect_status check_config(affect_split_config *config, const char *path,
                                   affect_error *err) {
     if (config->kind == AFFECT_SPLIT_SPEAKERS) {
-        AFFECT_TRY(check_speakers(config->validation, "validation", true, path, err));
-        return check_speakers(config->test, "test", false, path, err);
+        affect_status status = check_speakers(config->validation, "validation", true, path, err);
+        AFFECT_CHECK(status, err, check_speakers(config->test, "test", false, path, err));
+        return status;
     }
-    AFFECT_TRY(
-        parse_share(&config->validation_share, config->validation, "validation", 0.2, path, err));
-    AFFECT_TRY(parse_share(&config->test_share, config->test, "test", 0, path, err));
+    affect_status status =
+        parse_share(&config->validation_share, config->validation, "validation", 0.2, path, err);
+    AFFECT_CHECK(status, err, parse_share(&config->test_share, config->test, "test", 0, path, err));
+    if (status != AFFECT_STATUS_OK) return status;
     if (config->validation_share == 0)
         return affect_field_fail(err, path, "validation", "0 leaves nothing to validate on");
     if (config->validation_share + config->test_share >= 1)
@@ -96,20 +98,28 @@ void affect_split_config_free(affect_split_config *config) {
 
 static affect_status mark_speakers(uint8_t *parts, affect_part part, const affect_json *names,
                                    size_t n, const char *const *speakers, affect_error *err) {
-    for (const affect_json *e = affect_json_first(names); e; e = affect_json_next(e)) {
+    affect_status status = AFFECT_STATUS_OK;
+    char pointer[64];
+    size_t index = 0;
+    for (const affect_json *e = affect_json_first(names); e; e = affect_json_next(e), index++) {
         const char *name = affect_json_string(e, "");
-        size_t n_marked = 0;
+        size_t n_marked = 0, n_twice = 0;
         for (size_t i = 0; i < n; i++) {
             if (strcmp(speakers[i], name) != 0) continue;
-            if (parts[i] != AFFECT_PART_TRAINING)
-                return affect_fail(err, INVALID, "split: speaker %s is named twice", name);
+            n_twice += parts[i] != AFFECT_PART_TRAINING;
             parts[i] = (uint8_t)part;
             n_marked++;
         }
-        if (n_marked == 0)
-            return affect_fail(err, INVALID, "split: no utterance of speaker \"%.40s\"", name);
+        if (n_marked && !n_twice) continue;
+        if (!affect_fields_continue(status, err)) break;
+        affect_fail(err, INVALID,
+                    n_twice ? "split: speaker \"%.40s\" is named twice"
+                            : "split: no utterance of speaker \"%.40s\"",
+                    name);
+        snprintf(pointer, sizeof pointer, "/split/%s/%zu", affect_part_names[part], index);
+        status = affect_error_at(err, AFFECT_STATUS_INVALID, pointer);
     }
-    return AFFECT_STATUS_OK;
+    return status;
 }
 
 /* quota[c] of `total` for classes of sizes[c], by largest remainder; ties to the lower class. */
@@ -156,11 +166,10 @@ static void split_random(uint8_t *parts, const affect_split_config *config, size
 static affect_status check_parts(const uint8_t *parts, size_t n, affect_error *err) {
     size_t counts[AFFECT_PART_COUNT] = {0};
     for (size_t i = 0; i < n; i++) counts[parts[i]]++;
-    if (counts[AFFECT_PART_TRAINING] == 0 || counts[AFFECT_PART_VALIDATION] == 0)
-        return affect_fail(err, INVALID,
-                           "split: %zu utterances give %zu to train and %zu to validate on", n,
-                           counts[AFFECT_PART_TRAINING], counts[AFFECT_PART_VALIDATION]);
-    return AFFECT_STATUS_OK;
+    if (counts[AFFECT_PART_TRAINING] && counts[AFFECT_PART_VALIDATION]) return AFFECT_STATUS_OK;
+    affect_fail(err, INVALID, "split: %zu utterances give %zu to train and %zu to validate on", n,
+                counts[AFFECT_PART_TRAINING], counts[AFFECT_PART_VALIDATION]);
+    return affect_error_at(err, AFFECT_STATUS_INVALID, "/split");
 }
 
 affect_status affect_split_make(uint8_t *parts, const affect_split_config *config, size_t n,
@@ -168,10 +177,11 @@ affect_status affect_split_make(uint8_t *parts, const affect_split_config *confi
                                 affect_error *err) {
     memset(parts, AFFECT_PART_TRAINING, n);
     if (config->kind == AFFECT_SPLIT_SPEAKERS) {
-        AFFECT_TRY(
-            mark_speakers(parts, AFFECT_PART_VALIDATION, config->validation, n, speakers, err));
-        AFFECT_TRY(mark_speakers(parts, AFFECT_PART_TEST, config->test, n, speakers, err));
-        return check_parts(parts, n, err);
+        affect_status status =
+            mark_speakers(parts, AFFECT_PART_VALIDATION, config->validation, n, speakers, err);
+        AFFECT_CHECK(status, err,
+                     mark_speakers(parts, AFFECT_PART_TEST, config->test, n, speakers, err));
+        return status == AFFECT_STATUS_OK ? check_parts(parts, n, err) : status;
     }
     size_t *work = calloc(3 * n_classes + n, sizeof *work);
     if (!work) return affect_fail(err, NO_MEMORY, "split: no memory for %zu utterances", n);

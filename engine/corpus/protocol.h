@@ -42,7 +42,8 @@ void affect_split_config_print(affect_json *json, const affect_split_config *con
 void affect_split_config_free(affect_split_config *config);
 
 /* parts[i] becomes the part of utterance i (an affect_part). labels in 0..n_classes-1. INVALID when
- * a named speaker does not occur, is named twice, or when training or validation would be empty. */
+ * a named speaker does not occur or is named twice ("/split/test/0" of a job's specification), or
+ * when training or validation would be empty. */
 affect_status affect_split_make(uint8_t *parts, const affect_split_config *config, size_t n,
                                 const int *labels, size_t n_classes, const char *const *speakers,
                                 affect_error *err);

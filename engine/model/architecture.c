@@ -5,6 +5,7 @@
  * before it. Limits stand in nn/layer.h: documents come from clients. */
 #include "engine/core/embedded.h"
 #include "engine/core/fields.h"
+#include "engine/corpus/label_map.h"
 #include "engine/model/graph.h"
 #include "engine/model/variables.h"
 
@@ -466,8 +467,9 @@ affect_status affect_architecture_create(affect_architecture **architecture,
     if (!affect_json_is_object(document))
         FAIL(err, "", INVALID, "architecture: is a %s (need an object)",
              affect_json_type_name(document));
-    if (sizes.classes < 2 || sizes.classes > 1024)
-        FAIL(err, "", INVALID, "architecture: %zu classes (need 2..1024)", sizes.classes);
+    if (sizes.classes < 2 || sizes.classes > AFFECT_MAX_CLASSES)
+        FAIL(err, "", INVALID, "architecture: %zu classes (need 2..%d)", sizes.classes,
+             AFFECT_MAX_CLASSES);
     affect_architecture *a = calloc(1, sizeof *a);
     if (!a) return affect_fail(err, NO_MEMORY, "no memory for an architecture");
     a->sizes = sizes;

@@ -2,9 +2,11 @@
 #include "engine/train/job_spec.h"
 
 #include "engine/core/backend.h"
+#include "engine/corpus/label_map.h"
 #include "engine/model/architecture.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const char *const monitors[] = {"val_loss", "val_accuracy", NULL};
@@ -39,14 +41,17 @@ static affect_status check_class_weights(const affect_json *weights, const char 
     if (!affect_json_is_object(weights))
         return affect_field_fail(err, path, "class_weights",
                                  "need \"none\", \"balanced\" or an object of numbers");
+    affect_status status = AFFECT_STATUS_OK;
+    char members[128];
+    snprintf(members, sizeof members, "%s/class_weights", path);
     for (const affect_json *e = affect_json_first(weights); e; e = affect_json_next(e)) {
         double weight = affect_json_number(e, -1);
         if (!(weight > 0 && weight <= 1e6))
-            return affect_field_fail(err, path, "class_weights",
-                                     "weight of \"%.40s\" must be a number in (0, 1e6]",
-                                     affect_json_name(e));
+            AFFECT_CHECK(status, err,
+                         affect_field_fail(err, members, affect_json_name(e),
+                                           "must be a number in (0, 1e6]"));
     }
-    return AFFECT_STATUS_OK;
+    return status;
 }
 
 static affect_status parse_nested(affect_training_config *config, const char *path,
@@ -54,13 +59,15 @@ static affect_status parse_nested(affect_training_config *config, const char *pa
     char nested[128];
     affect_fields_default(&config->schedule_config, affect_schedule_fields);
     snprintf(nested, sizeof nested, "%s/schedule", path);
-    AFFECT_TRY(affect_fields_parse(&config->schedule_config, affect_schedule_fields,
-                                   config->schedule, nested, err));
+    affect_status status = affect_fields_parse(&config->schedule_config, affect_schedule_fields,
+                                               config->schedule, nested, err);
     affect_fields_default(&config->stopping_config, affect_stopping_fields);
     snprintf(nested, sizeof nested, "%s/early_stopping", path);
-    AFFECT_TRY(affect_fields_parse(&config->stopping_config, affect_stopping_fields,
-                                   config->early_stopping, nested, err));
-    return check_class_weights(config->class_weights, path, err);
+    AFFECT_CHECK(status, err,
+                 affect_fields_parse(&config->stopping_config, affect_stopping_fields,
+                                     config->early_stopping, nested, err));
+    AFFECT_CHECK(status, err, check_class_weights(config->class_weights, path, err));
+    return status;
 }
 
 affect_status affect_training_config_parse(affect_training_config *config, const affect_json *json,
@@ -68,7 +75,7 @@ affect_status affect_training_config_parse(affect_training_config *config, const
     memset(config, 0, sizeof *config);
     affect_fields_default(config, affect_training_fields);
     affect_status status = affect_fields_parse(config, affect_training_fields, json, path, err);
-    if (status == AFFECT_STATUS_OK) status = parse_nested(config, path, err);
+    AFFECT_CHECK(status, err, parse_nested(config, path, err));
     if (status != AFFECT_STATUS_OK) affect_training_config_free(config);
     return status;
 }
@@ -115,12 +122,16 @@ static affect_status need_text(const char *text, const char *name, affect_error 
 
 static affect_status parse_train(affect_train_spec *spec, const affect_json *json,
                                  affect_error *err) {
-    AFFECT_TRY(affect_fields_parse(spec, train_fields, json, "", err));
-    AFFECT_TRY(need_text(spec->dataset, "dataset", err));
-    if (!spec->dry_run) AFFECT_TRY(need_text(spec->output, "output", err));
+    affect_status status = affect_fields_parse(spec, train_fields, json, "", err);
+    AFFECT_CHECK(status, err, need_text(spec->dataset, "dataset", err));
+    if (!spec->dry_run) AFFECT_CHECK(status, err, need_text(spec->output, "output", err));
     if (!spec->architecture) spec->architecture = affect_json_new_string("paper-optimized");
-    AFFECT_TRY(affect_split_config_parse(&spec->split_config, spec->split, "/split", err));
-    return affect_training_config_parse(&spec->training_config, spec->training, "/training", err);
+    AFFECT_CHECK(status, err,
+                 affect_split_config_parse(&spec->split_config, spec->split, "/split", err));
+    AFFECT_CHECK(
+        status, err,
+        affect_training_config_parse(&spec->training_config, spec->training, "/training", err));
+    return status;
 }
 
 affect_status affect_train_spec_parse(affect_train_spec *spec, const affect_json *json,
@@ -129,6 +140,60 @@ affect_status affect_train_spec_parse(affect_train_spec *spec, const affect_json
     affect_fields_default(spec, train_fields);
     affect_status status = parse_train(spec, json, err);
     if (status != AFFECT_STATUS_OK) affect_train_spec_free(spec);
+    return status;
+}
+
+affect_status affect_train_spec_split(uint8_t *parts, const affect_train_spec *spec,
+                                      const affect_dataset *dataset, affect_error *err) {
+    size_t n = affect_dataset_n_utterances(dataset);
+    int *labels = malloc((n + 1) * sizeof *labels);
+    const char **speakers = malloc((n + 1) * sizeof *speakers);
+    affect_status status = AFFECT_STATUS_OK;
+    if (!labels || !speakers)
+        status = affect_fail(err, NO_MEMORY, "no memory for a split of %zu utterances", n);
+    for (size_t i = 0; i < n && status == AFFECT_STATUS_OK; i++) {
+        labels[i] = affect_dataset_utterance(dataset, i)->label;
+        speakers[i] = affect_dataset_utterance(dataset, i)->speaker;
+    }
+    if (status == AFFECT_STATUS_OK)
+        status = affect_split_make(parts, &spec->split_config, n, labels,
+                                   affect_dataset_n_classes(dataset), speakers, err);
+    free(labels);
+    free(speakers);
+    return status;
+}
+
+static affect_status check_classes(const affect_dataset *dataset, affect_error *err) {
+    size_t n = affect_dataset_n_classes(dataset);
+    if (n >= 2 && n <= AFFECT_MAX_CLASSES) return AFFECT_STATUS_OK;
+    return affect_field_fail(err, "", "dataset", "has %zu classes (need 2..%d)", n,
+                             AFFECT_MAX_CLASSES);
+}
+
+static affect_status check_weighted_classes(const affect_json *weights,
+                                            const affect_dataset *dataset, affect_error *err) {
+    affect_status status = AFFECT_STATUS_OK;
+    for (const affect_json *e = affect_json_first(weights); e; e = affect_json_next(e)) {
+        const char *name = affect_json_name(e);
+        size_t c = 0, n = affect_dataset_n_classes(dataset);
+        while (c < n && strcmp(affect_dataset_class(dataset, c), name) != 0) c++;
+        if (c == n)
+            AFFECT_CHECK(status, err,
+                         affect_field_fail(err, "/training/class_weights", name,
+                                           "the dataset has no such class"));
+    }
+    return status;
+}
+
+affect_status affect_train_spec_check(const affect_train_spec *spec, const affect_dataset *dataset,
+                                      affect_error *err) {
+    affect_status status = check_classes(dataset, err);
+    uint8_t *parts = malloc(affect_dataset_n_utterances(dataset) + 1);
+    if (!parts) return affect_fail(err, NO_MEMORY, "no memory for a split");
+    AFFECT_CHECK(status, err, affect_train_spec_split(parts, spec, dataset, err));
+    free(parts);
+    AFFECT_CHECK(status, err,
+                 check_weighted_classes(spec->training_config.class_weights, dataset, err));
     return status;
 }
 
@@ -155,9 +220,10 @@ static const affect_field evaluate_fields[] = {
 affect_status affect_evaluate_spec_parse(affect_evaluate_spec *spec, const affect_json *json,
                                          affect_error *err) {
     affect_fields_default(spec, evaluate_fields);
-    AFFECT_TRY(affect_fields_parse(spec, evaluate_fields, json, "", err));
-    AFFECT_TRY(need_text(spec->model, "model", err));
-    return need_text(spec->dataset, "dataset", err);
+    affect_status status = affect_fields_parse(spec, evaluate_fields, json, "", err);
+    AFFECT_CHECK(status, err, need_text(spec->model, "model", err));
+    AFFECT_CHECK(status, err, need_text(spec->dataset, "dataset", err));
+    return status;
 }
 
 affect_status affect_job_architecture(affect_json **document, const affect_json *architecture,

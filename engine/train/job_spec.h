@@ -7,6 +7,7 @@
 #define AFFECT_TRAIN_JOB_SPEC_H
 
 #include "engine/core/file.h"
+#include "engine/corpus/dataset.h"
 #include "engine/corpus/protocol.h"
 #include "engine/train/schedule.h"
 
@@ -53,6 +54,13 @@ typedef struct {
 affect_status affect_train_spec_parse(affect_train_spec *spec, const affect_json *json,
                                       affect_error *err);
 void affect_train_spec_free(affect_train_spec *spec);
+/* The part (affect_part) of each utterance of the dataset: affect_split_make. */
+affect_status affect_train_spec_split(uint8_t *parts, const affect_train_spec *spec,
+                                      const affect_dataset *dataset, affect_error *err);
+/* Checks the spec against the dataset that it names: number of classes, speakers and sizes of the
+ * split, names of class weights. */
+affect_status affect_train_spec_check(const affect_train_spec *spec, const affect_dataset *dataset,
+                                      affect_error *err);
 
 /* An evaluate job: a model on a part of its own split, or on everything ("all"). */
 typedef struct {

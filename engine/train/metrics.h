@@ -6,11 +6,9 @@
 #ifndef AFFECT_TRAIN_METRICS_H
 #define AFFECT_TRAIN_METRICS_H
 
-#include "engine/core/json.h"
+#include "engine/corpus/label_map.h"
 
 #include <stdint.h>
-
-#define AFFECT_MAX_CLASSES 16
 
 typedef struct {
     size_t n_classes;

@@ -9,10 +9,8 @@
 #include <string.h>
 
 static affect_status read_classes(affect_training *t, affect_error *err) {
+    AFFECT_TRY(affect_train_spec_check(t->spec, t->dataset, err));
     t->n_classes = affect_dataset_n_classes(t->dataset);
-    if (t->n_classes < 2 || t->n_classes > AFFECT_MAX_CLASSES)
-        return affect_fail(err, INVALID, "the dataset has %zu classes (need 2..%d)", t->n_classes,
-                           AFFECT_MAX_CLASSES);
     for (size_t c = 0; c < t->n_classes; c++) t->classes[c] = affect_dataset_class(t->dataset, c);
     return AFFECT_STATUS_OK;
 }
@@ -20,32 +18,20 @@ static affect_status read_classes(affect_training *t, affect_error *err) {
 static affect_status make_split(affect_training *t, affect_error *err) {
     size_t n = affect_dataset_n_utterances(t->dataset);
     uint8_t *parts = malloc(n + 1);
-    int *labels = malloc((n + 1) * sizeof *labels);
-    const char **speakers = malloc((n + 1) * sizeof *speakers);
-    affect_status status = AFFECT_STATUS_OK;
-    bool complete = parts && labels && speakers;
+    bool complete = parts != NULL;
     for (int p = 0; p < AFFECT_PART_COUNT; p++) {
         t->indices[p] = malloc((n + 1) * sizeof *t->indices[p]);
         complete = complete && t->indices[p];
     }
     t->order = malloc((n + 1) * sizeof *t->order);
     t->permutation = malloc((n + 1) * sizeof *t->permutation);
-    if (!complete || !t->order || !t->permutation) {
-        status = affect_fail(err, NO_MEMORY, "no memory for a split of %zu utterances", n);
-        goto cleanup;
-    }
-    for (size_t i = 0; i < n; i++) {
-        labels[i] = affect_dataset_utterance(t->dataset, i)->label;
-        speakers[i] = affect_dataset_utterance(t->dataset, i)->speaker;
-    }
-    status =
-        affect_split_make(parts, &t->spec->split_config, n, labels, t->n_classes, speakers, err);
-    if (status != AFFECT_STATUS_OK) goto cleanup;
-    for (size_t i = 0; i < n; i++) t->indices[parts[i]][t->n[parts[i]]++] = i;
-cleanup:
+    affect_status status =
+        complete && t->order && t->permutation
+            ? affect_train_spec_split(parts, t->spec, t->dataset, err)
+            : affect_fail(err, NO_MEMORY, "no memory for a split of %zu utterances", n);
+    for (size_t i = 0; i < n && status == AFFECT_STATUS_OK; i++)
+        t->indices[parts[i]][t->n[parts[i]]++] = i;
     free(parts);
-    free(labels);
-    free(speakers);
     return status;
 }
 
@@ -61,8 +47,7 @@ static affect_status make_architecture(affect_training *t, affect_error *err) {
 }
 
 /* Weights of the classes by config; *weighted false when all are 1. */
-static affect_status make_class_weights(float *weights, bool *weighted, const affect_training *t,
-                                        affect_error *err) {
+static void make_class_weights(float *weights, bool *weighted, const affect_training *t) {
     const affect_json *config = t->config->class_weights;
     const char *word = affect_json_string(config, "");
     size_t counts[AFFECT_MAX_CLASSES] = {0};
@@ -76,15 +61,8 @@ static affect_status make_class_weights(float *weights, bool *weighted, const af
             weights[c] = (float)((double)t->n[AFFECT_PART_TRAINING] /
                                  ((double)t->n_classes * (double)counts[c]));
     }
-    for (const affect_json *e = affect_json_first(config); e; e = affect_json_next(e)) {
-        size_t c = 0;
-        while (c < t->n_classes && strcmp(t->classes[c], affect_json_name(e)) != 0) c++;
-        if (c == t->n_classes)
-            return affect_field_fail(err, "/training", "class_weights", "no class \"%.40s\"",
-                                     affect_json_name(e));
-        weights[c] = (float)affect_json_number(e, 1);
-    }
-    return AFFECT_STATUS_OK;
+    for (size_t c = 0; c < t->n_classes && affect_json_is_object(config); c++)
+        weights[c] = (float)affect_json_get_number(config, t->classes[c], 1);
 }
 
 static affect_status check_plan(const affect_training *t, affect_error *err) {
@@ -120,7 +98,7 @@ static affect_status make_session(affect_training *t, affect_error *err) {
     int class_map[AFFECT_MAX_CLASSES];
     bool weighted;
     AFFECT_TRY(check_plan(t, err));
-    AFFECT_TRY(make_class_weights(weights, &weighted, t, err));
+    make_class_weights(weights, &weighted, t);
     if (!t->plan.fits) return AFFECT_STATUS_OK; /* a dry run, which then needs none */
     AFFECT_TRY(affect_session_create(&t->session, t->backend, t->architecture, options, err));
     AFFECT_TRY(affect_session_initialize(t->session, (uint64_t)t->config->seed, err));

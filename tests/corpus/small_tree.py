@@ -34,8 +34,9 @@ def motion_lines(values, first_time=0.0):
 class SmallTree:
     dialogs = ("Ses01F_impro01", "Ses02M_script01_1")
 
-    def __init__(self, root, seed=1):
+    def __init__(self, root, seed=1, labels=LABELS):
         self.root, self.rows, self.turns = pathlib.Path(root), {}, {}
+        self.raw_labels = labels
         rng = np.random.default_rng(seed)
         for dialog in self.dialogs:
             self._write_dialog(dialog, rng)
@@ -54,7 +55,7 @@ class SmallTree:
 
     def _write_dialog(self, dialog, rng):
         blocks, texts, turns = ["% header", ""], [], []
-        for number, label in enumerate(LABELS):
+        for number, label in enumerate(self.raw_labels):
             name = f"{'FM'[number % 2]}{number // 2:03d}"
             start, end = 0.5 + number * 1.2, 0.5 + number * 1.2 + 1.0
             turns.append((name, start, end, label))

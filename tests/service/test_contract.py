@@ -133,7 +133,11 @@ def test_answers(make_server, corpora):
     assert done["state"] == "succeeded" and done["result"]["test"]
     evaluated = start(server, "/v1/jobs", {"type": "evaluate", "dataset": "demo", "model": "m", "part": "all"})
     assert wait_end(server, evaluated)["state"] == "succeeded"
-    bad = start(server, "/v1/jobs", train | {"split": {"kind": "speakers", "validation": ["Ses09F"]}})
+    bad = check(server.post_json("/v1/jobs", train | {"split": {"kind": "speakers", "validation": ["Ses09F"]}}), "post",
+                "/v1/jobs")
+    assert bad["errors"][0]["pointer"] == "/split/validation/0"
+    (corpora / "empty").mkdir()
+    bad = start(server, "/v1/datasets", {"name": "empty", "source": {"path": "empty"}})
     assert wait_end(server, bad)["error"]["message"]
     cancelled = start(server, "/v1/jobs", train | {"training": {"epochs": 100000}})
     for _ in range(2):  # 202, then 200

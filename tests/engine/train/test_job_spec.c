@@ -73,8 +73,9 @@ static void test_refusals(void) {
     check_refused("\"training\":{\"early_stopping\":{\"min_delta\":-1}}",
                   "/training/early_stopping/min_delta");
     check_refused("\"training\":{\"class_weights\":\"equal\"}", "/training/class_weights");
-    check_refused("\"training\":{\"class_weights\":{\"sad\":0}}", "/training/class_weights");
-    check_refused("\"training\":{\"class_weights\":{\"sad\":\"2\"}}", "/training/class_weights");
+    check_refused("\"training\":{\"class_weights\":{\"sad\":0}}", "/training/class_weights/sad");
+    check_refused("\"training\":{\"class_weights\":{\"sad\":\"2\"}}",
+                  "/training/class_weights/sad");
     check_refused("\"training\":{\"class_weights\":[1,2]}", "/training/class_weights");
     check_refused("\"training\":[]", "/training");
     check_refused("\"split\":{\"kind\":\"time\"}", "/split/kind");
