@@ -30,7 +30,7 @@ HOMES = {
     r"archive": "engine/corpus/archive.c",
     r"seccomp": "engine/core/confine.c",
     r"cuda|cublas|cudnn": "engine/cuda/",
-    r"(cstdio|cstdlib|cstring|cstdint|cmath|new|utility|type_traits|algorithm)$": "engine/cuda/",  # C++, of CUDA only
+    r"(cstdio|cstdlib|cstring|cstdint|cmath|new|utility|type_traits|algorithm|mutex|condition_variable)$": "engine/cuda/",  # C++, of CUDA only
 }
 # Headers of the C library and of Linux: anything else in <> is a library that needs a home.
 SYSTEM = re.compile(
@@ -40,7 +40,8 @@ SYSTEM = re.compile(
     r"|(sys|netinet|arpa|net|linux|asm)/\w+|netdb|immintrin|omp)\.h"
 )
 # engine/cli is the one place in engine that prints and exits; besides it:
-MAY_PRINT = {"engine/train/job_event.c": "progress bars and lines for people go to the terminal's stderr"}
+MAY_PRINT = {"engine/cuda/cuda_backend.cu": "with AFFECT_CUDA_DEBUG=1 kernels are named on stderr",
+             "engine/train/job_event.c": "progress bars and lines for people go to the terminal's stderr"}
 
 
 @functools.cache

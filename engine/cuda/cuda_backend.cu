@@ -2,9 +2,11 @@
  * every operation. */
 #include "engine/cuda/cuda_backend.cuh"
 
+#include <condition_variable>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <mutex>
 #include <new>
 
 namespace {
@@ -14,7 +16,30 @@ const size_t cublas_workspace_bytes = static_cast<size_t>(32) << 20;
 
 /* ---- Failures ---- */
 
-affect_status status_of(cudaError_t code) {
+/* What keeps a device from being opened is no loss of one: "auto" then takes the CPU. */
+affect_status opening_status(cudaError_t code) {
+    switch (code) {
+    case cudaErrorDevicesUnavailable: /* exclusive mode, in use */
+    case cudaErrorInitializationError:
+    case cudaErrorUnsupportedPtxVersion: /* a driver older than the kernels */
+    case cudaErrorOperatingSystem:       /* device files that cannot be opened */
+    case cudaErrorNotPermitted:
+        return AFFECT_STATUS_DEVICE_UNAVAILABLE;
+    default:
+        return AFFECT_STATUS_DEVICE_LOST;
+    }
+}
+
+/* The runtime says "insufficient driver" also where there is none. */
+const char *describe_error(cudaError_t code) {
+    int version = 0;
+    if (code == cudaErrorInsufficientDriver && cudaDriverGetVersion(&version) == cudaSuccess &&
+        version == 0)
+        return "no NVIDIA driver on this machine";
+    return cudaGetErrorString(code);
+}
+
+affect_status status_of(cudaError_t code, bool opening) {
     switch (code) {
     case cudaErrorMemoryAllocation:
         return AFFECT_STATUS_NO_MEMORY;
@@ -28,17 +53,26 @@ affect_status status_of(cudaError_t code) {
     case cudaErrorNoKernelImageForDevice: /* older than what the kernels were compiled for */
         return AFFECT_STATUS_DEVICE_UNAVAILABLE;
     default:
-        return AFFECT_STATUS_DEVICE_LOST;
+        return opening ? opening_status(code) : AFFECT_STATUS_DEVICE_LOST;
     }
 }
 
 } // namespace
 
+const bool affect_cuda_debug =
+    getenv("AFFECT_CUDA_DEBUG") && strcmp(getenv("AFFECT_CUDA_DEBUG"), "0") != 0;
+
+void affect_cuda_debug_wait(affect_backend *backend, const char *name) {
+    if (!affect_cuda_ready(backend)) return;
+    fprintf(stderr, "cuda: %s\n", name);
+    affect_cuda_check(backend, cudaStreamSynchronize(affect_cuda_of(backend)->stream), name);
+}
+
 bool affect_cuda_check(affect_backend *backend, cudaError_t code, const char *what) {
     if (code == cudaSuccess) return true;
     if (affect_cuda_ready(backend))
-        affect_error_set(&backend->error, status_of(code), "cuda: %s: %s (%s)", what,
-                         cudaGetErrorString(code), cudaGetErrorName(code));
+        affect_error_set(&backend->error, status_of(code, affect_cuda_of(backend)->opening),
+                         "cuda: %s: %s (%s)", what, describe_error(code), cudaGetErrorName(code));
     return false;
 }
 
@@ -69,6 +103,51 @@ bool affect_cuda_allow_shared(affect_backend *backend, const void *kernel, const
 
 namespace {
 
+/* ---- Recordings beside other threads ---- */
+
+/* A capture of any thread ends in failure when another thread makes the device wait: opening and
+ * closing a backend (cuBLAS handles), freeing memory. Captures pass together, whatever waits for
+ * the device alone; whoever wants to be alone holds up the captures that come after it. */
+class capture_gate {
+  public:
+    void enter() {
+        std::unique_lock<std::mutex> lock(mutex);
+        changed.wait(lock, [this] { return n_waiting == 0 && !alone; });
+        n_captures++;
+    }
+    void leave() {
+        std::lock_guard<std::mutex> lock(mutex);
+        n_captures--;
+        changed.notify_all();
+    }
+    void enter_alone() {
+        std::unique_lock<std::mutex> lock(mutex);
+        n_waiting++;
+        changed.wait(lock, [this] { return n_captures == 0 && !alone; });
+        n_waiting--;
+        alone = true;
+    }
+    void leave_alone() {
+        std::lock_guard<std::mutex> lock(mutex);
+        alone = false;
+        changed.notify_all();
+    }
+
+  private:
+    std::mutex mutex;
+    std::condition_variable changed;
+    int n_captures = 0, n_waiting = 0;
+    bool alone = false;
+};
+
+capture_gate gate;
+
+class alone_with_device {
+  public:
+    alone_with_device() { gate.enter_alone(); }
+    ~alone_with_device() { gate.leave_alone(); }
+};
+
 /* ---- Memory and copies ---- */
 
 affect_status cuda_synchronize(affect_backend *backend, affect_error *err) {
@@ -82,6 +161,7 @@ affect_status cuda_synchronize(affect_backend *backend, affect_error *err) {
 void *cuda_allocate(affect_backend *backend, size_t n_bytes) {
     void *memory = nullptr;
     if (!affect_cuda_ready(backend)) return nullptr;
+    alone_with_device alone;
     cudaError_t code = cudaMalloc(&memory, n_bytes ? n_bytes : 1);
     if (code == cudaErrorMemoryAllocation) {
         size_t n_free = 0, n_total = 0;
@@ -96,6 +176,7 @@ void *cuda_allocate(affect_backend *backend, size_t n_bytes) {
 }
 
 void cuda_deallocate(affect_backend *, void *memory) {
+    alone_with_device alone;
     cudaFree(memory);
 }
 
@@ -189,10 +270,12 @@ namespace {
 /* Relaxed: the first call of a kernel or of a product may load or allocate. */
 void cuda_record_begin(affect_backend *backend) {
     affect_cuda *cuda = affect_cuda_of(backend);
-    if (!affect_cuda_ready(backend)) return;
+    if (!affect_cuda_ready(backend) || affect_cuda_debug) return;
+    gate.enter();
     cuda->recording = affect_cuda_check(
         backend, cudaStreamBeginCapture(cuda->stream, cudaStreamCaptureModeRelaxed),
         "record_begin");
+    if (!cuda->recording) gate.leave();
 }
 
 /* Recordings of a kind differ in arguments only: the graph that was made for one takes the next
@@ -214,6 +297,7 @@ void cuda_record_end(affect_backend *backend, int kind) {
     if (!cuda->recording) return;
     cuda->recording = false;
     cudaError_t code = cudaStreamEndCapture(cuda->stream, &graph);
+    gate.leave();
     cudaGraphExec_t *exec = &cuda->recordings[kind];
     if (affect_cuda_ready(backend) && affect_cuda_check(backend, code, "record_end") &&
         take_graph(backend, exec, graph))
@@ -226,12 +310,14 @@ void cuda_record_end(affect_backend *backend, int kind) {
 void *cuda_allocate_host(affect_backend *backend, size_t n_bytes) {
     void *memory = nullptr;
     if (!affect_cuda_ready(backend)) return nullptr;
+    alone_with_device alone;
     bool ok =
         affect_cuda_check(backend, cudaMallocHost(&memory, n_bytes ? n_bytes : 1), "allocate_host");
     return ok ? memory : nullptr;
 }
 
 void cuda_deallocate_host(affect_backend *, void *memory) {
+    alone_with_device alone;
     if (memory) cudaFreeHost(memory);
 }
 
@@ -259,8 +345,7 @@ size_t cuda_memory_free(affect_backend *backend) {
 
 /* ---- Opening ---- */
 
-void cuda_free(affect_backend *backend) {
-    affect_cuda *cuda = affect_cuda_of(backend);
+void free_device(affect_cuda *cuda) {
     if (cuda->stream) cudaStreamSynchronize(cuda->stream);
     for (cudaGraphExec_t exec : cuda->recordings)
         if (exec) cudaGraphExecDestroy(exec);
@@ -271,6 +356,12 @@ void cuda_free(affect_backend *backend) {
     if (cuda->scratch) cudaFree(cuda->scratch);
     if (cuda->stream) cudaStreamDestroy(cuda->stream);
     delete cuda;
+}
+
+void cuda_free(affect_backend *backend) {
+    if (affect_cuda_of(backend)->recording) cuda_record_end(backend, 0);
+    alone_with_device alone;
+    free_device(affect_cuda_of(backend));
 }
 
 affect_backend_ops make_ops() {
@@ -394,13 +485,16 @@ affect_status cuda_open(affect_backend **backend, int number, affect_precision p
     cuda->base.ops = &cuda_ops;
     cuda->device = number;
     cuda->precision = precision;
+    cuda->opening = true;
+    alone_with_device alone;
     if (open_device(cuda)) {
+        cuda->opening = false;
         *backend = &cuda->base;
         return AFFECT_STATUS_OK;
     }
     affect_status status = cuda->base.error.status;
     if (err) *err = cuda->base.error;
-    cuda_free(&cuda->base);
+    free_device(cuda);
     return status;
 }
 
@@ -440,7 +534,7 @@ affect_status cuda_list(affect_device *devices, size_t most, size_t *n, affect_e
     *n = 0;
     cudaError_t code = cudaGetDeviceCount(&count);
     if (code != cudaSuccess)
-        return affect_fail(err, DEVICE_UNAVAILABLE, "no CUDA device: %s", cudaGetErrorString(code));
+        return affect_fail(err, DEVICE_UNAVAILABLE, "no CUDA device: %s", describe_error(code));
     for (int i = 0; i < count && *n < most; i++) AFFECT_TRY(describe(&devices[(*n)++], i, err));
     return AFFECT_STATUS_OK;
 }

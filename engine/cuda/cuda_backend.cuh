@@ -31,6 +31,7 @@ struct affect_cuda {
     cublasHandle_t cublas; /* on the stream, with a workspace of its own */
     void *cublas_workspace;
     void *scratch;  /* affect_cuda_scratch_bytes, for within one operation that has no workspace */
+    bool opening;   /* until cuda_open returns: failures mean that the device is unavailable */
     bool recording; /* between record_begin and record_end */
     cudaGraphExec_t recordings[AFFECT_RECORDING_KINDS]; /* the last of each kind; or NULL */
     cudaEvent_t marks[AFFECT_MARKS];
@@ -53,6 +54,11 @@ static inline bool affect_cuda_ready(const affect_backend *backend) {
  * there was none. */
 bool affect_cuda_check(affect_backend *backend, cudaError_t code, const char *what);
 bool affect_cublas_check(affect_backend *backend, cublasStatus_t code, const char *what);
+
+/* With AFFECT_CUDA_DEBUG=1 in the environment: nothing is captured, each kernel and product is
+ * named on stderr before it is waited for, so that the one that fails or hangs is known. */
+extern const bool affect_cuda_debug;
+void affect_cuda_debug_wait(affect_backend *backend, const char *name);
 
 /* Copies host bytes to the device by value, through kernel arguments: the host memory is free at
  * once, and a recorded step keeps its own copy. For small arrays (lengths, offsets). to: 8-byte
@@ -99,6 +105,7 @@ void affect_cuda_launch(affect_backend *backend, const char *name, void (*kernel
     config.stream = affect_cuda_of(backend)->stream;
     affect_cuda_check(
         backend, cudaLaunchKernelEx(&config, kernel, std::forward<Arguments>(arguments)...), name);
+    if (affect_cuda_debug) affect_cuda_debug_wait(backend, name);
 }
 #define AFFECT_CUDA_LAUNCH(backend, kernel, grid, block, shared, ...)                              \
     affect_cuda_launch(backend, #kernel, kernel, grid, block, shared, __VA_ARGS__)

@@ -31,6 +31,7 @@ void affect_cuda_product(affect_backend *backend, float *c, const float *a, cons
                      CUDA_R_32F, static_cast<int>(s.ldc), compute_of(cuda->precision),
                      CUBLAS_GEMM_DEFAULT),
         "product");
+    if (affect_cuda_debug) affect_cuda_debug_wait(backend, "product");
 }
 
 /* ---- Sums of columns ---- */

@@ -271,6 +271,8 @@ void product(const call &c, float *to, const void *a, const void *b,
                      static_cast<int>(p.ldb), a, type, static_cast<int>(p.lda), &p.beta, to,
                      CUDA_R_32F, static_cast<int>(p.ldc), compute, CUBLAS_GEMM_DEFAULT),
         "lstm product");
+    if (affect_cuda_debug) affect_cuda_debug_wait(c.backend, "lstm product");
+    if (affect_cuda_debug) affect_cuda_debug_wait(c.backend, "lstm product");
 }
 
 void launch_walk(const call &c, bool forward) {

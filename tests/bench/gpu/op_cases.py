@@ -125,7 +125,12 @@ def run(command, requests, environment=None, timeout=500):
                               stderr=subprocess.STDOUT, text=True, timeout=timeout)
         if done.returncode:
             raise RuntimeError(f"{' '.join(map(str, command))}: exit {done.returncode}: {done.stdout[-1500:]}")
-        arrays, data, at = [], paths[1].read_bytes(), 0
+        return read_answers(paths[1].read_bytes())
+
+
+def read_answers(data):
+    """The arrays of a file of answers; ValueError when it is cut short."""
+    arrays, at = [], 0
     while at < len(data):
         line = data.index(b"\n", at)
         count = int(data[at:line])
