@@ -31,7 +31,7 @@ extern "C" {
 #endif
 
 /* Bumped with every change of the table; a plug-in of another version is refused. */
-#define AFFECT_BACKEND_VERSION 4
+#define AFFECT_BACKEND_VERSION 5
 
 typedef enum {
     AFFECT_ACTIVATION_LINEAR,
@@ -164,7 +164,7 @@ typedef enum {
 /* "fp32", "tf32", "bf16", "auto", ended by NULL. */
 extern const char *const affect_precision_names[];
 
-enum { AFFECT_RECORDING_KINDS = 4, AFFECT_MARKS = 4 };
+enum { AFFECT_RECORDING_KINDS = 4, AFFECT_MARKS = 4, AFFECT_MAX_STREAMS = 2 };
 
 typedef struct affect_backend affect_backend;
 
@@ -172,6 +172,7 @@ typedef struct affect_backend_ops {
     uint32_t version;   /* AFFECT_BACKEND_VERSION */
     uint32_t real_size; /* sizeof(affect_real) it was compiled for */
     const char *name;   /* "cpu", "cuda" */
+    int n_streams;      /* at most AFFECT_MAX_STREAMS */
     const char *level;  /* cpu: the vector instructions used, "avx512" (core/cpu_level.h); or "" */
 
     void (*free)(affect_backend *backend);
@@ -200,6 +201,15 @@ typedef struct affect_backend_ops {
      * kind (0 .. AFFECT_RECORDING_KINDS - 1) are expected to differ in arguments only. */
     void (*record_begin)(affect_backend *backend);
     void (*record_end)(affect_backend *backend, int kind);
+
+    /* Work side by side. After fork, use_stream(i) sends what is enqueued to stream i (0 ..
+     * n_streams - 1; fork itself goes on with 0), until join, from which on everything comes after
+     * all streams. Between the two a stream sees what was enqueued before fork and its own work:
+     * outputs, scratch and workspaces of streams must be apart. Where n_streams is 1 these do
+     * nothing. */
+    void (*fork)(affect_backend *backend);
+    void (*use_stream)(affect_backend *backend, int stream);
+    void (*join)(affect_backend *backend);
 
     /* Host memory that uploads read while the host goes on (pinned). A mark is a place in the
      * order of what is enqueued; wait_for returns when everything before the mark's last place is

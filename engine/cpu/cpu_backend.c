@@ -46,6 +46,10 @@ static void cpu_copy_runs(affect_backend *backend, affect_real *to, const affect
 }
 
 /* Operations run as they are called: there is nothing to record or to wait for. */
+static void cpu_use_stream(affect_backend *backend, int stream) {
+    (void)backend, (void)stream;
+}
+
 static void cpu_record_begin(affect_backend *backend) {
     (void)backend;
 }
@@ -86,6 +90,7 @@ static const affect_backend_ops cpu_ops = {
     .version = AFFECT_BACKEND_VERSION,
     .real_size = sizeof(affect_real),
     .name = "cpu",
+    .n_streams = 1,
     .level = AFFECT_CPU_LEVEL_NAME,
     .free = cpu_free,
     .synchronize = cpu_synchronize,
@@ -101,6 +106,9 @@ static const affect_backend_ops cpu_ops = {
     .put = cpu_copy,
     .record_begin = cpu_record_begin,
     .record_end = cpu_record_end,
+    .fork = cpu_record_begin,
+    .use_stream = cpu_use_stream,
+    .join = cpu_record_begin,
     .allocate_host = cpu_allocate,
     .deallocate_host = cpu_deallocate,
     .mark = cpu_mark,

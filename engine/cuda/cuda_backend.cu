@@ -305,6 +305,38 @@ void cuda_record_end(affect_backend *backend, int kind) {
     if (graph) cudaGraphDestroy(graph);
 }
 
+/* ---- Work side by side ---- */
+
+void use_stream(affect_cuda *cuda, int stream) {
+    cuda->stream = cuda->streams[stream].stream;
+    cuda->cublas = cuda->streams[stream].cublas;
+    cuda->scratch = cuda->streams[stream].scratch;
+}
+
+void cuda_fork(affect_backend *backend) {
+    affect_cuda *cuda = affect_cuda_of(backend);
+    if (!affect_cuda_ready(backend)) return;
+    affect_cuda_check(backend, cudaEventRecord(cuda->forked, cuda->stream), "fork");
+    for (int i = 1; i < AFFECT_MAX_STREAMS; i++)
+        affect_cuda_check(backend, cudaStreamWaitEvent(cuda->streams[i].stream, cuda->forked, 0),
+                          "fork");
+}
+
+void cuda_use_stream(affect_backend *backend, int stream) {
+    use_stream(affect_cuda_of(backend), stream);
+}
+
+void cuda_join(affect_backend *backend) {
+    affect_cuda *cuda = affect_cuda_of(backend);
+    use_stream(cuda, 0);
+    if (!affect_cuda_ready(backend)) return;
+    for (int i = 1; i < AFFECT_MAX_STREAMS; i++) {
+        affect_cuda_stream *side = &cuda->streams[i];
+        affect_cuda_check(backend, cudaEventRecord(side->end, side->stream), "join");
+        affect_cuda_check(backend, cudaStreamWaitEvent(cuda->stream, side->end, 0), "join");
+    }
+}
+
 /* ---- The host beside the device ---- */
 
 void *cuda_allocate_host(affect_backend *backend, size_t n_bytes) {
@@ -346,15 +378,19 @@ size_t cuda_memory_free(affect_backend *backend) {
 /* ---- Opening ---- */
 
 void free_device(affect_cuda *cuda) {
-    if (cuda->stream) cudaStreamSynchronize(cuda->stream);
+    if (cuda->streams[0].stream) cudaStreamSynchronize(cuda->streams[0].stream);
     for (cudaGraphExec_t exec : cuda->recordings)
         if (exec) cudaGraphExecDestroy(exec);
     for (cudaEvent_t event : cuda->marks)
         if (event) cudaEventDestroy(event);
-    if (cuda->cublas) cublasDestroy(cuda->cublas);
-    if (cuda->cublas_workspace) cudaFree(cuda->cublas_workspace);
-    if (cuda->scratch) cudaFree(cuda->scratch);
-    if (cuda->stream) cudaStreamDestroy(cuda->stream);
+    if (cuda->forked) cudaEventDestroy(cuda->forked);
+    for (affect_cuda_stream &side : cuda->streams) {
+        if (side.cublas) cublasDestroy(side.cublas);
+        if (side.cublas_workspace) cudaFree(side.cublas_workspace);
+        if (side.scratch) cudaFree(side.scratch);
+        if (side.end) cudaEventDestroy(side.end);
+        if (side.stream) cudaStreamDestroy(side.stream);
+    }
     delete cuda;
 }
 
@@ -369,6 +405,12 @@ affect_backend_ops make_ops() {
     ops.version = AFFECT_BACKEND_VERSION;
     ops.real_size = sizeof(affect_real);
     ops.name = "cuda";
+    /* One after another unless asked for: side by side has run on the emulation only. */
+    const char *streams = getenv("AFFECT_CUDA_STREAMS");
+    ops.n_streams = streams && atoi(streams) > 1 ? AFFECT_MAX_STREAMS : 1;
+    ops.fork = cuda_fork;
+    ops.use_stream = cuda_use_stream;
+    ops.join = cuda_join;
     ops.level = "";
     ops.free = cuda_free;
     ops.synchronize = cuda_synchronize;
@@ -459,23 +501,35 @@ bool has_kernels(affect_cuda *cuda) {
         "kernels");
 }
 
-bool open_device(affect_cuda *cuda) {
-    affect_backend *backend = &cuda->base;
-    return affect_cuda_check(backend, cudaSetDevice(cuda->device), "device") && has_kernels(cuda) &&
-           read_device(cuda) &&
-           affect_cuda_check(backend,
-                             cudaStreamCreateWithFlags(&cuda->stream, cudaStreamNonBlocking),
+bool open_stream(affect_backend *backend, affect_cuda_stream *side) {
+    return affect_cuda_check(backend,
+                             cudaStreamCreateWithFlags(&side->stream, cudaStreamNonBlocking),
                              "stream") &&
-           affect_cublas_check(backend, cublasCreate(&cuda->cublas), "create") &&
-           affect_cuda_check(backend, cudaMalloc(&cuda->cublas_workspace, cublas_workspace_bytes),
+           affect_cuda_check(backend, cudaEventCreateWithFlags(&side->end, cudaEventDisableTiming),
+                             "event") &&
+           affect_cublas_check(backend, cublasCreate(&side->cublas), "create") &&
+           affect_cuda_check(backend, cudaMalloc(&side->cublas_workspace, cublas_workspace_bytes),
                              "cublas workspace") &&
-           affect_cuda_check(backend, cudaMalloc(&cuda->scratch, affect_cuda_scratch_bytes),
+           affect_cuda_check(backend, cudaMalloc(&side->scratch, affect_cuda_scratch_bytes),
                              "scratch") &&
-           affect_cublas_check(backend, cublasSetStream(cuda->cublas, cuda->stream), "stream") &&
+           affect_cublas_check(backend, cublasSetStream(side->cublas, side->stream), "stream") &&
            affect_cublas_check(
                backend,
-               cublasSetWorkspace(cuda->cublas, cuda->cublas_workspace, cublas_workspace_bytes),
+               cublasSetWorkspace(side->cublas, side->cublas_workspace, cublas_workspace_bytes),
                "workspace");
+}
+
+bool open_device(affect_cuda *cuda) {
+    affect_backend *backend = &cuda->base;
+    if (!affect_cuda_check(backend, cudaSetDevice(cuda->device), "device") || !has_kernels(cuda) ||
+        !read_device(cuda) ||
+        !affect_cuda_check(backend, cudaEventCreateWithFlags(&cuda->forked, cudaEventDisableTiming),
+                           "streams"))
+        return false;
+    for (affect_cuda_stream &side : cuda->streams)
+        if (!open_stream(backend, &side)) return false;
+    use_stream(cuda, 0);
+    return true;
 }
 
 affect_status cuda_open(affect_backend **backend, int number, affect_precision precision,

@@ -20,6 +20,15 @@
 
 #include <utility>
 
+/* What work that runs beside other work has for itself. */
+struct affect_cuda_stream {
+    cudaStream_t stream;
+    cublasHandle_t cublas; /* on the stream, with a workspace of its own */
+    void *cublas_workspace;
+    void *scratch;   /* affect_cuda_scratch_bytes, for within one operation without a workspace */
+    cudaEvent_t end; /* of its work since fork */
+};
+
 struct affect_cuda {
     affect_backend base;
     affect_precision precision; /* = base.precision */
@@ -27,12 +36,13 @@ struct affect_cuda {
     int compute_capability;     /* 90 for 9.0 */
     int n_multiprocessors;
     size_t shared_limit; /* bytes of shared memory that one block may take (opt-in) */
-    cudaStream_t stream;
-    cublasHandle_t cublas; /* on the stream, with a workspace of its own */
-    void *cublas_workspace;
-    void *scratch;  /* affect_cuda_scratch_bytes, for within one operation that has no workspace */
-    bool opening;   /* until cuda_open returns: failures mean that the device is unavailable */
-    bool recording; /* between record_begin and record_end */
+    affect_cuda_stream streams[AFFECT_MAX_STREAMS];
+    cudaStream_t stream; /* that is enqueued to now, and what belongs to it */
+    cublasHandle_t cublas;
+    void *scratch;
+    cudaEvent_t forked; /* where the other streams begin */
+    bool opening;       /* until cuda_open returns: failures mean that the device is unavailable */
+    bool recording;     /* between record_begin and record_end */
     cudaGraphExec_t recordings[AFFECT_RECORDING_KINDS]; /* the last of each kind; or NULL */
     cudaEvent_t marks[AFFECT_MARKS];
     const void *with_shared[64]; /* kernels that affect_cuda_allow_shared has been asked for */

@@ -60,6 +60,7 @@ __global__ void add_parts_kernel(float *to, const float *partial, unsigned parts
     size_t column = static_cast<size_t>(blockIdx.x) * blockDim.x + threadIdx.x;
     if (column >= columns) return;
     float sum = 0;
+#pragma unroll 8 /* loads at once, sums in order */
     for (unsigned p = 0; p < parts; p++) sum += partial[p * columns + column];
     to[column] += sum;
 }

@@ -117,7 +117,8 @@ static void find_owners(bool *own, const affect_architecture *a, bool training) 
  * member: offsetof y or d_y in a node. */
 static void plan_places(const planning *p, bool training, size_t member) {
     const affect_architecture *a = p->a;
-    size_t size[2] = {0}, offset[2], *total = &p->layout->bytes.activations;
+    size_t size[AFFECT_MAX_STREAMS][2] = {{0}}, offset[AFFECT_MAX_STREAMS][2];
+    size_t *total = &p->layout->bytes.activations;
     bool own[AFFECT_MAX_LAYERS];
     int turns[AFFECT_MAX_LAYERS], turn = 0;
     find_owners(own, a, training);
@@ -126,24 +127,29 @@ static void plan_places(const planning *p, bool training, size_t member) {
         if (i > 0 && strcmp(a->layers[i]->branch, a->layers[i - 1]->branch) != 0) turn = 0;
         if (is_identity(a->layers[i], training)) continue;
         turns[i] = turn;
-        if (!own[i]) size[turn] = larger(size[turn], output_bytes(p, i));
+        size_t *room = &size[p->layout->nodes[i].stream][turn];
+        if (!own[i]) *room = larger(*room, output_bytes(p, i));
         turn = !turn;
     }
-    for (int k = 0; k < 2; k++) offset[k] = take(total, size[k]);
+    for (int stream = 0; stream < p->layout->n_streams; stream++)
+        for (int k = 0; k < 2; k++) offset[stream][k] = take(total, size[stream][k]);
     for (size_t i = 0; i < a->n_layers; i++) {
         size_t *to = (size_t *)((char *)&p->layout->nodes[i] + member);
-        if (turns[i] >= 0) *to = own[i] ? take(total, output_bytes(p, i)) : offset[turns[i]];
+        if (turns[i] >= 0)
+            *to = own[i] ? take(total, output_bytes(p, i))
+                         : offset[p->layout->nodes[i].stream][turns[i]];
     }
 }
 
-/* Room for the gradients that are added to what another node wrote. */
-static void plan_addends(const planning *p) {
+/* Room for the gradients that are added to what another node wrote, of one stream. */
+static void plan_addends(const planning *p, int stream) {
     const affect_architecture *a = p->a;
     size_t most = 0, first = p->layout->bytes.activations;
     bool written[AFFECT_MAX_LAYERS] = {false};
     for (size_t i = a->n_layers; i-- > 0;) {
         affect_session_node *node = &p->layout->nodes[i];
         size_t total = first;
+        if (node->stream != stream) continue;
         for (size_t k = 0; k < a->edges[i].n; k++) {
             node->reads[k] = source_of(a, a->edges[i].from[k], true);
             node->addend[k] = SIZE_MAX;
@@ -170,7 +176,7 @@ static void plan_training(const planning *p) {
                                                     reader_rows(p, i)));
     }
     plan_places(p, true, offsetof(affect_session_node, d_y));
-    plan_addends(p);
+    for (int stream = 0; stream < layout->n_streams; stream++) plan_addends(p, stream);
 }
 
 static void plan_gradients(affect_session_layout *layout, const affect_architecture *a) {
@@ -213,9 +219,13 @@ void affect_session_plan_memory(affect_session_layout *layout, affect_backend *b
     for (size_t i = 0; i < AFFECT_MAX_LAYERS; i++)
         layout->nodes[i] = (affect_session_node){
             .y = SIZE_MAX, .d_y = SIZE_MAX, .saved = SIZE_MAX, .input = SIZE_MAX};
+    layout->n_streams = a->n_branches > 1 ? backend->ops->n_streams : 1;
     for (size_t b = 0; b < a->n_branches; b++)
-        for (size_t i = a->branches[b].first; i < a->branches[b].end; i++)
+        for (size_t i = a->branches[b].first; i < a->branches[b].end; i++) {
             layout->nodes[i].input = a->branches[b].input;
+            layout->nodes[i].stream =
+                b < (size_t)layout->n_streams ? (int)b : layout->n_streams - 1;
+        }
     plan_sharing(&p, options.training, options.max_rows);
     if (options.training)
         plan_training(&p);
@@ -223,13 +233,16 @@ void affect_session_plan_memory(affect_session_layout *layout, affect_backend *b
         plan_places(&p, false, offsetof(affect_session_node, y));
     plan_gradients(layout, a);
     plan_inputs(&p);
+    size_t workspaces[AFFECT_MAX_STREAMS] = {0};
     for (size_t i = 0; i < a->n_layers; i++) {
         const affect_layer *layer = a->layers[i];
+        size_t *room = &workspaces[layout->nodes[i].stream];
         if (layer->runs->workspace_size)
-            layout->bytes.workspace = larger(
-                layout->bytes.workspace,
-                layer->runs->workspace_size(layer, backend, node_rows(&p, i), reader_rows(&p, i)));
+            *room = larger(*room, layer->runs->workspace_size(layer, backend, node_rows(&p, i),
+                                                              reader_rows(&p, i)));
     }
+    for (int stream = 0; stream < layout->n_streams; stream++)
+        layout->workspaces[stream] = take(&layout->bytes.workspace, workspaces[stream]);
     size_t trainable = a->builder.n_trainable * sizeof(affect_real);
     layout->bytes.parameters = trainable + a->builder.n_statistics * sizeof(affect_real);
     layout->bytes.optimizer = options.training ? 3 * trainable : 0;

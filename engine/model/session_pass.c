@@ -28,7 +28,7 @@ static affect_layer_pass pass_of(affect_session *s, size_t node, const affect_re
         .parameters = s->blocks.parameters,
         .gradients = s->blocks.gradients,
         .statistics = s->blocks.statistics,
-        .workspace = s->workspace,
+        .workspace = (char *)s->workspace + s->layout.workspaces[at->stream],
     };
     if (at->reads_shared) {
         pass.n_rows = rows[run->batch];
@@ -47,9 +47,22 @@ static void read_edges(const affect_real **x, const affect_session *s, size_t no
                    : (const affect_real *)(s->inputs + s->layout.inputs[edges->from[k].input]);
 }
 
+/* Before node i, the first of its branch or of the fusion in a pass' order. */
+static void change_stream(affect_session *s, size_t node, bool first_branch) {
+    const affect_backend_ops *ops = s->backend->ops;
+    if (s->layout.n_streams == 1) return;
+    if (node >= s->architecture->fusion)
+        ops->join(s->backend);
+    else if (first_branch)
+        ops->fork(s->backend);
+    if (node < s->architecture->fusion) ops->use_stream(s->backend, s->layout.nodes[node].stream);
+}
+
 const affect_real *affect_session_forward(affect_session *s, const affect_session_run *run) {
     const affect_architecture *a = s->architecture;
     for (size_t i = 0; i < a->n_layers; i++) {
+        if (i == 0 || i == a->fusion || s->layout.nodes[i].stream != s->layout.nodes[i - 1].stream)
+            change_stream(s, i, i == 0);
         const affect_layer *layer = a->layers[i];
         affect_layer_function *function = run->dropout ? layer->runs->forward : layer->runs->infer;
         const affect_real *x[AFFECT_LAYER_MAX_INPUTS];
@@ -77,6 +90,8 @@ void affect_session_backward(affect_session *s, const affect_session_run *run) {
         const affect_session_node *at = &s->layout.nodes[i];
         const affect_real *x[AFFECT_LAYER_MAX_INPUTS];
         affect_real *d_x[AFFECT_LAYER_MAX_INPUTS] = {NULL};
+        if (i + 1 == a->fusion || (i < a->fusion && at->stream != s->layout.nodes[i + 1].stream))
+            change_stream(s, i, i + 1 == a->fusion);
         if (!a->layers[i]->runs->backward || !at->wants_gradient) continue;
         read_edges(x, s, i);
         for (size_t k = 0; k < a->edges[i].n; k++) {
@@ -94,4 +109,5 @@ void affect_session_backward(affect_session *s, const affect_session_run *run) {
             written[at->reads[k]] = true;
         }
     }
+    if (s->layout.n_streams > 1) s->backend->ops->join(s->backend);
 }

@@ -3,7 +3,8 @@
  * Training keeps every output. Gradients of outputs (in inference: outputs) alternate between two
  * buffers along a chain of layers; a node that is read by several, by another than the next one, or
  * by the fusion has a buffer of its own. A layer whose function is NULL costs nothing: who reads it
- * reads what it reads. All sizes are for max_batch. */
+ * reads what it reads. Branches run side by side in the streams of a backend that has some; each
+ * stream has buffers and a workspace of its own. All sizes are for max_batch. */
 #ifndef AFFECT_MODEL_SESSION_STATE_H
 #define AFFECT_MODEL_SESSION_STATE_H
 
@@ -21,17 +22,20 @@ typedef struct {
     size_t addend[AFFECT_LAYER_MAX_INPUTS]; /* where it writes the gradient of an input that other
                                              * nodes write too, or SIZE_MAX */
     size_t input;                           /* that its branch reads; SIZE_MAX: of the fusion */
+    int stream;        /* of the backend, where its branch runs beside others; else 0 */
     bool shared;       /* its rows are the distinct ones of its branch's input */
     bool reads_shared; /* its x has such rows, its y has all */
 } affect_session_node;
 
 typedef struct {
     affect_session_node nodes[AFFECT_MAX_LAYERS];
-    size_t inputs[AFFECT_MAX_INPUTS];   /* offsets within the block of inputs */
-    bool shared[AFFECT_MAX_INPUTS];     /* only distinct rows are kept of it */
-    size_t max_rows[AFFECT_MAX_INPUTS]; /* room for them */
-    size_t labels, weights, totals, l2; /* likewise */
-    size_t staging;                     /* bytes on the host: numbers to convert */
+    int n_streams;                         /* that are used; each has its own: */
+    size_t workspaces[AFFECT_MAX_STREAMS]; /* offsets within the workspace */
+    size_t inputs[AFFECT_MAX_INPUTS];      /* offsets within the block of inputs */
+    bool shared[AFFECT_MAX_INPUTS];        /* only distinct rows are kept of it */
+    size_t max_rows[AFFECT_MAX_INPUTS];    /* room for them */
+    size_t labels, weights, totals, l2;    /* likewise */
+    size_t staging;                        /* bytes on the host: numbers to convert */
     affect_session_plan bytes;
 } affect_session_layout;
 

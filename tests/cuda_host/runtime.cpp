@@ -9,6 +9,7 @@
 #include <cuda_bf16.h>
 #include <cuda_runtime.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdio>
@@ -20,13 +21,20 @@
 
 struct affect_host_graph {
     std::vector<std::function<void()>> work;
+    std::vector<cudaStream_t> streams; /* of each work */
+    std::vector<cudaStream_t> forked;  /* that an event brought into the capture */
+    std::vector<cudaStream_t> joined;  /* and that the capture's own stream waited for */
+    cudaStream_t origin = nullptr;
 };
 struct affect_host_stream {
     affect_host_graph *captured = nullptr;
+    size_t begin = 0; /* of a forked stream: the first work beside it */
 };
 struct affect_host_event {
     std::chrono::steady_clock::time_point at;
-    bool captured = false; /* last recorded while its stream was capturing */
+    affect_host_graph *captured = nullptr; /* last recorded while its stream was capturing */
+    cudaStream_t stream = nullptr;         /* on which it was recorded */
+    size_t place = 0;                      /* works of the capture before it */
 };
 struct affect_host_cublas {
     cudaStream_t stream = nullptr;
@@ -177,10 +185,12 @@ cudaError_t cudaFreeHost(void *memory) {
 
 cudaError_t affect_host_enqueue(cudaStream_t stream, std::function<void()> work) {
     if (lost) return state();
-    if (stream && stream->captured)
+    if (stream && stream->captured) {
         stream->captured->work.push_back(std::move(work));
-    else
+        stream->captured->streams.push_back(stream);
+    } else {
         work();
+    }
     return state();
 }
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t n_bytes, cudaMemcpyKind,
@@ -215,7 +225,9 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
 }
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
     event->at = std::chrono::steady_clock::now();
-    event->captured = stream && stream->captured;
+    event->captured = stream ? stream->captured : nullptr;
+    event->stream = stream;
+    event->place = event->captured ? event->captured->work.size() : 0;
     return state();
 }
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
@@ -225,20 +237,57 @@ cudaError_t cudaEventElapsedTime(float *milliseconds, cudaEvent_t from, cudaEven
     *milliseconds = std::chrono::duration<float, std::milli>(to->at - from->at).count();
     return state();
 }
-cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned) {
+/* What forked streams did since `begin` comes before what others did: an order that a device may
+ * choose as well, as the streams wait for each other only at the fork and at the join. */
+static void reverse_streams(affect_host_graph *graph, size_t begin, cudaStream_t forked) {
+    affect_host_graph sorted;
+    for (bool first : {true, false})
+        for (size_t i = begin; i < graph->work.size(); i++)
+            if ((graph->streams[i] == forked) == first) {
+                sorted.work.push_back(graph->work[i]);
+                sorted.streams.push_back(graph->streams[i]);
+            }
+    std::copy(sorted.work.begin(), sorted.work.end(), graph->work.begin() + begin);
+    std::copy(sorted.streams.begin(), sorted.streams.end(), graph->streams.begin() + begin);
+}
+
+/* A stream that waits for an event of a capture takes part in it until the capture's own stream has
+ * waited for it. */
+cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
+    affect_host_graph *graph = event->captured;
+    if (!graph) return stream && stream->captured ? cudaErrorStreamCaptureIsolation : state();
+    if (stream->captured && stream->captured != graph) return cudaErrorStreamCaptureMerge;
+    if (stream == graph->origin) {
+        const char *order = getenv("AFFECT_CUDA_HOST_ORDER");
+        if (order && strcmp(order, "reversed") == 0)
+            reverse_streams(graph, event->stream->begin, event->stream);
+        graph->joined.push_back(event->stream);
+        return state();
+    }
+    graph->joined.erase(std::remove(graph->joined.begin(), graph->joined.end(), stream),
+                        graph->joined.end());
+    if (!stream->captured) graph->forked.push_back(stream);
+    stream->captured = graph;
+    stream->begin = event->place;
     return state();
 }
 
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
     if (stream->captured) return cudaErrorInvalidValue;
     stream->captured = new affect_host_graph();
+    stream->captured->origin = stream;
     return state();
 }
 cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph) {
     if (!stream->captured) return cudaErrorInvalidValue;
     *graph = stream->captured;
     stream->captured = nullptr;
-    return state();
+    bool all = true;
+    for (cudaStream_t forked : (*graph)->forked) {
+        forked->captured = nullptr;
+        all = all && std::count((*graph)->joined.begin(), (*graph)->joined.end(), forked);
+    }
+    return all ? state() : cudaErrorStreamCaptureUnjoined;
 }
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t *exec, cudaGraph_t graph, unsigned long long) {
     *exec = new affect_host_graph(*graph);

@@ -196,6 +196,9 @@ enum cudaError_t {
     cudaErrorSystemDriverMismatch = 803,
     cudaErrorCompatNotSupportedOnDevice = 804,
     cudaErrorStreamCaptureUnsupported = 900,
+    cudaErrorStreamCaptureMerge = 902,
+    cudaErrorStreamCaptureUnjoined = 904,
+    cudaErrorStreamCaptureIsolation = 905,
     cudaErrorCapturedEvent = 907,
     cudaErrorGraphExecUpdateFailure = 910,
 };

@@ -7,6 +7,9 @@
 #include "tests/engine/model/counted.h"
 #include "tests/engine/model/graph_networks.h"
 
+#include <sys/wait.h>
+#include <unistd.h>
+
 enum { BATCH = 5, CLASSES_MAX = 4 };
 
 typedef struct {
@@ -80,11 +83,47 @@ static void test_masked_graph(void) {
     check_network(masked_graph, (affect_sizes){.frames = 6, .mels = 5, .classes = 3}, true);
 }
 
-int main(int argc, char **argv) {
+/* In a child: a plug-in reads its environment once. */
+static void check_in_child(void (*test)(void), const char *name, const char *value) {
+    int status = 0;
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid == 0) {
+        setenv("AFFECT_CUDA_STREAMS", "2", 1);
+        if (name) setenv(name, value, 1);
+        if (name && strcmp(name, "AFFECT_CUDA_DEBUG") == 0 && !freopen("/dev/null", "w", stderr))
+            _exit(1); /* it names every kernel */
+        test();
+        _exit(test_n_failed ? 1 : 0);
+    }
+    CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+}
+
+static void test_side_by_side(void) {
+    check_in_child(test_graph, NULL, NULL);
+    check_in_child(test_graph, "AFFECT_CUDA_HOST_ORDER", "reversed");
+    check_in_child(test_graph, "AFFECT_CUDA_DEBUG", "1");
+}
+
+static void need_device(void) {
     affect_device devices[AFFECT_MAX_DEVICES];
     affect_error missing = {0};
+    int status = 0;
+    fflush(NULL);
+    pid_t pid = fork(); /* a process that has met the driver cannot fork others that use it */
+    if (pid == 0) {
+        if (affect_devices_list(devices, &missing) >= 2) _exit(0);
+        fprintf(stderr, "no GPU: %s\n", missing.message);
+        _exit(77);
+    }
+    CHECK(waitpid(pid, &status, 0) == pid);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 77) TEST_SKIP("no GPU");
+}
+
+int main(int argc, char **argv) {
     setenv("AFFECT_CUDA_LIBRARY", argc > 1 ? argv[1] : TEST_CUDA_LIBRARY, 1);
-    if (affect_devices_list(devices, &missing) < 2) TEST_SKIP(missing.message);
+    need_device();
+    TEST_RUN(test_side_by_side);
     TEST_RUN(test_graph);
     TEST_RUN(test_masked_graph);
     return TEST_END();
