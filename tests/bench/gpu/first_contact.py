@@ -28,7 +28,9 @@ import op_cases
 from gpu_lengths import lengths_like_iemocap
 
 PRECISIONS = ("fp32", "tf32", "bf16")
-LOSS_LIMITS = {"fp32": 1e-4, "tf32": 1e-2, "bf16": 5e-2}  # of ten losses of a training, as shares of the first one
+# Of the loss before the first step, and of ten losses, as shares of the first: Adam's first steps follow the sign of a gradient,
+# so that rounding moves the later ones (fp32 on a CPU: 1.3e-3).
+LOSS_LIMITS = {"fp32": (1e-6, 2e-2), "tf32": (1e-4, 2e-2), "bf16": (1e-3, 2e-2)}
 
 
 class Report:
@@ -163,9 +165,10 @@ class FirstContact:
                 continue
             apart = np.abs(np.array(got["losses"]) - np.array(right["losses"])) / right["losses"][0]
             first = np.abs(np.array(got["probabilities"]) - np.array(right["probabilities"])).max()
-            ok = apart.max() <= LOSS_LIMITS[precision] and np.isfinite(apart).all()
-            self.report.add("ok" if ok else "WRONG", f"{precision} ten losses", f"{apart.max():.1e} of "
-                            f"{LOSS_LIMITS[precision]:.0e}, probabilities {first:.1e}", losses=got["losses"])
+            at_first, later = LOSS_LIMITS[precision]
+            ok = np.isfinite(apart).all() and apart[0] <= at_first and apart.max() <= later
+            self.report.add("ok" if ok else "WRONG", f"{precision} ten losses", f"first {apart[0]:.1e} of {at_first:.0e}, "
+                            f"all {apart.max():.1e} of {later:.0e}, probabilities {first:.1e}", losses=got["losses"])
 
     def times(self):
         for precision in self.args.precisions:
@@ -181,8 +184,7 @@ class FirstContact:
         if not tool:
             self.report.add("info", "profile", "ncu is not on this machine")
             return
-        metrics = ("gpu__time_duration.sum,sm__throughput.avg.pct_of_peak_sustained_elapsed,"
-                   "gpu__compute_memory_throughput.avg.pct_of_peak_sustained_elapsed")
+        metrics = "gpu__time_duration.sum"  # one pass: more take a minute and longer
         said, failure = run([tool, "--clock-control", "none", "--csv", "--page", "raw", "--print-units", "base", "--metrics", metrics,
                              "--launch-count", "700", self.args.programs / "bench_step", *self.steps, "--device", self.args.device,
                              "--precision", self.args.precisions[-1], "--losses", "1", self.lengths], self.left(60),
