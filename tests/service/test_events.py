@@ -11,6 +11,8 @@ import pytest
 
 from test_jobs import events, fake, train_id, wait_end, wait_state  # noqa: F401
 
+pytestmark = pytest.mark.sanitized
+
 READERS, CUTS = 100, 10
 
 

@@ -30,7 +30,10 @@ from conftest import Server  # noqa: E402
 from small_tree import SmallTree  # noqa: E402
 from test_http import MALFORMED, n_answers, problem_of, status_of  # noqa: E402
 
-MEMORY_ALLOWANCE = 64 << 20  # bytes a process may keep above its start: heaps are not given back
+pytestmark = pytest.mark.sanitized
+
+# Bytes a process may keep above its start: heaps are not given back; freed memory is kept apart by AddressSanitizer.
+MEMORY_ALLOWANCE = 4 << 30 if "AFFECT_SANITIZER_REPORTS" in os.environ else 64 << 20
 ARCHITECTURE = {
     "name": "tiny",
     "inputs": {"audio": {"feature": "mel", "shape": ["$frames", "$mels", 1]},

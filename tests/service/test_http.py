@@ -8,6 +8,8 @@ import time
 
 import pytest
 
+pytestmark = pytest.mark.sanitized
+
 
 def status_of(received):
     return int(received.split(b" ")[1]) if received.startswith(b"HTTP/1.1 ") else None

@@ -13,6 +13,8 @@ pytest.importorskip("numpy")
 from conftest import Server  # noqa: E402
 from test_failures import TRAIN, SmallTree, children, prepare, start_job, wait_end  # noqa: E402
 
+pytestmark = pytest.mark.sanitized
+
 LONG = TRAIN | {"model": "long", "training": {"epochs": 100000, "batch_size": 4}}
 SECRET = {"AFFECTD_LOG_LEVEL": "info", "DATABASE_PASSWORD": "a secret", "LD_PRELOAD_X": "x", "CUDALIKE": "x"}
 

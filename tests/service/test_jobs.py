@@ -10,6 +10,8 @@ import time
 
 import pytest
 
+pytestmark = pytest.mark.sanitized
+
 FAKE = str(pathlib.Path(__file__).with_name("fake_affect.py"))
 
 
