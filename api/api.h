@@ -72,7 +72,7 @@ void api_answer_json(api_exchange *exchange, int status, affect_json *json);
 void api_answer_buffer(api_exchange *exchange, int status, const char *content_type,
                        affect_buffer *buffer);
 void api_answer_empty(api_exchange *exchange, int status); /* 204, 304 */
-/* A file, with ETag (quotes are added), Range and If-None-Match served. */
+/* A file, with ETag (quotes are added), Range, If-Match and If-None-Match served. */
 void api_answer_file(api_exchange *exchange, const char *path, const char *content_type,
                      const char *etag, const char *file_name);
 

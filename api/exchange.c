@@ -1,8 +1,10 @@
 /* Exchanges: request accessors and answers; see api.h and exchange.h. */
 #include "api/exchange.h"
 
+#include "api/etag.h"
 #include "engine/core/file.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -184,7 +186,8 @@ bool api_query_integer(api_exchange *exchange, const char *name, int64_t minimum
     char *end = NULL;
     errno = 0;
     long long number = strtoll(text, &end, 10);
-    if (end == text || *end || errno || number < minimum || number > maximum) {
+    bool begins = isdigit((unsigned char)*text) || *text == '-'; /* strtoll takes blanks and '+' */
+    if (!begins || *end || errno || number < minimum || number > maximum) {
         api_answer_problem(exchange, "invalid", "query %s: need an integer in %lld..%lld", name,
                            (long long)minimum, (long long)maximum);
         return false;
@@ -342,11 +345,16 @@ void api_answer_file(api_exchange *exchange, const char *path, const char *conte
         api_answer_problem(exchange, "not_found", "the file is gone");
         return;
     }
-    const char *match = api_header(exchange, "If-None-Match");
-    api_set_header(exchange, "ETag", "\"%s\"", etag);
-    if (match && (strcmp(match, "*") == 0 || strstr(match, etag))) {
+    char tag[128];
+    snprintf(tag, sizeof tag, "\"%s\"", etag);
+    api_condition condition = api_condition_of(exchange, tag);
+    api_set_header(exchange, "ETag", "%s", tag);
+    if (condition != API_CONDITION_HOLDS) {
         close(fd);
-        api_answer_empty(exchange, 304);
+        if (condition == API_CONDITION_UNCHANGED)
+            api_answer_empty(exchange, 304);
+        else
+            api_answer_problem(exchange, "precondition_failed", "the file's ETag is %s", tag);
         return;
     }
     api_set_header(exchange, "Accept-Ranges", "bytes");

@@ -4,6 +4,7 @@
 #include "api/handlers.h"
 #include "api/job_rows.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,9 +56,21 @@ static bool read_cursor(api_exchange *exchange, int64_t *after) {
     char *end = NULL;
     errno = 0;
     *after = strtoll(last, &end, 10);
-    if (end != last && !*end && !errno && *after >= 0) return true;
+    if (isdigit((unsigned char)*last) && !*end && !errno) return true;
     api_answer_problem(exchange, "invalid", "Last-Event-ID: need the number of an event");
     return false;
+}
+
+/* A cursor ahead of the newest event was not given by this job: to wait for it would be silence. */
+static void refuse_ahead(api_exchange *exchange, const events_question *q) {
+    if (api_query(exchange, "after"))
+        api_answer_problem(exchange, "invalid",
+                           "query after: %lld is ahead of the job's newest event, %lld",
+                           (long long)q->after, (long long)q->last_seq);
+    else
+        api_answer_problem(exchange, "malformed",
+                           "Last-Event-ID: %lld is ahead of the job's newest event, %lld",
+                           (long long)q->after, (long long)q->last_seq);
 }
 
 void api_handle_job_events(api_exchange *exchange) {
@@ -71,10 +84,11 @@ void api_handle_job_events(api_exchange *exchange) {
     affect_status status =
         api_store_read(context->store, sse || lines ? read_head : read_page, &q, &error);
     if (status != AFFECT_STATUS_OK) {
-        affect_buffer_free(&q.text);
         api_answer_error(exchange, &error);
     } else if (sse && q.ended && q.after >= q.last_seq) {
         api_answer_empty(exchange, 204); /* tells a browser to stay away */
+    } else if (!q.ended && q.after > q.last_seq) {
+        refuse_ahead(exchange, &q);
     } else if (sse || lines) {
         api_feed_answer(context->feed, exchange, q.job_id, q.after,
                         sse ? API_FEED_SSE : API_FEED_LINES);
@@ -82,4 +96,5 @@ void api_handle_job_events(api_exchange *exchange) {
         api_set_header(exchange, "Cache-Control", "no-store");
         api_answer_buffer(exchange, 200, "application/json", &q.text);
     }
+    affect_buffer_free(&q.text); /* empty where it was answered */
 }

@@ -7,6 +7,7 @@
 #include "api/dataset_registry.h"
 #include "api/devices.h"
 #include "api/dry_run.h"
+#include "api/etag.h"
 #include "api/handlers.h"
 #include "api/job_queue.h"
 #include "api/job_rows.h"
@@ -76,8 +77,14 @@ static affect_status read_job(api_db *db, void *context, affect_error *err) {
     return api_job_body(&q->body, db, q->id, err);
 }
 
+static void etag_of(char etag[API_ETAG_SIZE], const affect_json *body) {
+    api_job_etag(etag, (int64_t)affect_json_get_number(body, "state_number", 0));
+}
+
 static void answer_body(api_exchange *exchange, int status, const char *id, affect_json *body) {
-    api_set_header(exchange, "ETag", "\"%.0f\"", affect_json_get_number(body, "state_number", 0));
+    char etag[API_ETAG_SIZE];
+    etag_of(etag, body);
+    api_set_header(exchange, "ETag", "%s", etag);
     if (status == 202) api_set_header(exchange, "Location", "/v1/jobs/%s", id);
     api_answer_json(exchange, status, body);
 }
@@ -370,14 +377,7 @@ void api_handle_job_create(api_exchange *exchange) {
 
 /* ---- Reading ---- */
 
-static bool matches(const char *if_none_match, int64_t state_number) {
-    char etag[32];
-    if (!if_none_match) return false;
-    snprintf(etag, sizeof etag, "\"%lld\"", (long long)state_number);
-    return strstr(if_none_match, etag) != NULL;
-}
-
-/* 200, or 304 when the client has this state already. */
+/* 200, 304 when the client has this state already, 412 when it wants another. */
 static void answer_job_now(api_exchange *exchange) {
     affect_error error = {0};
     job_question q = {.id = api_path_value(exchange, "job")};
@@ -385,27 +385,36 @@ static void answer_job_now(api_exchange *exchange) {
         api_answer_error(exchange, &error);
         return;
     }
-    int64_t state_number = (int64_t)affect_json_get_number(q.body, "state_number", 0);
-    if (matches(api_header(exchange, "If-None-Match"), state_number)) {
-        affect_json_free(q.body);
-        api_set_header(exchange, "ETag", "\"%lld\"", (long long)state_number);
-        api_answer_empty(exchange, 304);
+    char etag[API_ETAG_SIZE];
+    etag_of(etag, q.body);
+    api_condition condition = api_condition_of(exchange, etag);
+    if (condition == API_CONDITION_HOLDS) {
+        answer_body(exchange, 200, q.id, q.body);
         return;
     }
-    answer_body(exchange, 200, q.id, q.body);
+    affect_json_free(q.body);
+    api_set_header(exchange, "ETag", "%s", etag);
+    if (condition == API_CONDITION_UNCHANGED)
+        api_answer_empty(exchange, 304);
+    else
+        api_answer_problem(exchange, "precondition_failed", "the job's ETag is %s", etag);
 }
 
 void api_handle_job(api_exchange *exchange) {
     int64_t wait;
     if (!api_query_integer(exchange, "wait", 0, 300, 0, &wait)) return;
     const api_context *context = api_context_of(exchange);
-    const char *known = api_header(exchange, "If-None-Match");
     job_question q = {.id = api_path_value(exchange, "job")};
     if (wait > 0 && api_store_read(context->store, read_job, &q, NULL) == AFFECT_STATUS_OK) {
         int64_t state_number = (int64_t)affect_json_get_number(q.body, "state_number", 0);
         bool terminal = affect_json_get_bool(q.body, "terminal", false);
+        char etag[API_ETAG_SIZE];
+        etag_of(etag, q.body);
         affect_json_free(q.body);
-        if (!terminal && (!known || matches(known, state_number))) {
+        api_condition condition = api_condition_of(exchange, etag);
+        bool known = condition == API_CONDITION_UNCHANGED ||
+                     (condition == API_CONDITION_HOLDS && !api_header(exchange, "If-None-Match"));
+        if (!terminal && known) {
             api_defer(exchange);
             api_feed_wait(context->feed, exchange, q.id, state_number, (double)wait,
                           answer_job_now);
@@ -490,9 +499,14 @@ static void ask(api_exchange *exchange, api_job_action action) {
     affect_error error = {0};
     api_ask_outcome outcome = API_ASK_DONE;
     api_job_state state = API_JOB_QUEUED;
-    if (api_job_ask(api_context_of(exchange)->jobs, id, action, &outcome, &state, &error) !=
-        AFFECT_STATUS_OK) {
+    if (api_job_ask(api_context_of(exchange)->jobs, id, action, exchange, &outcome, &state,
+                    &error) != AFFECT_STATUS_OK) {
         api_answer_error(exchange, &error);
+        return;
+    }
+    if (outcome == API_ASK_CHANGED) {
+        api_answer_problem(exchange, "precondition_failed", "the job is %s: its state has changed",
+                           api_job_state_name(state));
         return;
     }
     if (outcome != API_ASK_REFUSED) {

@@ -1,6 +1,7 @@
 /* The queue of jobs; see job_queue.h. */
 #include "api/job_queue.h"
 
+#include "api/etag.h"
 #include "api/job_ending.h"
 #include "api/job_progress.h"
 #include "api/job_write.h"
@@ -120,14 +121,25 @@ affect_status api_job_create(api_job_queue *queue, const api_job_new *job, char 
 
 typedef struct {
     api_job_action action;
+    const api_exchange *request;
     api_ask_outcome outcome;
 } question;
+
+void api_job_etag(char etag[API_ETAG_SIZE], int64_t state_number) {
+    snprintf(etag, API_ETAG_SIZE, "\"%lld\"", (long long)state_number);
+}
 
 static affect_status work_ask(api_db *db, void *context, affect_error *err) {
     api_job_write *w = context;
     question *q = w->context;
     api_job_state before = w->row.state;
     bool pausable = strcmp(w->row.type, "train") == 0;
+    char etag[API_ETAG_SIZE];
+    api_job_etag(etag, w->row.state_number);
+    if (q->request && api_condition_of(q->request, etag) != API_CONDITION_HOLDS) {
+        q->outcome = API_ASK_CHANGED;
+        return AFFECT_STATUS_OK;
+    }
     if (api_job_state_after(before, q->action) == API_JOB_STATE_COUNT ||
         (q->action != API_JOB_CANCEL && !pausable)) {
         q->outcome = API_ASK_REFUSED;
@@ -144,8 +156,9 @@ static bool is_stopping(api_job_state state) {
 }
 
 affect_status api_job_ask(api_job_queue *queue, const char *id, api_job_action action,
-                          api_ask_outcome *outcome, api_job_state *state, affect_error *err) {
-    question q = {.action = action};
+                          const api_exchange *request, api_ask_outcome *outcome,
+                          api_job_state *state, affect_error *err) {
+    question q = {.action = action, .request = request};
     api_job_write w = {.base = &queue->base, .id = id, .work = work_ask, .context = &q};
     affect_status status = api_job_write_run(&w, err);
     if (status == AFFECT_STATUS_OK) {

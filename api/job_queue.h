@@ -65,13 +65,19 @@ affect_status api_job_find(api_job_queue *queue, const char *key, const char *di
 affect_status api_job_create(api_job_queue *queue, const api_job_new *job, char id[API_ID_SIZE],
                              bool *existed, affect_error *err);
 
-typedef enum { API_ASK_ACCEPTED, API_ASK_DONE, API_ASK_REFUSED } api_ask_outcome;
+/* The ETag of a job in that state, with its quotes. */
+#define API_ETAG_SIZE 32
+void api_job_etag(char etag[API_ETAG_SIZE], int64_t state_number);
+
+typedef enum { API_ASK_ACCEPTED, API_ASK_DONE, API_ASK_REFUSED, API_ASK_CHANGED } api_ask_outcome;
 /* Asks a job to CANCEL, PAUSE or RESUME. ACCEPTED: it does, or has just done so; DONE: it was so
- * already; REFUSED: not in its state, *state (and imports and evaluations are never paused). A
+ * already; REFUSED: not in its state, *state (and imports and evaluations are never paused);
+ * CHANGED: the conditions of `request` (If-Match; NULL: none) do not hold for its state. A
  * pausing worker writes a checkpoint and ends; resumed, the job waits in the queue and goes on from
  * there to the same bits. */
 affect_status api_job_ask(api_job_queue *queue, const char *id, api_job_action action,
-                          api_ask_outcome *outcome, api_job_state *state, affect_error *err);
+                          const api_exchange *request, api_ask_outcome *outcome,
+                          api_job_state *state, affect_error *err);
 
 /* Answers with the job's body, its ETag, and with 202 its Location. */
 void api_answer_job(api_exchange *exchange, int status, const char *id);

@@ -204,6 +204,28 @@ def test_forms_agree(fake):  # noqa: F811
     assert server.get("/v1/jobs/job_none/events", Accept="text/event-stream").status == 404
 
 
+def test_cursor_ahead(fake):  # noqa: F811
+    """A cursor that no event of the job has is refused while it runs; 204 once it has ended."""
+    server = fake()
+    job_id = train_id(server, 10000, delay_ms=10)
+    wait_state(server, job_id, "running")
+    path = f"/v1/jobs/{job_id}/events"
+    for accept in ("text/event-stream", "application/x-ndjson", "application/json"):
+        answer = server.get(path, Accept=accept, Last_Event_ID="1000000")
+        assert answer.status == 400 and answer.json()["code"] == "malformed", accept
+        assert server.get(path + "?after=1000000", Accept=accept).status == 422
+    for wrong in ("-1", "+1", "1x", "9" * 30, ""):
+        assert server.get(path, Accept="text/event-stream", Last_Event_ID=wrong).status == 422, wrong
+    for query in ("limit=1001", "limit=0", "limit=%2B5", "limit=%205", "limit=", "after=-1", "after=1x"):
+        assert server.get(f"{path}?{query}").status == 422, query
+    for query in ("limit=501", "limit=%2B5"):
+        assert server.get(f"/v1/jobs?{query}").status == 422, query
+    server.request("POST", f"/v1/jobs/{job_id}/cancel")
+    wait_end(server, job_id)
+    assert server.get(path, Accept="text/event-stream", Last_Event_ID="1000000").status == 204
+    assert server.get(path, Accept="application/x-ndjson", Last_Event_ID="1000000").body == b""
+
+
 def test_live_tail_and_heartbeat(fake):  # noqa: F811
     """A parked reader is woken by what is appended, and hears a comment when nothing is."""
     server = fake(heartbeat_seconds=0.2)

@@ -120,6 +120,30 @@ def test_train_makes_a_model(fake):
     assert server.get("/v1/models/other").status == 404
 
 
+def test_conditional_requests(fake):
+    """ETags of jobs: 304 and 412 of reads, 412 of actions on a state that has changed."""
+    server = fake()
+    first = train_id(server, 10000, delay_ms=10)
+    wait_state(server, first, "running")
+    path = f"/v1/jobs/{first}"
+    etag = server.get(path).headers["ETag"]
+    number = int(etag.strip('"'))
+    for known, status in ((etag, 304), ("*", 304), (f'W/{etag}', 304), (f'"x", {etag}', 304), (f'"{number}0"', 200),
+                          (f'"1{number}"', 200), (f'"x{etag}', 200), (str(number), 200)):
+        answer = server.get(path, If_None_Match=known)
+        assert answer.status == status and answer.headers["ETag"] == etag, known
+    for wanted, status in ((etag, 200), ("*", 200), (f'"{number - 1}"', 412), (f"W/{etag}", 412)):
+        assert server.get(path, If_Match=wanted).status == status, wanted
+    refused = server.request("POST", f"{path}/cancel", headers={"If-Match": f'"{number - 1}"'})
+    assert refused.status == 412 and refused.json()["code"] == "precondition_failed"
+    assert server.request("POST", f"{path}/cancel", headers={"If-None-Match": "*"}).status == 412
+    assert server.get(path).headers["ETag"] == etag
+    assert server.request("POST", f"{path}/cancel", headers={"If-Match": etag}).status == 202
+    wait_end(server, first)
+    assert server.get(f"{path}?wait=60", If_None_Match="*").status == 304
+    assert server.get("/v1/jobs/job_none", If_None_Match="*").status == 404
+
+
 def test_evaluate(fake):
     server = fake()
     wait_end(server, train_id(server, 1))
