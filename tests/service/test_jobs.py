@@ -1,5 +1,5 @@
-"""Jobs from queue to end, with a worker that computes nothing (fake_affect.py): states, events of
-states, cancel, wait, crashes, restarts, a full queue, a full disk."""
+"""Jobs from queue to end: states, events of states, cancel, wait, a full queue, with the real worker on a small
+tree; crashes, noise, restarts and a full disk with one that computes nothing (fake_affect.py)."""
 import fcntl
 import json
 import os
@@ -9,6 +9,8 @@ import subprocess
 import time
 
 import pytest
+
+from test_failures import ARCHITECTURE, SmallTree
 
 pytestmark = pytest.mark.sanitized
 
@@ -31,15 +33,33 @@ def fake(make_server, tmp_path):
     return make
 
 
+@pytest.fixture
+def real(make_server, tmp_path):
+    """real(**settings) -> the same with real workers: their trainings are of a small network, milliseconds an epoch."""
+    SmallTree(tmp_path / "corpora" / "small")
+
+    def make(**settings):
+        server = make_server(import_root=tmp_path / "corpora", **settings)
+        server.body = {"architecture": ARCHITECTURE, "split": {"kind": "random", "validation": 0.5, "seed": 1}}
+        answer = server.post_json("/v1/datasets", {"name": "ready", "source": {"path": "small"}, "features": {
+            "preset": "mel-16k", "mel": {"clip_seconds": 1}}})
+        assert answer.status == 202, answer.body
+        assert wait_end(server, answer.json()["id"])["state"] == "succeeded"
+        return server
+
+    return make
+
+
 def import_folder(server, name, path):
     return server.post_json("/v1/datasets", {"name": name, "source": {"path": path}})
 
 
 def train(server, epochs=3, model="first", **variables):
+    """variables: of the fake worker."""
     return server.post_json(
         "/v1/jobs",
         {"type": "train", "dataset": "ready", "model": model, "training": {"epochs": epochs},
-         "variables": variables},
+         **({"variables": variables} if variables else {}), **getattr(server, "body", {})},
     )
 
 
@@ -81,15 +101,15 @@ def states(server, job_id):
     return [e["state"] for e in events(server, job_id) if e["event"] == "state"]
 
 
-def test_train_makes_a_model(fake):
-    server = fake()
+def test_train_makes_a_model(real):
+    server = real()
     job_id = train_id(server, 4)
     body = wait_end(server, job_id)
     assert body["state"] == "succeeded" and body["state_reason"] is None, body
     assert body["result"]["model"] == "first" and body["result"]["version"] == 1
     assert body["result"]["selection"] == "optimistic"
     assert body["progress"] == {"epoch": 4, "epochs": 4, "fraction": 1, "eta_seconds": 0}
-    assert body["best"]["epoch"] == 4 and body["dataset"] == "ready"
+    assert 1 <= body["best"]["epoch"] <= 4 and body["dataset"] == "ready"
     assert states(server, job_id) == ["queued", "preparing", "running", "succeeded"]
     told = events(server, job_id)
     assert [e["seq"] for e in told] == list(range(1, len(told) + 1))
@@ -144,12 +164,12 @@ def test_conditional_requests(fake):
     assert server.get("/v1/jobs/job_none", If_None_Match="*").status == 404
 
 
-def test_evaluate(fake):
-    server = fake()
+def test_evaluate(real):
+    server = real()
     wait_end(server, train_id(server, 1))
     body = {"type": "evaluate", "model": "first:1", "dataset": "ready", "part": "validation"}
     done = wait_end(server, server.post_json("/v1/jobs", body).json()["id"])
-    assert done["state"] == "succeeded" and done["result"]["metrics"] == {"accuracy": 0.5}
+    assert done["state"] == "succeeded" and 0 <= done["result"]["metrics"]["accuracy"] <= 1
     for wrong in ({"model": "nobody"}, {"model": "first:7"}, {"part": "half"}, {"epochs": 3},
                   {"model": "../first"}):
         answer = server.post_json("/v1/jobs", body | wrong)
@@ -175,8 +195,8 @@ def test_evaluate(fake):
         ({"type": "dance"}, "/type"),
     ],
 )
-def test_wrong_bodies(fake, change, pointer):
-    server = fake()
+def test_wrong_bodies(real, change, pointer):
+    server = real()
     body = {"type": "train", "dataset": "ready", "model": "m"} | change
     answer = server.post_json("/v1/jobs", body)
     assert answer.status == 422, answer.body
@@ -185,9 +205,9 @@ def test_wrong_bodies(fake, change, pointer):
     assert len(server.get("/v1/jobs?type=train").json()["data"]) == 0
 
 
-def test_cancel(fake):
-    server = fake()
-    running = train_id(server, 10000, delay_ms=5)
+def test_cancel(real):
+    server = real()
+    running = train_id(server, 100000)
     waiting = train_id(server, 1)
     wait_state(server, running, "running")
     assert server.request("POST", f"/v1/jobs/{waiting}/cancel").status == 202
@@ -252,9 +272,9 @@ def test_noisy_workers(fake, how, warnings):
     assert log.stat().st_size == (4 << 20 if how == "stderr" else 0)
 
 
-def test_full_queue(fake):
-    server = fake(job_queue=2)
-    ids = [train_id(server, 10000, delay_ms=10)]
+def test_full_queue(real):
+    server = real(job_queue=2)
+    ids = [train_id(server, 100000)]
     wait_state(server, ids[0], "running")
     ids += [train_id(server, 1) for _ in range(2)]
     answer = train(server, 1)
@@ -266,9 +286,9 @@ def test_full_queue(fake):
     assert ended == sorted(ended)
 
 
-def test_several_at_once(fake):
-    server = fake(job_slots=3)
-    ids = [train_id(server, 10000, model=f"m{i}", delay_ms=10) for i in range(4)]
+def test_several_at_once(real):
+    server = real(job_slots=3)
+    ids = [train_id(server, 100000, model=f"m{i}") for i in range(4)]
     for job_id in ids[:3]:
         wait_state(server, job_id, "running")
     assert job(server, ids[3])["state"] == "queued"
@@ -278,9 +298,9 @@ def test_several_at_once(fake):
         assert wait_end(server, job_id)["state"] == "cancelled"
 
 
-def test_list_and_wait(fake):
-    server = fake()
-    first, second = train_id(server, 10000, delay_ms=10), train_id(server, 1)
+def test_list_and_wait(real):
+    server = real()
+    first, second = train_id(server, 100000), train_id(server, 1)
     wait_state(server, first, "running")
     page = server.get("/v1/jobs?limit=1").json()
     assert [j["id"] for j in page["data"]] == [second] and page["more"]
@@ -302,9 +322,9 @@ def test_list_and_wait(fake):
     assert server.get(f"/v1/jobs/{first}?wait=x").status == 422
 
 
-def test_idempotency_key(fake):
-    server = fake()
-    body = {"type": "train", "dataset": "ready", "model": "m", "training": {"epochs": 1}}
+def test_idempotency_key(real):
+    server = real()
+    body = {"type": "train", "dataset": "ready", "model": "m", "training": {"epochs": 1}, **server.body}
     first = server.post_json("/v1/jobs", body, **{"Idempotency-Key": "one"}).json()["id"]
     again = server.post_json("/v1/jobs", body, **{"Idempotency-Key": "one"})
     assert again.status == 202 and again.json()["id"] == first
@@ -356,8 +376,8 @@ def test_server_restart(fake, number):
     assert [e["epoch"] for e in epochs] == list(range(1, 151))
 
 
-def test_metrics_and_plot(fake):
-    server = fake()
+def test_metrics_and_plot(real):
+    server = real()
     a, b = train_id(server, 5), train_id(server, 3, model="second")
     wait_end(server, a), wait_end(server, b)
     rows = server.get(f"/v1/jobs/{a}/metrics?format=csv")
