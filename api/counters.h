@@ -8,10 +8,14 @@ typedef struct api_metrics api_metrics;
 
 api_metrics *api_metrics_create(void); /* NULL without memory */
 void api_metrics_free(api_metrics *metrics);
-/* A request ended: its route (NULL when none was found), status and seconds. */
-void api_metrics_count(api_metrics *metrics, const api_route *route, int status, double seconds);
+/* A request ended, after so many seconds. */
+void api_metrics_count(api_metrics *metrics, const api_exchange *exchange, double seconds);
 void api_metrics_in_flight(api_metrics *metrics, int change);
-/* Appends the text format of Prometheus. */
+/* Appends these in the text format of Prometheus. */
 void api_metrics_print(affect_buffer *buffer, api_metrics *metrics);
+/* Other families: one that is a single number, or the head of one whose samples follow at once. */
+void api_metrics_gauge(affect_buffer *buffer, const char *name, const char *help, double value);
+void api_metrics_counter(affect_buffer *buffer, const char *name, const char *help, double value);
+void api_metrics_head(affect_buffer *buffer, const char *name, const char *type, const char *help);
 
 #endif

@@ -44,11 +44,6 @@ void api_handle_ready(api_exchange *exchange) {
     api_answer_json(exchange, 200, json);
 }
 
-static void gauge(affect_buffer *text, const char *name, const char *help, double value) {
-    affect_buffer_printf(text, "# HELP %s %s\n# TYPE %s gauge\n%s %.15g\n", name, help, name, name,
-                         value);
-}
-
 static size_t resident_bytes(void) {
     size_t total = 0, resident = 0;
     FILE *file = fopen("/proc/self/statm", "re");
@@ -67,17 +62,11 @@ static size_t open_descriptors(void) {
     return n > 3 ? n - 3 : 0; /* ".", ".." and the folder's own */
 }
 
-static void counter(affect_buffer *text, const char *name, const char *help, double value) {
-    affect_buffer_printf(text, "# HELP %s %s\n# TYPE %s counter\n%s %.15g\n", name, help, name,
-                         name, value);
-}
-
 /* Sizes of batches, as a histogram of Prometheus. */
 static void print_batches(affect_buffer *text, const api_predictor_counts *counts) {
     static const char name[] = "affectd_prediction_batch_size";
     uint64_t n = 0;
-    affect_buffer_printf(text, "# HELP %s Predictions computed at once.\n# TYPE %s histogram\n",
-                         name, name);
+    api_metrics_head(text, name, "histogram", "Predictions computed at once.");
     for (int i = 0; i < API_PREDICTOR_BUCKETS; i++) {
         n += counts->batches[i];
         affect_buffer_printf(text, "%s_bucket{le=\"%d\"} %llu\n", name, 1 << i,
@@ -91,20 +80,23 @@ static void print_batches(affect_buffer *text, const api_predictor_counts *count
 static void print_predictor(affect_buffer *text, api_predictor *predictor) {
     api_predictor_counts counts;
     api_predictor_count(predictor, &counts);
-    gauge(text, "affectd_predictors_ready", "Predictor processes that are up.", counts.n_ready);
-    gauge(text, "affectd_predictors_busy", "Predictor processes at work.", counts.n_busy);
-    gauge(text, "affectd_predictions_queued", "Predictions that wait.", counts.n_queued);
+    api_metrics_gauge(text, "affectd_predictors_ready", "Predictor processes that are up.",
+                      counts.n_ready);
+    api_metrics_gauge(text, "affectd_predictors_busy", "Predictor processes at work.",
+                      counts.n_busy);
+    api_metrics_gauge(text, "affectd_predictions_queued", "Predictions that wait.",
+                      counts.n_queued);
     print_batches(text, &counts);
-    counter(text, "affectd_prediction_wait_seconds_total", "Waits for a batch, summed.",
-            counts.wait_s);
-    counter(text, "affectd_predictions_expired_total", "Ended by their deadline.",
-            (double)counts.n_expired);
-    counter(text, "affectd_predictions_left_total", "Dropped, as their client had left.",
-            (double)counts.n_left);
-    counter(text, "affectd_predictions_lost_total", "Ended with their predictor.",
-            (double)counts.n_lost);
-    counter(text, "affectd_predictions_refused_total", "Refused by a full queue.",
-            (double)counts.n_refused);
+    api_metrics_counter(text, "affectd_prediction_wait_seconds_total", "Waits for a batch, summed.",
+                        counts.wait_s);
+    api_metrics_counter(text, "affectd_predictions_expired_total", "Ended by their deadline.",
+                        (double)counts.n_expired);
+    api_metrics_counter(text, "affectd_predictions_left_total",
+                        "Dropped, as their client had left.", (double)counts.n_left);
+    api_metrics_counter(text, "affectd_predictions_lost_total", "Ended with their predictor.",
+                        (double)counts.n_lost);
+    api_metrics_counter(text, "affectd_predictions_refused_total", "Refused by a full queue.",
+                        (double)counts.n_refused);
 }
 
 void api_handle_metrics_text(api_exchange *exchange) {
@@ -113,16 +105,17 @@ void api_handle_metrics_text(api_exchange *exchange) {
     int n_queued = 0, n_active = 0, n_slots = 0;
     api_job_queue_count(context->jobs, &n_queued, &n_active, &n_slots);
     api_metrics_print(&text, context->metrics);
-    gauge(&text, "affectd_jobs_queued", "Jobs that wait for a slot.", n_queued);
-    gauge(&text, "affectd_jobs_active", "Jobs that have a worker.", n_active);
-    gauge(&text, "affectd_job_slots", "Jobs that may run at once.", n_slots);
-    gauge(&text, "affectd_event_readers", "Open streams of events.",
-          api_feed_readers(context->feed));
+    api_metrics_gauge(&text, "affectd_jobs_queued", "Jobs that wait for a slot.", n_queued);
+    api_metrics_gauge(&text, "affectd_jobs_active", "Jobs that have a worker.", n_active);
+    api_metrics_gauge(&text, "affectd_job_slots", "Jobs that may run at once.", n_slots);
+    api_metrics_gauge(&text, "affectd_event_readers", "Open streams of events.",
+                      api_feed_readers(context->feed));
     print_predictor(&text, context->predictor);
-    gauge(&text, "process_resident_memory_bytes", "Resident memory.", (double)resident_bytes());
-    gauge(&text, "process_open_fds", "Open descriptors.", (double)open_descriptors());
-    gauge(&text, "affectd_uptime_seconds", "Since the start.",
-          affect_clock_seconds() - context->started);
+    api_metrics_gauge(&text, "process_resident_memory_bytes", "Resident memory.",
+                      (double)resident_bytes());
+    api_metrics_gauge(&text, "process_open_fds", "Open descriptors.", (double)open_descriptors());
+    api_metrics_gauge(&text, "affectd_uptime_seconds", "Since the start.",
+                      affect_clock_seconds() - context->started);
     api_answer_buffer(exchange, 200, "text/plain; version=0.0.4; charset=utf-8", &text);
 }
 

@@ -116,7 +116,7 @@ static void on_completed(void *cls, struct MHD_Connection *connection, void **co
         int status = r->exchange->answer.status;
         log_request(r, status);
         api_metrics_in_flight(server->context->metrics, -1);
-        api_metrics_count(server->context->metrics, r->exchange->route, status,
+        api_metrics_count(server->context->metrics, r->exchange,
                           affect_clock_seconds() - r->started);
     }
     release(r);
