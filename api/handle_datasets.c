@@ -8,6 +8,7 @@
 #include "api/handlers.h"
 #include "api/job_queue.h"
 #include "api/job_rows.h"
+#include "api/log.h"
 #include "engine/corpus/import.h"
 
 #include <errno.h>
@@ -311,7 +312,15 @@ static affect_status read_manifest(affect_json **manifest, api_exchange *exchang
                            dataset.state);
     AFFECT_TRY(affect_path_join(path, err, context->settings->data, "datasets/%s/dataset.json",
                                 dataset.id));
-    return affect_json_read(manifest, path, MAX_MANIFEST_BYTES, err);
+    affect_status status = affect_json_read(manifest, path, MAX_MANIFEST_BYTES, err);
+    bool whole = status == AFFECT_STATUS_OK &&
+                 affect_json_is_object(affect_json_get(*manifest, "report")) &&
+                 affect_json_is_array(affect_json_get(*manifest, "utterances"));
+    if (whole || status == AFFECT_STATUS_NO_MEMORY) return status;
+    api_log(API_LOG_ERROR, "damaged manifest", "dataset", dataset.id, "detail",
+            status == AFFECT_STATUS_OK ? "no report or no utterances" : err->message, NULL);
+    return affect_fail(err, INTERNAL, "the manifest of dataset %s is missing or damaged",
+                       dataset.name);
 }
 
 void api_handle_dataset_report(api_exchange *exchange) {

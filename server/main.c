@@ -56,7 +56,10 @@ static affect_status prepare_data(service *self, affect_error *err) {
     AFFECT_TRY(affect_path_join(path, err, data, "lock"));
     affect_status status = affect_file_lock(&self->lock, path, err);
     if (status != AFFECT_STATUS_OK)
-        return affect_error_prefix(err, status, "another affectd uses the data folder");
+        return affect_error_prefix(err, status, "%s",
+                                   status == AFFECT_STATUS_CONFLICT
+                                       ? "another affectd uses the data folder"
+                                       : "the data folder cannot be written");
     for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
         AFFECT_TRY(affect_path_join(path, err, data, "%s", folders[i]));
         if (i < 2) AFFECT_TRY(affect_directory_remove(path, err)); /* spool, staging */

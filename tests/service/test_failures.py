@@ -598,3 +598,21 @@ def test_disk_full(small_disk, tmp_path):
         assert body["state"] == "succeeded" and body["result"]["version"] == 2, body
     finally:
         assert server.stop() == 0
+
+
+# ---- Files of the data folder that were damaged ----
+
+@pytest.mark.parametrize("text", ["{}", '{"report": 1, "utterances": []}', '{"report": {}, "utterances": 3}', "{", ""])
+@pytest.mark.parametrize("resource", ["report", "samples"])
+def test_damaged_manifest(service, resource, text):
+    """Not the client's fault, and said without a path; a manifest made whole again is read again."""
+    dataset = service.server.get("/v1/datasets/tiny").json()["id"]
+    path = service.data / "datasets" / dataset / "dataset.json"
+    whole = path.read_bytes()
+    try:
+        path.write_text(text)
+        body = problem(service.server.get(f"/v1/datasets/tiny/{resource}"), 500, "internal", "manifest", "tiny")
+        assert str(service.data) not in json.dumps(body)
+    finally:
+        path.write_bytes(whole)
+    assert service.server.get(f"/v1/datasets/tiny/{resource}").status == 200

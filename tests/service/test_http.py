@@ -277,6 +277,22 @@ def test_two_servers_on_one_data_folder(server):
     assert second.returncode == 1 and "another affectd" in second.stderr
 
 
+def test_a_data_folder_that_cannot_be_written(tmp_path):
+    """What is wrong is told as it is: no other affectd is there."""
+    import subprocess
+    from conftest import BUILD
+    (tmp_path / "data").mkdir()
+    start = f"mount -t tmpfs -o ro none {tmp_path}/data && exec {BUILD}/bin/affectd --data {tmp_path}/data --listen 127.0.0.1:0"
+    if subprocess.run(["unshare", "-m", "mount", "-t", "tmpfs", "-o", "ro", "none", tmp_path / "data"],
+                      capture_output=True, check=False).returncode:
+        (tmp_path / "data/lock").mkdir()
+        start = f"exec {BUILD}/bin/affectd --data {tmp_path}/data --listen 127.0.0.1:0"
+    ended = subprocess.run(["unshare", "-m", "sh", "-c", start] if "mount" in start else ["sh", "-c", start], text=True,
+                           capture_output=True, timeout=30, check=False)
+    assert ended.returncode == 1 and "the data folder cannot be written" in ended.stderr
+    assert "another affectd" not in ended.stderr
+
+
 @pytest.mark.parametrize("arguments, part", [
     (["--listen", "0.0.0.0:0"], "--allow-anonymous"),
     (["--listen", "nonsense"], "HOST:PORT"),
