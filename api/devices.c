@@ -21,8 +21,10 @@ enum { MAX_OUTPUT = 1 << 16 };
 
 static struct {
     pthread_mutex_t lock;
-    affect_json *answer;
+    affect_json *answer; /* of the last listing that succeeded ... */
+    affect_error error;  /* ... or how it failed */
     double at;
+    bool asking; /* one caller lists, without the lock; others take what is there */
 } kept = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 /* Reads until the child closes its end. */
@@ -68,16 +70,30 @@ static affect_status ask(affect_json **answer, const char *binary, affect_error 
 }
 
 affect_status api_devices(affect_json **devices, const api_context *context, affect_error *err) {
-    affect_status status = AFFECT_STATUS_OK;
     *devices = NULL;
     pthread_mutex_lock(&kept.lock);
-    if (!kept.answer || affect_clock_seconds() - kept.at > KEPT_SECONDS) {
+    bool fresh = (kept.answer || kept.error.status != AFFECT_STATUS_OK) &&
+                 affect_clock_seconds() - kept.at < KEPT_SECONDS;
+    if (!fresh && !kept.asking) {
+        affect_json *answer = NULL;
+        affect_error error = {0};
+        kept.asking = true;
+        pthread_mutex_unlock(&kept.lock);
+        ask(&answer, context->worker_binary, &error);
+        pthread_mutex_lock(&kept.lock);
         affect_json_free(kept.answer);
-        kept.answer = NULL;
-        status = ask(&kept.answer, context->worker_binary, err);
+        kept.answer = answer;
+        kept.error = error;
         kept.at = affect_clock_seconds();
+        kept.asking = false;
     }
-    if (status == AFFECT_STATUS_OK) *devices = affect_json_copy(kept.answer);
+    affect_status status = kept.error.status;
+    if (kept.answer)
+        status = AFFECT_STATUS_OK, *devices = affect_json_copy(kept.answer);
+    else if (status != AFFECT_STATUS_OK && err)
+        *err = kept.error;
+    else if (status == AFFECT_STATUS_OK)
+        status = affect_fail(err, BUSY, "the devices are being listed for the first time");
     pthread_mutex_unlock(&kept.lock);
     return status;
 }

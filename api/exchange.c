@@ -142,6 +142,7 @@ bool api_exchange_set_target(api_exchange *exchange, const char *target) {
     while (*query) { /* at '?' or '&' */
         query++;
         size_t n = strcspn(query, "&");
+        if (n && exchange->queries.n == API_MAX_QUERIES) return false;
         if (n && !add_query(exchange, query, n)) return false;
         query += n;
     }

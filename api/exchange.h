@@ -10,6 +10,7 @@
 #include "api/context.h"
 
 #define API_MAX_PATH_VALUES 4
+#define API_MAX_QUERIES     32
 
 /* A list of names and values, both owned. */
 typedef struct {
@@ -87,7 +88,7 @@ api_exchange *api_exchange_create(api_context *context, const api_transport *tra
 void api_exchange_free(api_exchange *exchange);
 
 /* Splits the raw target ("/v1/jobs/a%20b?after=3") into path and queries, percent-decoding both.
- * False: malformed escape, %00, control byte, or no leading slash. */
+ * False: malformed escape, %00, control byte, no leading slash, or too many queries. */
 bool api_exchange_set_target(api_exchange *exchange, const char *target);
 
 #endif

@@ -11,6 +11,7 @@
 static const api_problem problems[] = {
     {"internal", 500, "Something failed that should not"},
     {"malformed", 400, "The request is malformed"},
+    {"forbidden", 403, "This is not allowed"},
     {"not_found", 404, "There is no such thing"},
     {"method_not_allowed", 405, "The method is not allowed here"},
     {"conflict", 409, "The state of the resource forbids this"},
@@ -21,6 +22,7 @@ static const api_problem problems[] = {
     {"too_large", 413, "The body is too large"},
     {"unsupported_media_type", 415, "The media type is not accepted here"},
     {"range_not_satisfiable", 416, "The range lies outside the file"},
+    {"misdirected", 421, "This server has another name"},
     {"invalid", 422, "The request is well-formed but wrong"},
     {"unsupported", 422, "This is not supported"},
     {"unreadable", 422, "The data cannot be read"},

@@ -119,6 +119,10 @@ bool api_route_find(api_exchange *exchange) {
     return false;
 }
 
+bool api_route_is_immediate(const api_route *route) {
+    return route->handler == api_handle_live;
+}
+
 /* ---- Judging the headers ---- */
 
 /* list: names with one blank between them. Steps over whole words: a name may be empty. */

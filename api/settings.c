@@ -44,6 +44,13 @@ const affect_field api_settings_fields[] = {
     AFFECT_FIELD_INTEGER(api_settings, api_queue, 256, 1, 100000,
                          "requests that may wait for a handler"),
     AFFECT_FIELD_INTEGER(api_settings, max_connections, 1200, 8, 100000, "connections at once"),
+    AFFECT_FIELD_INTEGER(api_settings, max_connections_per_address, 1100, 1, 100000,
+                         "of them from one address; one that is too many is closed at once"),
+    AFFECT_FIELD_INTEGER(api_settings, max_event_readers, 1050, 1, 100000,
+                         "event streams at once; more are answered with 503"),
+    AFFECT_FIELD_STRING(api_settings, allowed_hosts, "",
+                        "names that a Host header may have, blanks between them, beside loopback's "
+                        "and that of listen: a proxy's, a container host's"),
     AFFECT_FIELD_NUMBER(api_settings, idle_timeout_seconds, 60, 0.1, 86400,
                         "a connection without activity is closed"),
     AFFECT_FIELD_NUMBER(api_settings, header_timeout_seconds, 10, 0.1, 3600,

@@ -25,7 +25,9 @@ typedef struct api_settings {
     int64_t predictors, predictor_threads, prediction_queue, prediction_max_batch;
     double prediction_batch_window_ms, prediction_deadline_seconds;
 
-    int64_t http_threads, api_threads, api_queue, max_connections;
+    char allowed_hosts[1024]; /* names, with blanks between them, beside loopback's and listen's */
+    int64_t http_threads, api_threads, api_queue, max_connections, max_connections_per_address;
+    int64_t max_event_readers;
     double idle_timeout_seconds, header_timeout_seconds, body_timeout_seconds;
     int64_t min_body_bytes_per_second;
     double heartbeat_seconds, drain_seconds;

@@ -15,6 +15,7 @@
 #include <time.h>
 
 #define WATCH_NS (200 * 1000 * 1000)
+#define RESERVE  32 /* places that silent connections do not keep from those that come */
 
 struct connection_entry {
     connection_entry *next, *previous;
@@ -26,7 +27,9 @@ struct connection_entry {
     uint64_t body_bytes;
     double last_progress; /* of the body */
     bool answered_late;
+    bool is_cut;
     void *request;
+    void *slot;
 };
 
 struct connections {
@@ -36,6 +39,7 @@ struct connections {
     pthread_cond_t stop;
     bool stopping;
     connection_entry *first;
+    int64_t n_open; /* entries that are not cut */
     pthread_t watch;
 };
 
@@ -118,7 +122,8 @@ static void *watch(void *argument) {
         double now = affect_clock_seconds();
         for (connection_entry *e = table->first; e; e = e->next) look(table, e, now);
         struct timespec until;
-        clock_gettime(CLOCK_REALTIME, &until);
+        clock_gettime(CLOCK_MONOTONIC,
+                      &until); /* the condition's: steps of the time do not count */
         until.tv_nsec += WATCH_NS;
         until.tv_sec += until.tv_nsec / 1000000000;
         until.tv_nsec %= 1000000000;
@@ -134,8 +139,12 @@ affect_status connections_create(connections **table, const api_settings *settin
     if (!made) return affect_fail(err, NO_MEMORY, "no memory for connections");
     made->settings = settings;
     made->visit = visit;
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_mutex_init(&made->lock, NULL);
-    pthread_cond_init(&made->stop, NULL);
+    pthread_cond_init(&made->stop, &monotonic);
+    pthread_condattr_destroy(&monotonic);
     int error_number = pthread_create(&made->watch, NULL, watch, made);
     if (error_number) {
         free(made);
@@ -163,12 +172,38 @@ void connections_cut(connections *table) {
     pthread_mutex_unlock(&table->lock);
 }
 
+static void cut(connections *table, connection_entry *entry) {
+    if (!entry->is_cut) table->n_open--;
+    entry->is_cut = true;
+    shutdown(entry->fd, SHUT_RDWR);
+}
+
+/* Between requests for the longest time, and with nothing of the next one come. */
+static connection_entry *longest_silent(const connections *table) {
+    connection_entry *oldest = NULL;
+    for (connection_entry *e = table->first; e; e = e->next)
+        if (e->phase == CONNECTION_IDLE && !e->is_cut && e->headers_since == 0 &&
+            (!oldest || e->since < oldest->since))
+            oldest = e;
+    return oldest;
+}
+
+void **connections_slot(connection_entry *entry) {
+    return &entry->slot;
+}
+
 connection_entry *connections_add(connections *table, int fd) {
     connection_entry *entry = calloc(1, sizeof *entry);
     if (!entry) return NULL;
     entry->fd = fd;
     entry->since = affect_clock_seconds();
     pthread_mutex_lock(&table->lock);
+    int64_t most = table->settings->max_connections;
+    connection_entry *silent = table->n_open >= most - (most / 4 < RESERVE ? most / 4 : RESERVE)
+                                   ? longest_silent(table)
+                                   : NULL;
+    if (silent) cut(table, silent);
+    table->n_open++;
     entry->next = table->first;
     if (entry->next) entry->next->previous = entry;
     table->first = entry;
@@ -184,6 +219,7 @@ void connections_remove(connections *table, connection_entry *entry) {
     else
         table->first = entry->next;
     if (entry->next) entry->next->previous = entry->previous;
+    if (!entry->is_cut) table->n_open--;
     pthread_mutex_unlock(&table->lock);
     free(entry);
 }

@@ -31,7 +31,11 @@ void connections_free(connections *table);
 /* Shuts every socket down. */
 void connections_cut(connections *table);
 
-connection_entry *connections_add(connections *table, int fd); /* NULL without memory */
+/* NULL without memory. Where few places are left, the connection that has been silent longest is
+ * shut down: between requests, or one that never sent any. */
+connection_entry *connections_add(connections *table, int fd);
+/* What the HTTP side keeps with the connection, NULL at first; for its own thread only. */
+void **connections_slot(connection_entry *entry);
 void connections_remove(connections *table, connection_entry *entry);
 /* request is what visits get; NULL between requests. */
 void connections_phase(connections *table, connection_entry *entry, connection_phase phase,

@@ -38,6 +38,7 @@ struct http_server {
     api_executor *executor;
     int port;
     atomic_int n_requests; /* alive */
+    atomic_int n_streams;  /* being sent */
 };
 
 typedef struct {
@@ -77,10 +78,30 @@ static void release(request *r) {
     free(r);
 }
 
-/* The first sight of a request: its raw target. */
+/* The request that the library has not completed yet, kept with its connection: some of its ways
+ * out of a request that it refuses by itself skip the callback of completion. */
+static void **unfinished(struct MHD_Connection *connection) {
+    connection_entry *entry =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
+    return entry ? connections_slot(entry) : NULL;
+}
+
+static void drop_unfinished(void **slot) {
+    request *left = slot ? *slot : NULL;
+    if (!left) return;
+    *slot = NULL;
+    release(left);
+}
+
+/* The first sight of a request: its raw target. The library would next count and copy the query's
+ * arguments, whose number it does not bound; we read them ourselves (api_exchange_set_target, which
+ * does), so its own copy of the target ends before the query. */
 static void *on_target(void *cls, const char *target, struct MHD_Connection *connection) {
+    void **slot = unfinished(connection);
+    drop_unfinished(slot);
     request *r = calloc(1, sizeof *r);
     if (!r) return NULL;
+    if (slot) *slot = r;
     r->server = cls;
     r->connection = connection;
     r->target = strdup(target);
@@ -88,6 +109,8 @@ static void *on_target(void *cls, const char *target, struct MHD_Connection *con
     atomic_init(&r->n_holders, 1);
     pthread_mutex_init(&r->lock, NULL);
     atomic_fetch_add(&r->server->n_requests, 1);
+    char *query = strchr((char *)target, '?'); /* the library's buffer, which it parses in place */
+    if (query) query[0] = query[1] = '\0';
     return r;
 }
 
@@ -106,11 +129,13 @@ static void log_request(const request *r, int status) {
 
 static void on_completed(void *cls, struct MHD_Connection *connection, void **con_cls,
                          enum MHD_RequestTerminationCode how) {
-    (void)connection, (void)how;
+    (void)how;
     http_server *server = cls;
     request *r = *con_cls;
     *con_cls = NULL;
     if (!r) return;
+    void **slot = unfinished(connection);
+    if (slot && *slot == r) *slot = NULL;
     connections_phase(server->connections, r->entry, CONNECTION_IDLE, NULL);
     if (r->exchange) {
         int status = r->exchange->answer.status;
@@ -126,6 +151,7 @@ static void on_connection(void *cls, struct MHD_Connection *connection, void **s
                           enum MHD_ConnectionNotificationCode what) {
     http_server *server = cls;
     if (what == MHD_CONNECTION_NOTIFY_CLOSED) {
+        if (*socket_context) drop_unfinished(connections_slot(*socket_context));
         connections_remove(server->connections, *socket_context);
         *socket_context = NULL;
         return;
@@ -232,6 +258,7 @@ static void stream_free(void *cls) {
     api_stream *stream = &r->exchange->answer.stream;
     stream->free(stream->context);
     stream->free = NULL;
+    atomic_fetch_sub(&r->server->n_streams, 1);
     release(r);
 }
 
@@ -248,7 +275,10 @@ static struct MHD_Response *make_response(request *r) {
         r->last_sent = affect_clock_seconds();
         struct MHD_Response *response = MHD_create_response_from_callback(
             MHD_SIZE_UNKNOWN, STREAM_BLOCK, stream_read, r, stream_free);
-        if (response) atomic_fetch_add(&r->n_holders, 1);
+        if (response) {
+            atomic_fetch_add(&r->n_holders, 1);
+            atomic_fetch_add(&r->server->n_streams, 1);
+        }
         return response;
     }
     default:
@@ -261,8 +291,22 @@ static struct MHD_Response *make_response(request *r) {
     return MHD_create_response_from_buffer(size, data, MHD_RESPMEM_MUST_FREE);
 }
 
+/* Streams last: they must leave places for requests that do not. */
+static void refuse_stream(request *r) {
+    api_exchange *x = r->exchange;
+    api_stream *stream = &x->answer.stream;
+    if (x->answer.kind != API_ANSWER_STREAM ||
+        atomic_load(&r->server->n_streams) < r->server->context->settings->max_event_readers)
+        return;
+    if (stream->free) stream->free(stream->context);
+    *stream = (api_stream){0};
+    api_pairs_free(&x->answer.headers);
+    api_answer_problem(x, "busy", "too many event streams are open");
+}
+
 static enum MHD_Result send_answer(request *r) {
     api_exchange *x = r->exchange;
+    refuse_stream(r);
     connections_phase(r->server->connections, r->entry, CONNECTION_SENDING, r);
     struct MHD_Response *response = make_response(r);
     if (!response) return MHD_NO;
@@ -286,14 +330,42 @@ typedef struct {
     request *r;
     guard guard;
     bool complete;
+    const char *end; /* of the text before, in the library's buffer */
 } header_walk;
 
+/* Whether only the bytes of `between` (and NULs, which the library writes over ends) lie from..to.
+ */
+static bool only(const char *from, const char *to, const char *between) {
+    if (to < from || to - from > CONNECTION_MEMORY) return false;
+    for (; from < to; from++)
+        if (*from && !strchr(between, *from)) return false;
+    return true;
+}
+
+/* libmicrohttpd before 1.0 ends a value at a NUL, glues folded lines together ("Content-Length: 2"
+ * and " 3" become 23) and drops lines that are no headers: a proxy may see another request. It
+ * parses in place, so what it hid lies between the texts that it shows. */
+static bool in_sequence(header_walk *walk, const char *name, size_t name_size, const char *value,
+                        size_t value_size) {
+    const char *end = walk->end;
+    walk->end = value + value_size;
+    return MHD_VERSION >= 0x01000000 ||
+           ((!end || only(end, name, "\r\n \t")) && only(name + name_size, value, ": \t"));
+}
+
+/* Behind the last header stands the empty line. */
+static bool ends_headers(const header_walk *walk) {
+    return MHD_VERSION >= 0x01000000 || !walk->end || only(walk->end, walk->end + 4, "\r\n");
+}
+
 static enum MHD_Result on_header(void *cls, enum MHD_ValueKind kind, const char *name,
-                                 const char *value) {
+                                 size_t name_size, const char *value, size_t value_size) {
     (void)kind;
     header_walk *walk = cls;
-    if (!value) value = "";
-    guard_header(&walk->guard, name, value);
+    if (!value) value = name + name_size, value_size = 0;
+    if (!in_sequence(walk, name, name_size, value, value_size))
+        guard_refuse(&walk->guard, "a folded header, a NUL, or a line that is no header");
+    guard_header(&walk->guard, strlen(name) == name_size ? name : "", value, value_size);
     if (!api_pairs_add(&walk->r->exchange->headers, name, value)) walk->complete = false;
     return MHD_YES;
 }
@@ -319,12 +391,33 @@ static bool refuse_draining(request *r) {
     return true;
 }
 
+/* The names of server and page; probes may use any. False: answered. */
+static bool judge_names(request *r, const guard *judged) {
+    static const char *const probes[] = {"/livez", "/readyz", "/healthz", "/metrics"};
+    const api_settings *settings = r->server->context->settings;
+    api_exchange *x = r->exchange;
+    for (size_t i = 0; i < sizeof probes / sizeof *probes; i++)
+        if (strcmp(x->path, probes[i]) == 0) return true;
+    x->answer.close = true;
+    if (!guard_host_allowed(judged, settings->listen, settings->allowed_hosts))
+        api_answer_problem(x, "misdirected",
+                           "the Host \"%.100s\" is not among the allowed ones "
+                           "(setting allowed_hosts)",
+                           judged->host);
+    else if (!guard_origin_allowed(judged, x->method))
+        api_answer_problem(x, "forbidden", "a page of \"%.100s\" may not do this", judged->origin);
+    else
+        x->answer.close = false;
+    return !x->answer.close;
+}
+
 /* Judges the request by its headers. False: answered. */
 static bool judge(request *r, const char *version) {
     api_exchange *x = r->exchange;
-    header_walk walk = {.r = r, .complete = true};
+    header_walk walk = {.r = r, .complete = true, .end = version + strlen(version)};
     guard_target(&walk.guard, r->target);
-    MHD_get_connection_values(r->connection, MHD_HEADER_KIND, on_header, &walk);
+    MHD_get_connection_values_n(r->connection, MHD_HEADER_KIND, on_header, &walk);
+    if (!ends_headers(&walk)) guard_refuse(&walk.guard, "a line that is no header");
     set_request_id(x);
     const char *reason = guard_end(&walk.guard, version);
     bool readable = !reason && api_exchange_set_target(x, r->target);
@@ -337,6 +430,7 @@ static bool judge(request *r, const char *version) {
         api_answer_problem(x, "no_memory", "no memory for the request");
         return false;
     }
+    if (!judge_names(r, &walk.guard)) return false;
     uint64_t limit = 0;
     if (!api_route_find(x) || !api_route_check(x, &limit)) {
         /* What was announced is not read: the connection cannot go on. */
@@ -437,6 +531,10 @@ static enum MHD_Result dispatch(request *r) {
         return send_answer(r);
     }
     connections_phase(r->server->connections, r->entry, CONNECTION_WORKING, r);
+    if (api_route_is_immediate(x->route)) {
+        x->route->handler(x);
+        return send_answer(r);
+    }
     pthread_mutex_lock(&r->lock);
     r->suspended = true;
     MHD_suspend_connection(r->connection);
@@ -470,6 +568,10 @@ static affect_status resolve(struct addrinfo **address, const char *listen, affe
     size_t size = (size_t)(colon - listen);
     if (*from == '[' && from[size - 1] == ']') from++, size -= 2;
     snprintf(host, sizeof host, "%.*s", (int)size, from);
+    const char *port = colon + 1;
+    size_t digits = strspn(port, "0123456789");
+    if (!digits || port[digits] || digits > 5 || atoi(port) > 65535)
+        return affect_fail(err, INVALID, "listen: \"%s\": the port must be 0..65535", listen);
     struct addrinfo hints = {.ai_flags = AI_PASSIVE | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM};
     int failure = getaddrinfo(host, colon + 1, &hints, address);
     if (failure)
@@ -495,7 +597,7 @@ static affect_status start_daemon(http_server *server, const struct addrinfo *ad
         {MHD_OPTION_CONNECTION_TIMEOUT, timeout, NULL},
         {MHD_OPTION_CONNECTION_LIMIT, s->max_connections, NULL},
         {MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY, NULL},
-        {MHD_OPTION_LISTENING_ADDRESS_REUSE, 1, NULL},
+        {MHD_OPTION_PER_IP_CONNECTION_LIMIT, s->max_connections_per_address, NULL},
         {MHD_OPTION_LISTEN_BACKLOG_SIZE, 1024, NULL},
         {s->http_threads > 1 ? MHD_OPTION_THREAD_POOL_SIZE : MHD_OPTION_END, s->http_threads, NULL},
         {MHD_OPTION_END, 0, NULL}};

@@ -7,7 +7,7 @@
 static const char *judge(const char *target, const char *version, const char *const *headers) {
     guard self = {0};
     guard_target(&self, target);
-    for (; *headers; headers += 2) guard_header(&self, headers[0], headers[1]);
+    for (; *headers; headers += 2) guard_header(&self, headers[0], headers[1], strlen(headers[1]));
     return guard_end(&self, version);
 }
 
@@ -43,6 +43,54 @@ static void test_refuses(void) {
     check_refused(judge("/a\x01", "HTTP/1.1", HEADERS("Host", "h")), "control");
     check_refused(judge("http://x/", "HTTP/1.1", HEADERS("Host", "h")), "begin with /");
     check_refused(judge("/", "HTTP/1.1", HEADERS("Host", "h", "X", "a\x01z")), "control");
+    check_refused(judge("/", "HTTP/1.0", HEADERS("Transfer-Encoding", "chunked")), "HTTP/1.0");
+    check_refused(judge("/", "HTTP/1.1", HEADERS("Host", "h", "", "x")), "name");
+    check_refused(judge("/", "HTTP/1.1", HEADERS("Host", "h", "Content-Length", "3 4")), "number");
+    static const char *const hosts[] = {"a/b",    "a@b", "",    "a b", "[::1",
+                                        "[::1]x", "a:b", "[g]", ":80"};
+    for (size_t i = 0; i < sizeof hosts / sizeof *hosts; i++)
+        check_refused(judge("/", "HTTP/1.1", HEADERS("Host", hosts[i])), "the Host is not");
+    guard self = {0};
+    guard_header(&self, "X", "a\0b", 3);
+    CHECK_STRING(self.reason, "a NUL in a header");
+}
+
+static bool host_allowed(const char *host, const char *listen, const char *names) {
+    guard self = {.host = host};
+    return guard_host_allowed(&self, listen, names);
+}
+
+static void test_hosts(void) {
+    static const char *const ours[] = {"localhost",      "LOCALHOST:80", "127.0.0.1:8080",
+                                       "127.9.9.9",      "[::1]:1",      "localhost.",
+                                       "affect.example", "b.example:443"};
+    static const char *const others[] = {"evil.example",
+                                         "localhost.evil.example",
+                                         "127.0.0.1.evil.example",
+                                         "affect.example.evil.example",
+                                         "192.0.2.1",
+                                         "[2001:db8::1]"};
+    const char *names = "affect.example b.example";
+    for (size_t i = 0; i < sizeof ours / sizeof *ours; i++)
+        CHECK(host_allowed(ours[i], "127.0.0.1:8080", names));
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        CHECK(!host_allowed(others[i], "127.0.0.1:8080", names));
+    CHECK(host_allowed("192.0.2.1:80", "0.0.0.0:8080", "") &&
+          host_allowed("[2001:db8::1]", "[::]:1", ""));
+    CHECK(host_allowed("192.0.2.1", "192.0.2.1:8080", "") && host_allowed(NULL, "127.0.0.1:1", ""));
+    CHECK(!host_allowed("evil.example", "0.0.0.0:8080", ""));
+}
+
+static bool origin_allowed(const char *method, const char *origin) {
+    guard self = {.host = "localhost:8080", .origin = origin};
+    return guard_origin_allowed(&self, method);
+}
+
+static void test_origins(void) {
+    CHECK(origin_allowed("GET", "https://evil.example") && origin_allowed("POST", NULL));
+    CHECK(origin_allowed("POST", "http://localhost:8080"));
+    CHECK(!origin_allowed("POST", "http://localhost:9090") && !origin_allowed("DELETE", "null"));
+    CHECK(!origin_allowed("POST", "https://evil.example") && !origin_allowed("PUT", ""));
 }
 
 static void test_request_id(void) {
@@ -54,6 +102,8 @@ static void test_request_id(void) {
 int main(void) {
     TEST_RUN(test_accepts);
     TEST_RUN(test_refuses);
+    TEST_RUN(test_hosts);
+    TEST_RUN(test_origins);
     TEST_RUN(test_request_id);
     return TEST_END();
 }

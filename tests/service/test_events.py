@@ -88,7 +88,7 @@ class Reader(threading.Thread):
         last = self.seen[-1][0] if self.seen else 0
         budget = self.random.randrange(1, self.bytes_between) if self.n_cuts < self.cuts else None
         with self.server.connect(10) as link:
-            link.sendall(f"GET /v1/jobs/{self.job_id}/events HTTP/1.1\r\nHost: x\r\n"
+            link.sendall(f"GET /v1/jobs/{self.job_id}/events HTTP/1.1\r\nHost: localhost\r\n"
                          f"Accept: text/event-stream\r\nLast-Event-ID: {last}\r\n\r\n".encode())
             head, rest = read_head(link)
             status = int(head.split()[1])
@@ -163,7 +163,7 @@ def test_resets_before_the_answer(fake, steady_fds):  # noqa: F811
     server = fake()
     job_id = train_id(server, 10000, delay_ms=10)
     wait_state(server, job_id, "running")
-    request = (f"GET /v1/jobs/{job_id}/events HTTP/1.1\r\nHost: x\r\n"
+    request = (f"GET /v1/jobs/{job_id}/events HTTP/1.1\r\nHost: localhost\r\n"
                "Accept: text/event-stream\r\n\r\n").encode()
     with steady_fds(server):
         for i in range(1500):
@@ -233,7 +233,7 @@ def test_live_tail_and_heartbeat(fake):  # noqa: F811
     waiting = train_id(server, 1)
     wait_state(server, first, "running")
     with server.connect(10) as link:
-        link.sendall(f"GET /v1/jobs/{waiting}/events HTTP/1.1\r\nHost: x\r\n"
+        link.sendall(f"GET /v1/jobs/{waiting}/events HTTP/1.1\r\nHost: localhost\r\n"
                      "Accept: text/event-stream\r\n\r\n".encode())
         _, data = read_head(link)
         chunks, text = Chunks(), b""
@@ -258,7 +258,7 @@ def test_readers_that_leave(fake, steady_fds, accept):  # noqa: F811
         links = []
         for _ in range(50):
             link = server.connect()
-            link.sendall(f"GET /v1/jobs/{job_id}/events HTTP/1.1\r\nHost: x\r\n"
+            link.sendall(f"GET /v1/jobs/{job_id}/events HTTP/1.1\r\nHost: localhost\r\n"
                          f"Accept: {accept}\r\n\r\n".encode())
             links.append(link)
         for link in links:

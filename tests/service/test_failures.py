@@ -372,7 +372,7 @@ def test_cancel_of_a_finished_job(service):
 
 
 def test_2_gb_announced_to_predictions(service):
-    head = (b"POST /v1/predictions HTTP/1.1\r\nHost: h\r\nContent-Length: 2147483648\r\n"
+    head = (b"POST /v1/predictions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2147483648\r\n"
             b"Content-Type: multipart/form-data; boundary=b\r\n")
     for more in (b"Expect: 100-continue\r\n\r\n", b"\r\n--b\r\nContent-Disp"):
         received = service.server.raw(head + more)
@@ -457,7 +457,7 @@ def form_of(service, *streams):
         body += (f'--edge\r\nContent-Disposition: form-data; name="{name}"; filename="f"\r\n\r\n'.encode() +
                  data + b"\r\n")
     body += b"--edge--\r\n"
-    return (b"POST /v1/predictions HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n"
+    return (b"POST /v1/predictions HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n"
             b"Content-Type: multipart/form-data; boundary=edge\r\n\r\n" % len(body) + body)
 
 
@@ -496,7 +496,7 @@ def test_a_client_that_leaves_a_stream_of_events(service):
     for kind in (b"text/event-stream", b"application/x-ndjson"):
         for n_bytes in (1, 500, 5000):
             with server.connect() as link:
-                link.sendall(b"GET /v1/jobs/%s/events HTTP/1.1\r\nHost: h\r\nAccept: %s\r\n\r\n"
+                link.sendall(b"GET /v1/jobs/%s/events HTTP/1.1\r\nHost: localhost\r\nAccept: %s\r\n\r\n"
                              % (job_id.encode(), kind))
                 received = 0
                 while received < n_bytes:
@@ -536,12 +536,12 @@ def check_late(received, word):
 
 def test_slow_headers(service):
     with service.server.connect() as link:
-        received = drip(link, b"GET /livez HTTP/1.1\r\nHost: h\r\nX-Slow: " + b"a" * 400)
+        received = drip(link, b"GET /livez HTTP/1.1\r\nHost: localhost\r\nX-Slow: " + b"a" * 400)
     check_late(received, "headers")
 
 
 def test_slow_body(service):
-    head = (b"POST /v1/predictions HTTP/1.1\r\nHost: h\r\nContent-Length: 100000\r\n"
+    head = (b"POST /v1/predictions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n"
             b"Content-Type: multipart/form-data; boundary=edge\r\n\r\n")
     with service.server.connect() as link:
         link.sendall(head)

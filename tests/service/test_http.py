@@ -2,11 +2,14 @@
 import json
 import re
 import socket
+import subprocess
 import threading
 import signal
 import time
 
 import pytest
+
+from conftest import BUILD
 
 pytestmark = pytest.mark.sanitized
 
@@ -27,17 +30,25 @@ def problem_of(received):
 
 
 MALFORMED = {
-    "length and chunked": b"POST /v1/jobs HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n"
+    "length and chunked": b"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
                           b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n{}",
-    "two lengths": b"POST /v1/jobs HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n"
+    "two lengths": b"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
                    b"Content-Length: 2\r\nContent-Length: 7\r\n\r\n{}",
-    "blank before colon": b"POST /v1/jobs HTTP/1.1\r\nHost: h\r\nContent-Length : 2\r\n\r\n{}",
-    "unknown transfer encoding": b"POST /v1/jobs HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip\r\n\r\n",
-    "control byte in target": b"GET /v1/\x01jobs HTTP/1.1\r\nHost: h\r\n\r\n",
-    "%00 in target": b"GET /v1/jobs%00/x HTTP/1.1\r\nHost: h\r\n\r\n",
+    "blank before colon": b"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length : 2\r\n\r\n{}",
+    "unknown transfer encoding": b"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip\r\n\r\n",
+    "control byte in target": b"GET /v1/\x01jobs HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "%00 in target": b"GET /v1/jobs%00/x HTTP/1.1\r\nHost: localhost\r\n\r\n",
     "no host": b"GET /livez HTTP/1.1\r\n\r\n",
     "two hosts": b"GET /livez HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
-    "bad escape": b"GET /v1/jobs/%zz HTTP/1.1\r\nHost: h\r\n\r\n",
+    "NUL behind a value": b"GET /livez HTTP/1.1\r\nHost: localhost\r\nX: a\x00b\r\n\r\n",
+    "transfer encoding in 1.0": b"POST /v1/jobs HTTP/1.0\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "folded length": b"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n 3\r\n\r\n{}",
+    "folded transfer encoding": b"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n",
+    "a path for a host": b"GET /livez HTTP/1.1\r\nHost: a/b\r\n\r\n",
+    "a user for a host": b"GET /livez HTTP/1.1\r\nHost: a@b\r\n\r\n",
+    "no header name": b"GET /livez HTTP/1.1\r\nHost: localhost\r\n: x\r\n\r\n",
+    "33 queries": b"GET /v1/models?" + b"&".join(b"limit=1" for _ in range(33)) + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "bad escape": b"GET /v1/jobs/%zz HTTP/1.1\r\nHost: localhost\r\n\r\n",
 }
 
 
@@ -68,6 +79,91 @@ def test_a_query_without_a_name_is_refused_and_hangs_nothing(steady, query):
     assert steady.request("GET", "/livez", timeout=5).status == 200
 
 
+@pytest.mark.parametrize("n", [450, 600, 1200, 4000])
+def test_any_number_of_queries_is_answered_at_once_and_stops_nothing(make_server, n):
+    """The library counted and copied them, stalled, and lost the request."""
+    server = make_server()
+    for _ in range(8):
+        received = server.raw(b"GET /v1/models?" + b"&".join(b"a=" for _ in range(n)) + b" HTTP/1.1\r\nHost: localhost\r\n"
+                              b"Connection: close\r\n\r\n", timeout=5)
+        assert received == b"" or status_of(received) in (400, 413, 414, 431), received
+    began = time.monotonic()
+    assert server.stop() == 0 and time.monotonic() - began < 5
+
+
+def test_the_port_is_taken(make_server, tmp_path):
+    server = make_server()
+    done = subprocess.run([BUILD / "bin/affectd", "--data", tmp_path / "other", "--listen", f"127.0.0.1:{server.port}"],
+                          capture_output=True, text=True, timeout=20)
+    assert done.returncode == 1 and "Address already in use" in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1:99999", "127.0.0.1:", "127.0.0.1:-1", "127.0.0.1:8x", "127.0.0.1:65536", ":80"])
+def test_no_port_at_all(tmp_path, listen):
+    done = subprocess.run([BUILD / "bin/affectd", "--data", tmp_path / "data", "--listen", listen], capture_output=True,
+                          text=True, timeout=20)
+    assert done.returncode in (1, 2) and "listen" in done.stderr, done.stderr
+
+
+def test_foreign_names_and_pages(make_server):
+    server = make_server(allowed_hosts="affect.example proxy.example")
+    for host in ("localhost", f"127.0.0.1:{server.port}", "affect.example", "proxy.example:8443"):
+        assert server.get("/v1/models", Host=host).status == 200
+    answer = server.get("/v1/models", Host="evil.example")
+    assert answer.status == 421 and answer.json()["code"] == "misdirected"
+    for probe in ("/livez", "/readyz", "/healthz", "/metrics"):
+        assert server.get(probe, Host="anything.example").status == 200
+    send = lambda origin: server.post_json("/v1/jobs", {}, Origin=origin)  # noqa: E731
+    for origin in ("https://evil.example", "null", "http://localhost:1"):
+        answer = send(origin)
+        assert answer.status == 403 and answer.json()["code"] == "forbidden"
+    assert send(f"http://127.0.0.1:{server.port}").status == 422
+    assert server.get("/v1/models", Origin="https://evil.example").status == 200
+
+
+def test_silent_connections_leave_room(make_server):
+    """More than there are places: those that are silent longest go, and whoever asks is answered."""
+    server = make_server(max_connections=60, max_connections_per_address=1000, max_event_readers=40)
+    silent = [server.connect() for _ in range(150)]
+    for _ in range(5):
+        assert server.request("GET", "/livez", timeout=5).status == 200
+        assert server.request("GET", "/v1/models", timeout=5).status == 200
+    for link in silent:
+        link.close()
+
+
+def test_one_address_has_a_limit(make_server):
+    server = make_server(max_connections=60, max_connections_per_address=5)
+    links = [server.connect() for _ in range(8)]
+    time.sleep(0.3)
+    closed = 0
+    for link in links:
+        link.settimeout(0.2)
+        try:
+            closed += link.recv(1) == b""
+        except TimeoutError:
+            pass
+        except ConnectionError:
+            closed += 1
+        link.close()
+    assert closed >= 3
+    server.wait_for(lambda: server.get("/livez").status == 200, "a place", 10)
+
+
+def test_liveness_needs_no_handler(make_server, tmp_path):
+    """Every handler waits for a driver that hangs: the listing of devices by a worker that does."""
+    hanging = tmp_path / "affect"
+    hanging.write_text(f"#!/bin/sh\n[ \"$1\" = inspect ] && exec sleep 600\nexec {BUILD / 'bin/affect'} \"$@\"\n")
+    hanging.chmod(0o755)
+    server = make_server(worker_binary=hanging, api_threads=1)
+    begun = server.connect()
+    begun.sendall(b"GET /v1/system HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    time.sleep(0.5)
+    for _ in range(5):
+        assert server.request("GET", "/livez", timeout=3).status == 200
+    begun.close()
+
+
 def test_media_types(steady):
     answer = steady.request("POST", "/v1/jobs", b"a=b",
                             {"Content-Type": "application/x-www-form-urlencoded"})
@@ -90,7 +186,7 @@ def test_bad_json(steady, text):
 
 
 def test_announced_too_large_is_refused_before_the_body(steady):
-    head = (b"POST /v1/predictions HTTP/1.1\r\nHost: h\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+    head = (b"POST /v1/predictions HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=b\r\n"
             b"Content-Length: 2147483648\r\nExpect: 100-continue\r\n\r\n")
     received = steady.raw(head)
     assert status_of(received) == 413
@@ -102,7 +198,7 @@ def test_announced_too_large_is_refused_before_the_body(steady):
 def test_chunked_body_beyond_the_limit(make_server):
     server = make_server(max_json_bytes=1024)
     with server.connect() as s:
-        s.sendall(b"POST /v1/jobs HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n"
+        s.sendall(b"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
                   b"Transfer-Encoding: chunked\r\n\r\n")
         for _ in range(4):
             s.sendall(b"200\r\n" + b" " * 512 + b"\r\n")
@@ -120,7 +216,7 @@ def test_slow_headers_are_cut(make_server):
     with server.connect() as s:
         started = time.monotonic()
         try:
-            for byte in b"GET /livez HTTP/1.1\r\nHost: h\r\nX-Slow: " + b"a" * 200:
+            for byte in b"GET /livez HTTP/1.1\r\nHost: localhost\r\nX-Slow: " + b"a" * 200:
                 s.sendall(bytes([byte]))
                 time.sleep(0.05)
             pytest.fail("ten seconds of headers were waited for")
@@ -134,7 +230,7 @@ def test_an_idle_connection_is_not_slow_headers(make_server):
     server = make_server(header_timeout_seconds=0.3)
     with server.connect() as s:
         for _ in range(2):
-            s.sendall(b"GET /livez HTTP/1.1\r\nHost: h\r\n\r\n")
+            s.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert status_of(s.recv(65536)) == 200
             time.sleep(1)
 
@@ -142,7 +238,7 @@ def test_an_idle_connection_is_not_slow_headers(make_server):
 def test_slow_bodies_are_cut(make_server):
     server = make_server(body_timeout_seconds=0.5, min_body_bytes_per_second=1000)
     with server.connect() as s:
-        s.sendall(b"POST /v1/jobs HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n"
+        s.sendall(b"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
                   b"Content-Length: 1000\r\n\r\n")
         started = time.monotonic()
         try:
@@ -158,7 +254,7 @@ def test_slow_bodies_are_cut(make_server):
 
 def test_a_client_that_leaves_in_the_middle(steady):
     for cut in (30, 90, 130, 200):
-        data = (b"POST /v1/jobs HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n"
+        data = (b"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
                 b"Content-Length: 1000\r\n\r\n" + b" " * 900)
         with steady.connect() as s:
             s.sendall(data[:cut])
@@ -168,15 +264,15 @@ def test_a_client_that_leaves_in_the_middle(steady):
 
 def test_pipelining_and_keep_alive(steady):
     with steady.connect() as s:
-        s.sendall(b"GET /livez HTTP/1.1\r\nHost: h\r\n\r\n" * 5)
+        s.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n" * 5)
         received = b""
         while received.count(b'{"status":"ok"}') < 5:
             piece = s.recv(65536)
             assert piece, received
             received += piece
-        s.sendall(b"GET /v1/nothing HTTP/1.1\r\nHost: h\r\n\r\n")
+        s.sendall(b"GET /v1/nothing HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert status_of(s.recv(65536)) == 404
-        s.sendall(b"GET /livez HTTP/1.1\r\nHost: h\r\n\r\n")
+        s.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert status_of(s.recv(65536)) == 200, "a 404 need not end the connection"
 
 
@@ -256,7 +352,7 @@ def test_a_stopping_server_finishes_what_it_began_and_refuses_the_rest(make_serv
     """While the body of one request still comes, new requests hear that the server stops."""
     server = make_server()
     begun = server.connect()
-    begun.sendall(b"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    begun.sendall(b"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
                   b"Content-Length: 4\r\n\r\n{")
     time.sleep(0.3)
     server.process.send_signal(signal.SIGTERM)

@@ -236,7 +236,7 @@ def test_those_who_left_are_not_in_the_batch(ready):
         with busy_predictor(server):
             for _ in range(3):
                 with server.connect() as link:
-                    link.sendall(b"POST /v1/predictions HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n"
+                    link.sendall(b"POST /v1/predictions HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n"
                                  b"Content-Type: multipart/form-data; boundary=edge\r\n\r\n" % len(body) + body)
                     wait_for_queue(server, 1)
                 server.wait_for(lambda: server.metric("affectd_predictions_queued") == 0, "a free place")
@@ -264,7 +264,7 @@ def test_client_that_leaves(ready):
             b'--edge\r\nContent-Disposition: form-data; name="audio"; filename="a"\r\n\r\nSLOW\r\n--edge--\r\n')
     for _ in range(5):
         with server.connect() as link:
-            link.sendall(b"POST /v1/predictions HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n"
+            link.sendall(b"POST /v1/predictions HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n"
                          b"Content-Type: multipart/form-data; boundary=edge\r\n\r\n" % len(body) + body)
             time.sleep(0.05)
     assert predict(server, audio=b"good").status == 200
