@@ -3,6 +3,7 @@
 
 #include "api/job_queue.h"
 #include "engine/core/file.h"
+#include "engine/corpus/import.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -38,7 +39,7 @@ static affect_status clean_dataset(api_db *db, const char *folder, const char *i
     AFFECT_TRY(find_text(state, db, "SELECT state FROM datasets WHERE id = ?", id, err));
     if (strcmp(state, "failed") == 0) return affect_directory_remove(folder, err);
     if (state[0]) return AFFECT_STATUS_OK;
-    AFFECT_TRY(affect_path_join(path, err, folder, "staging"));
+    AFFECT_TRY(affect_path_join(path, err, folder, AFFECT_IMPORT_STAGING));
     AFFECT_TRY(affect_directory_remove(path, err));
     rmdir(folder);
     return AFFECT_STATUS_OK;

@@ -29,6 +29,7 @@ HOMES = {
     r"fftw3": "engine/audio/spectrogram.c",
     r"archive": "engine/corpus/archive.c",
     r"seccomp": "engine/core/confine.c",
+    r"zlib": "engine/corpus/gzip.c",
     r"cuda|cublas|cudnn": "engine/cuda/",
     r"(cstdio|cstdlib|cstring|cstdint|cmath|new|utility|type_traits|algorithm|mutex|condition_variable)$": "engine/cuda/",  # C++, of CUDA only
 }

@@ -1,5 +1,11 @@
-/* Untrusted archives; see archive.h. Runs on the caller's thread, one entry after the other. */
+/* Untrusted archives; see archive.h. Runs on the caller's thread, one entry after the other.
+ *
+ * A compressed tar is decompressed here and handed to libarchive block by block, so that every byte
+ * up to the end of the file is seen: libarchive itself stops at the tar's end mark and does not
+ * verify a gzip's checksum. */
 #include "engine/corpus/archive.h"
+
+#include "engine/corpus/gzip.h"
 
 #include <archive.h>
 #include <archive_entry.h>
@@ -13,12 +19,20 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define BLOCK_BYTES (1 << 16)
+#define BLOCK_BYTES     (1 << 16)
+#define TAR_BLOCK       512
+#define ZIP_END_BYTES   22 /* of a zip's end record, without its comment */
+#define ZIP_MAX_COMMENT 65535
 
 typedef enum { KIND_NONE, KIND_TAR, KIND_TAR_GZIP, KIND_TAR_ZSTD, KIND_ZIP } archive_kind;
 
 typedef struct {
     struct archive *archive;
+    affect_gzip *gzip;    /* of a tar.gz */
+    struct archive *zstd; /* of a tar.zst: its decompressed bytes are the one entry */
+    uint64_t n_tar;       /* bytes that these have given */
+    uint64_t tar_end;     /* behind the last of them that is not 0 */
+    affect_error failure; /* of reading them */
     archive_kind kind;
     const char *path;    /* of the archive, for messages */
     const char *staging; /* folder */
@@ -29,6 +43,7 @@ typedef struct {
     const affect_archive_callbacks *callbacks;
     affect_archive_counts counts;
     char block[BLOCK_BYTES];
+    char tar_block[BLOCK_BYTES];
 } unpacking;
 
 affect_archive_limits affect_archive_limits_default(void) {
@@ -96,24 +111,115 @@ affect_status affect_archive_check(const char *path, affect_error *err) {
     return AFFECT_STATUS_OK;
 }
 
-/* libarchive says ARCHIVE_WARN when a filter would run an external program: refused. */
+/* ---- Bytes of a tar ---- */
+
+#define DAMAGED "archive: damaged or truncated after entry %" PRIu64
+
+static affect_status open_zstd(unpacking *to, affect_error *err) {
+    struct archive_entry *entry;
+    to->zstd = archive_read_new();
+    if (!to->zstd) return affect_fail(err, NO_MEMORY, "%s: no memory", to->path);
+    /* ARCHIVE_WARN: the filter would run an external program. */
+    if (archive_read_support_filter_zstd(to->zstd) != ARCHIVE_OK ||
+        archive_read_support_format_raw(to->zstd) != ARCHIVE_OK)
+        return affect_fail(err, UNSUPPORTED, "%s: this build cannot read its compression",
+                           to->path);
+    if (archive_read_open_fd(to->zstd, to->fd, BLOCK_BYTES) != ARCHIVE_OK ||
+        archive_read_next_header(to->zstd, &entry) != ARCHIVE_OK)
+        return affect_fail(err, MALFORMED, "archive: %s", archive_error_string(to->zstd));
+    return AFFECT_STATUS_OK;
+}
+
+/* The next bytes, decompressed, borrowed until the next call; *n is 0 at the end. Of a plain tar:
+ * from the file's position on, for its tail. */
+static affect_status read_tar(unpacking *from, const void **bytes, size_t *n, affect_error *err) {
+    *bytes = from->tar_block;
+    if (from->gzip) {
+        affect_status status = affect_gzip_read(from->gzip, bytes, n, err);
+        if (status != AFFECT_STATUS_OK)
+            return affect_error_prefix(err, status, DAMAGED, from->counts.n_entries);
+    } else if (from->zstd) {
+        la_ssize_t got = archive_read_data(from->zstd, from->tar_block, sizeof from->tar_block);
+        if (got < 0)
+            return affect_fail(err, MALFORMED, DAMAGED ": %s", from->counts.n_entries,
+                               archive_error_string(from->zstd));
+        *n = (size_t)got;
+    } else {
+        ssize_t got;
+        do got = read(from->fd, from->tar_block, sizeof from->tar_block);
+        while (got < 0 && errno == EINTR);
+        if (got < 0) return affect_error_errno(err, errno, "archive");
+        *n = (size_t)got;
+    }
+    const char *block = *bytes;
+    bool compressed = from->kind != KIND_TAR && from->n_tar == 0;
+    if (compressed && kind_of(*bytes, *n) > KIND_TAR)
+        return affect_fail(err, UNSUPPORTED, "archive: compressed more than once");
+    for (size_t i = *n; i > 0; i--) {
+        if (block[i - 1] == 0) continue;
+        from->tar_end = from->n_tar + i;
+        break;
+    }
+    from->n_tar += *n;
+    return AFFECT_STATUS_OK;
+}
+
+static la_ssize_t on_read(struct archive *archive, void *context, const void **bytes) {
+    unpacking *from = context;
+    size_t n = 0;
+    if (read_tar(from, bytes, &n, &from->failure) == AFFECT_STATUS_OK) return (la_ssize_t)n;
+    archive_set_error(archive, EILSEQ, "%s", from->failure.message);
+    return -1;
+}
+
+/* ---- Opening ---- */
+
+static affect_status fail_reading(unpacking *from, affect_error *err) {
+    const char *text = archive_error_string(from->archive);
+    if (from->failure.status != AFFECT_STATUS_OK) {
+        if (err) *err = from->failure;
+        return from->failure.status;
+    }
+    return affect_fail(err, MALFORMED, DAMAGED ": %s", from->counts.n_entries,
+                       text ? text : "unreadable");
+}
+
+/* A zip ends with a record that says how long the comment is that ends the file. */
+static affect_status check_zip_end(const unpacking *from, affect_error *err) {
+    uint64_t room = ZIP_END_BYTES + ZIP_MAX_COMMENT;
+    uint64_t n = from->n_archive_bytes < room ? from->n_archive_bytes : room;
+    unsigned char *tail = malloc(n + 1);
+    if (!tail) return affect_fail(err, NO_MEMORY, "%s: no memory", from->path);
+    bool found = pread(from->fd, tail, n, (off_t)(from->n_archive_bytes - n)) == (ssize_t)n;
+    uint64_t comment = 0;
+    for (found = found && n >= ZIP_END_BYTES; found; comment++) {
+        const unsigned char *record = tail + n - ZIP_END_BYTES - comment;
+        if (memcmp(record, "PK\5\6", 4) == 0 && record[20] + 256u * record[21] == comment) break;
+        found = comment < n - ZIP_END_BYTES;
+    }
+    free(tail);
+    return found ? AFFECT_STATUS_OK
+                 : affect_fail(err, MALFORMED,
+                               "archive: truncated, or followed by bytes that are no part of it");
+}
+
 static affect_status open_reader(unpacking *to, affect_error *err) {
     to->archive = archive_read_new();
     if (!to->archive) return affect_fail(err, NO_MEMORY, "%s: no memory", to->path);
-    int result = ARCHIVE_OK;
-    if (to->kind == KIND_TAR_GZIP) result = archive_read_support_filter_gzip(to->archive);
-    if (to->kind == KIND_TAR_ZSTD) result = archive_read_support_filter_zstd(to->archive);
-    if (result != ARCHIVE_OK)
-        return affect_fail(err, UNSUPPORTED, "%s: this build cannot read its compression",
-                           to->path);
-    result = to->kind == KIND_ZIP ? archive_read_support_format_zip(to->archive)
-                                  : archive_read_support_format_tar(to->archive);
+    /* A zip by its directory at the end alone: what the directory lacks is not there. */
+    int result = to->kind == KIND_ZIP ? archive_read_support_format_zip_seekable(to->archive)
+                                      : archive_read_support_format_tar(to->archive);
     if (result != ARCHIVE_OK && result != ARCHIVE_WARN)
         return affect_fail(err, UNSUPPORTED, "%s: this build cannot read the format", to->path);
-    if (archive_read_open_fd(to->archive, to->fd, BLOCK_BYTES) != ARCHIVE_OK)
-        return affect_fail(err, MALFORMED, "%s: %s", to->path, archive_error_string(to->archive));
-    return AFFECT_STATUS_OK;
+    if (to->kind == KIND_ZIP) AFFECT_TRY(check_zip_end(to, err));
+    if (to->kind == KIND_TAR_GZIP) AFFECT_TRY(affect_gzip_open(&to->gzip, to->fd, err));
+    if (to->kind == KIND_TAR_ZSTD) AFFECT_TRY(open_zstd(to, err));
+    result = to->gzip || to->zstd ? archive_read_open(to->archive, to, NULL, on_read, NULL)
+                                  : archive_read_open_fd(to->archive, to->fd, BLOCK_BYTES);
+    return result == ARCHIVE_OK ? AFFECT_STATUS_OK : fail_reading(to, err);
 }
+
+/* ---- Entries ---- */
 
 static affect_status fail_entry(unpacking *from, const char *name, const char *reason,
                                 affect_error *err) {
@@ -121,20 +227,13 @@ static affect_status fail_entry(unpacking *from, const char *name, const char *r
                        from->counts.n_entries, name, reason);
 }
 
-static affect_status fail_reading(unpacking *from, affect_error *err) {
-    const char *text = archive_error_string(from->archive);
-    return affect_fail(err, MALFORMED, "archive: damaged or truncated after entry %" PRIu64 ": %s",
-                       from->counts.n_entries, text ? text : "unreadable");
-}
-
 /* Looked at after every block: how much came out of how little. */
 static affect_status check_volume(unpacking *from, affect_error *err) {
-    uint64_t read = (uint64_t)archive_filter_bytes(from->archive, 0);
-    uint64_t compressed = (uint64_t)archive_filter_bytes(from->archive, -1);
-    if (from->kind == KIND_ZIP) {
-        read = from->n_read;
-        compressed = from->n_archive_bytes;
-    }
+    uint64_t read = from->kind == KIND_ZIP   ? from->n_read
+                    : from->kind == KIND_TAR ? (uint64_t)archive_filter_bytes(from->archive, 0)
+                                             : from->n_tar;
+    uint64_t compressed =
+        from->kind == KIND_ZIP ? from->n_archive_bytes : (uint64_t)lseek(from->fd, 0, SEEK_CUR);
     if (read > from->limits.read_bytes || from->counts.n_bytes > from->limits.total_bytes)
         return affect_fail(err, TOO_LARGE, "archive: unpacks to more than %" PRIu64 " bytes",
                            from->counts.n_bytes > from->limits.total_bytes
@@ -245,8 +344,6 @@ static affect_status take_entry(unpacking *from, struct archive_entry *entry, af
     if (++from->counts.n_entries > from->limits.entries)
         return affect_fail(err, TOO_LARGE, "archive: over %" PRIu64 " entries",
                            from->limits.entries);
-    if (archive_filter_count(from->archive) > 2)
-        return affect_fail(err, UNSUPPORTED, "archive: compressed more than once");
     const char *name = archive_entry_pathname(entry);
     if (!name) name = archive_entry_pathname_utf8(entry);
     if (!name) return skip_file(from, err);
@@ -263,17 +360,42 @@ static affect_status take_entry(unpacking *from, struct archive_entry *entry, af
     return unpack_file(from, name, own, err);
 }
 
+/* Sees the file to its end: a tar ends with a block of zeros, and only zeros may follow. `mark` is
+ * where its last entry ends. */
+static affect_status check_tar_end(unpacking *from, uint64_t mark, affect_error *err) {
+    size_t n = 1;
+    const void *bytes;
+    if (from->kind == KIND_TAR) {
+        from->n_tar = from->tar_end = mark;
+        if (lseek(from->fd, (off_t)mark, SEEK_SET) < 0)
+            return affect_error_errno(err, errno, "archive");
+    }
+    while (n) {
+        AFFECT_TRY(read_tar(from, &bytes, &n, err));
+        AFFECT_TRY(check_volume(from, err));
+    }
+    if (from->n_tar < mark + TAR_BLOCK)
+        return affect_fail(err, MALFORMED,
+                           "archive: truncated after entry %" PRIu64 ": it has no end mark",
+                           from->counts.n_entries);
+    if (from->tar_end > mark)
+        return affect_fail(err, MALFORMED, "archive: bytes follow its end mark (trailing garbage)");
+    return AFFECT_STATUS_OK;
+}
+
 static affect_status unpack_all(unpacking *from, affect_error *err) {
     AFFECT_TRY(open_reader(from, err));
     for (;;) {
         struct archive_entry *entry = NULL;
         int result = archive_read_next_header(from->archive, &entry);
-        if (result == ARCHIVE_EOF) return AFFECT_STATUS_OK;
+        if (result == ARCHIVE_EOF && from->kind == KIND_ZIP) return AFFECT_STATUS_OK;
+        if (result == ARCHIVE_EOF)
+            return check_tar_end(from, (uint64_t)archive_read_header_position(from->archive), err);
         if (result != ARCHIVE_OK && result != ARCHIVE_WARN) return fail_reading(from, err);
         AFFECT_TRY(take_entry(from, entry, err));
         if (from->callbacks->progress)
             from->callbacks->progress(from->callbacks->context,
-                                      (double)archive_filter_bytes(from->archive, -1),
+                                      (double)lseek(from->fd, 0, SEEK_CUR),
                                       (double)from->n_archive_bytes);
     }
 }
@@ -291,6 +413,8 @@ affect_status affect_archive_unpack(affect_archive_counts *counts, const char *p
     if (status == AFFECT_STATUS_OK) {
         status = unpack_all(from, err);
         archive_read_free(from->archive);
+        archive_read_free(from->zstd);
+        affect_gzip_close(from->gzip);
         close(from->fd);
     }
     if (counts) *counts = from->counts;

@@ -6,7 +6,9 @@
  * writes a name of our own making below the staging folder, or declines.
  *
  * Refused as MALFORMED, naming the entry: a name that is absolute or has a `..`, a link, a device,
- * a second file of the same name, an encrypted entry, a truncated or damaged archive. Refused as
+ * a second file of the same name, an encrypted entry, an archive that is damaged, truncated (also
+ * where an entry ends) or followed by other bytes; checksums of gzip, zstd and zip are verified
+ * over the whole file. Refused as
  * TOO_LARGE: anything over the limits. Whatever was unpacked by then is the caller's to remove (it
  * removes the staging folder). */
 #ifndef AFFECT_CORPUS_ARCHIVE_H

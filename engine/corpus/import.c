@@ -15,6 +15,8 @@
 #include "engine/corpus/manifest.h"
 #include "engine/corpus/shard.h"
 
+#include <errno.h>
+#include <libgen.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -22,6 +24,8 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#define STAGING_MARK ".affect-staging"
 
 /* ---- options ---- */
 
@@ -123,6 +127,7 @@ typedef struct {
     affect_iemocap corpus;
     affect_issues issues;
     affect_shard_key *keys; /* (n_dialogs) */
+    bool is_staged;         /* the staging folder is of this run */
     atomic_size_t next;     /* dialog that nobody has taken */
     atomic_bool stopped;
     pthread_mutex_t lock; /* guards the callbacks and everything below */
@@ -254,13 +259,30 @@ static void unpack_progress(void *context, double done, double total) {
     tell_progress(context, "unpacking", (size_t)(done / 1e6), (size_t)(total / 1e6) + 1);
 }
 
+/* A new folder with a mark in it. The mark tells what a killed run left, which is removed, from a
+ * folder of the user's, which is not. */
+static affect_status begin_staging(const char *staging, affect_error *err) {
+    char mark[AFFECT_PATH_MAX], parent[AFFECT_PATH_MAX];
+    AFFECT_TRY(affect_path_join(mark, err, staging, STAGING_MARK));
+    if (affect_file_exists(mark)) AFFECT_TRY(affect_directory_remove(staging, err));
+    strcpy(parent, staging);
+    AFFECT_TRY(affect_directory_make(dirname(parent), err));
+    rmdir(staging); /* killed before the mark: empty */
+    if (mkdir(staging, 0755) == 0) return affect_file_write(mark, "", 0, err);
+    if (errno != EEXIST) return affect_error_errno(err, errno, "%s", staging);
+    return affect_fail(err, CONFLICT,
+                       "%s: is there already and was not made by an import (it is left as it is; "
+                       "unpacking needs a new folder)",
+                       staging);
+}
+
 static affect_status unpack(import_run *run, const char *staging, affect_error *err) {
     const affect_archive_callbacks callbacks = {.context = run,
                                                 .select = select_entry,
                                                 .progress = unpack_progress,
                                                 .cancelled = is_cancelled};
-    AFFECT_TRY(affect_directory_remove(staging, err)); /* of a run that was killed */
-    AFFECT_TRY(affect_directory_make(staging, err));
+    AFFECT_TRY(begin_staging(staging, err));
+    run->is_staged = true;
     return affect_archive_unpack(NULL, run->options->path, staging, NULL, &callbacks, err);
 }
 
@@ -338,11 +360,11 @@ affect_status affect_import_run(affect_json **result, const affect_import_option
     if (*options->staging)
         strcpy(staging, options->staging);
     else
-        AFFECT_TRY(affect_path_join(staging, err, options->output, "staging"));
+        AFFECT_TRY(affect_path_join(staging, err, options->output, AFFECT_IMPORT_STAGING));
     import_run run = {.options = options, .callbacks = callbacks ? callbacks : &none};
     pthread_mutex_init(&run.lock, NULL);
     affect_status status = import_all(result, &run, staging, err);
-    if (options->is_archive) affect_directory_remove(staging, NULL);
+    if (run.is_staged) affect_directory_remove(staging, NULL);
     if (status != AFFECT_STATUS_OK) rmdir(options->output); /* only if it is empty */
     affect_iemocap_close(&run.corpus);
     affect_issues_free(&run.issues);

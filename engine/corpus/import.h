@@ -34,6 +34,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define AFFECT_IMPORT_STAGING ".staging"
+
 /* What to import and where to: the specification of an import job, as the server writes it:
  *   {"type": "import", "name", "layout", "source": {"path": folder} | {"archive": file},
  *    "features", "labels", "store", "output", "staging", "threads"} */
@@ -44,7 +46,8 @@ typedef struct {
     char layout[16];               /* "iemocap" */
     char store[AFFECT_PATH_MAX];   /* folder of the feature store, made if absent */
     char output[AFFECT_PATH_MAX];  /* the dataset's folder, made if absent */
-    char staging[AFFECT_PATH_MAX]; /* made, and removed at the end; "" = a folder in output */
+    char staging[AFFECT_PATH_MAX]; /* must not be there, or be left by a run that was killed; made,
+                                      removed at the end; "" = AFFECT_IMPORT_STAGING in output */
     int64_t threads;               /* 0 = all cores this process may use */
     affect_json *source;           /* as given; owned */
     affect_json *features;         /* {"preset": "mel-16k", ...}, NULL = defaults; owned */

@@ -379,6 +379,79 @@ def test_damaged_archives(tree, tmp_path):
     Run(tar_of(tmp_path / "other", ("README", b"hello")), tmp_path).failed("not_found", "Session1")
 
 
+@pytest.mark.parametrize("kind", ["tar", "tar.gz", "tar.zst", "zip"])
+def test_an_archive_is_whole_or_refused(tree, tmp_path, kind):
+    """Nothing is taken from an archive that lost its end, or that other bytes follow."""
+    whole, cut = tmp_path / f"x.{kind}", tmp_path / "cut"
+    make_archive(whole, tree)
+    data = whole.read_bytes()
+    cut.write_bytes(data + b"garbage")
+    Run(cut, tmp_path).failed("malformed", "archive: ")
+    cut.write_bytes(data + data)  # tar would silently leave the second out
+    if kind != "zip":
+        Run(cut, tmp_path).failed("malformed", "archive: ")
+    for n in (1, 7, 21, 600, 5000, len(data) // 3):
+        if kind == "tar" and n < 9000:  # into the padding behind the end mark: nothing is lost
+            continue
+        cut.write_bytes(data[:-n])
+        Run(cut, tmp_path).failed("malformed", "archive: ")
+    if kind == "tar":
+        with tarfile.open(whole) as tar:
+            end = max(member.offset_data + (member.size + 511) // 512 * 512 for member in tar)
+        cut.write_bytes(data[:end])  # cut where an entry ends
+        Run(cut, tmp_path).failed("malformed", "end mark")
+        cut.write_bytes(data[:end] + bytes(1024) + b"x" + bytes(511))
+        Run(cut, tmp_path).failed("malformed", "trailing")
+
+
+@pytest.mark.parametrize("place", ["checksum", "length", "second"])
+def test_gzip_checksums_are_verified(tree, tmp_path, place):
+    make_archive(tmp_path / "x.tar.gz", tree)
+    data = bytearray((tmp_path / "x.tar.gz").read_bytes())
+    if place == "second":  # a tar over two members, as pigz and concatenation make them
+        tar = gzip.decompress(data)
+        data = bytearray(gzip.compress(tar[:40000]) + gzip.compress(tar[40000:]))
+        (tmp_path / "two").write_bytes(data + bytes(512))  # padding, as on tapes
+        Run(tmp_path / "two", tmp_path / "good").succeeded()
+    data[{"checksum": -8, "length": -1, "second": -5}[place]] ^= 1
+    (tmp_path / "x").write_bytes(data)
+    Run(tmp_path / "x", tmp_path).failed("malformed", "incorrect ")
+
+
+def test_a_zip_checksum_is_verified(tree, tmp_path):
+    with zipfile.ZipFile(tmp_path / "x", "w") as archive:
+        archive.writestr(SOUND, b"RIFF and so on")
+    data = (tmp_path / "x").read_bytes()
+    (tmp_path / "x").write_bytes(data.replace(b"and so on", b"and so off"[:9]))
+    Run(tmp_path / "x", tmp_path).failed("malformed", "CRC")
+
+
+def test_a_folder_of_the_user_is_left_alone(tree, tmp_path):
+    """The unpacking has a folder of its own, known by a mark; any other one stays."""
+    make_archive(tmp_path / "x.tar.gz", tree)
+    for name in ("staging", "mine"):
+        (tmp_path / "dataset" / name).mkdir(parents=True)
+        (tmp_path / "dataset" / name / "notes.txt").write_text("mine")
+    run = Run(tmp_path / "x.tar.gz", tmp_path).succeeded()
+    assert (run.output / "staging/notes.txt").read_text() == "mine"
+    assert not (run.output / ".staging").exists()
+    spec = {"type": "import", "name": "d", "source": {"archive": str(tmp_path / "x.tar.gz")},
+            "store": str(run.store), "output": str(tmp_path / "other"), "staging": str(run.output / "mine")}
+    (tmp_path / "spec.json").write_text(json.dumps(spec))
+    command = [AFFECT, "import", "--spec", str(tmp_path / "spec.json")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 1 and "not made by an import" in done.stderr, done.stderr
+    assert (run.output / "mine/notes.txt").read_text() == "mine"
+    spec["staging"] = str(tmp_path / "left/by/a/killed/run")
+    (tmp_path / "spec.json").write_text(json.dumps(spec))
+    left = pathlib.Path(spec["staging"])
+    left.mkdir(parents=True)
+    (left / ".affect-staging").touch()
+    (left / "half.wav").write_bytes(b"RIFF")
+    assert subprocess.run(command, timeout=300).returncode == 0
+    assert not left.exists()
+
+
 def test_no_tree_and_no_source(tmp_path):
     (tmp_path / "empty").mkdir()
     Run(tmp_path / "empty", tmp_path).failed("not_found", "Session1")

@@ -131,7 +131,7 @@ def import_(spec):
     if stopped.is_set():
         end("cancelled", "user", {"code": "cancelled", "message": "asked to stop"})
     if spec["name"].startswith("broken"):
-        os.makedirs(os.path.join(spec["output"], "staging"))
+        os.makedirs(os.path.join(spec["output"], ".staging"))
         misbehave("crash")
     path = source.get("path") or source.get("archive")
     if not os.path.exists(path):

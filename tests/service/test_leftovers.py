@@ -59,8 +59,8 @@ def test_what_a_failed_import_made(fake):  # noqa: F811
     folder = server.folder / "data/datasets" / server.get("/v1/datasets/broken").json()["id"]
     server.wait_for(lambda: not folder.exists(), "removal of what was unpacked")
     server.stop(signal.SIGKILL)
-    (folder / "staging").mkdir(parents=True)
-    (folder / "staging/big.wav").write_bytes(b"RIFF")
+    (folder / ".staging").mkdir(parents=True)
+    (folder / ".staging/big.wav").write_bytes(b"RIFF")
     server.start()
     assert not folder.exists()
     ready = server.get("/v1/datasets/ready").json()
