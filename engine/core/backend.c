@@ -3,10 +3,10 @@
 #include "engine/core/backend.h"
 
 #include "engine/core/file.h"
+#include "engine/core/parallel.h"
 
 #include <dlfcn.h>
 #include <pthread.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -96,12 +96,11 @@ static void cpu_name(char *name, size_t size) {
 }
 
 static affect_device describe_cpu(void) {
-    cpu_set_t cores;
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
     affect_device cpu = {.device = "cpu",
                          .memory_bytes = (size_t)sysconf(_SC_PHYS_PAGES) * page,
                          .memory_free_bytes = (size_t)sysconf(_SC_AVPHYS_PAGES) * page};
-    cpu.n_units = sched_getaffinity(0, sizeof cores, &cores) == 0 ? CPU_COUNT(&cores) : 1;
+    cpu.n_units = affect_parallel_n_cores();
     cpu_name(cpu.name, sizeof cpu.name);
     return cpu;
 }

@@ -4,6 +4,8 @@
  * its own range once a round. `lock` guards everything below it. */
 #include "engine/core/parallel.h"
 
+#include "engine/core/cgroup.h"
+
 #include <pthread.h>
 #include <sched.h>
 #include <stdbool.h>
@@ -54,7 +56,9 @@ static void *worker_main(void *argument) {
 
 int affect_parallel_n_cores(void) {
     cpu_set_t set;
-    return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+    int cores = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+    int quota = affect_cgroup_n_cores("");
+    return quota < cores ? quota : cores;
 }
 
 affect_status affect_parallel_create(affect_parallel **pool, int n_threads, affect_error *err) {

@@ -21,7 +21,9 @@ typedef void affect_parallel_task(void *context, size_t begin, size_t end, int t
  * this process may use. */
 affect_status affect_parallel_create(affect_parallel **pool, int n_threads, affect_error *err);
 void affect_parallel_free(affect_parallel *pool);
-/* The number of cores that this process may use. */
+/* The number of cores that this process may use, at least 1: those that it may run on, and no more
+ * than the processor time of its control groups (`docker run --cpus`) fills. Every count of threads
+ * that a user leaves to us begins here. */
 int affect_parallel_n_cores(void);
 int affect_parallel_n_threads(const affect_parallel *pool);
 /* Runs the task on all ranges and returns when all are done. */

@@ -37,7 +37,7 @@ static const affect_field option_fields[] = {
     AFFECT_FIELD_STRING(affect_import_options, store, "", "folder of the feature store"),
     AFFECT_FIELD_STRING(affect_import_options, output, "", "folder of the dataset"),
     AFFECT_FIELD_STRING(affect_import_options, staging, "", "folder that archives unpack into"),
-    AFFECT_FIELD_INTEGER(affect_import_options, threads, 0, 0, 256, "0: all cores"),
+    AFFECT_FIELD_INTEGER(affect_import_options, threads, 0, 0, 1024, "0: all cores"),
     AFFECT_FIELD_JSON(affect_import_options, source, "{\"path\": ...} or {\"archive\": ...}"),
     AFFECT_FIELD_JSON(affect_import_options, features, "feature config"),
     AFFECT_FIELD_JSON(affect_import_options, labels, "label map"),
