@@ -28,8 +28,7 @@ typedef struct {
     char model[MAX_TEXT];
     api_predictor_part parts[N_STREAMS];
     size_t n_parts;
-    bool has_start, has_end;
-    double start_s, end_s;
+    affect_time_window motion_window, audio_window;
 } prediction;
 
 static affect_status text_of(char text[MAX_TEXT], const api_part *part, affect_error *err) {
@@ -41,21 +40,39 @@ static affect_status text_of(char text[MAX_TEXT], const api_part *part, affect_e
     return AFFECT_STATUS_OK;
 }
 
-static affect_status seconds_of(double *seconds, bool *given, const api_part *part,
-                                affect_error *err) {
+static affect_status seconds_of(double *seconds, const api_part *part, affect_error *err) {
     char text[MAX_TEXT], *end = NULL;
     AFFECT_TRY(text_of(text, part, err));
     *seconds = strtod(text, &end);
     if (end == text || *end || !(*seconds >= 0 && *seconds <= 1e6))
         return affect_field_fail(err, "", part->name, "need seconds in 0..1e6");
-    *given = true;
     return AFFECT_STATUS_OK;
+}
+
+/* A side that is not given is open. */
+static affect_status read_window(affect_time_window *window, const char *start_name,
+                                 const char *end_name, const api_exchange *exchange,
+                                 affect_error *err) {
+    const api_part *start = api_part_find(exchange, start_name);
+    const api_part *end = api_part_find(exchange, end_name);
+    *window = (affect_time_window){.limited = start || end, .end_s = HUGE_VAL};
+    if (start) AFFECT_TRY(seconds_of(&window->start_s, start, err));
+    if (end) AFFECT_TRY(seconds_of(&window->end_s, end, err));
+    if (window->end_s <= window->start_s)
+        return affect_field_fail(err, "", end_name, "must be later than %s", start_name);
+    return AFFECT_STATUS_OK;
+}
+
+static bool is_seconds(const char *name) {
+    static const char *const names[] = {"start", "end", "audio_start", "audio_end"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(name, names[i]) == 0) return true;
+    return false;
 }
 
 static affect_status read_part(prediction *p, const api_part *part, affect_error *err) {
     if (strcmp(part->name, "model") == 0) return text_of(p->model, part, err);
-    if (strcmp(part->name, "start") == 0) return seconds_of(&p->start_s, &p->has_start, part, err);
-    if (strcmp(part->name, "end") == 0) return seconds_of(&p->end_s, &p->has_end, part, err);
+    if (is_seconds(part->name)) return AFFECT_STATUS_OK; /* read_window */
     for (int s = 0; s < N_STREAMS; s++) {
         if (strcmp(part->name, streams[s]) != 0) continue;
         p->parts[p->n_parts++] = (api_predictor_part){
@@ -64,7 +81,7 @@ static affect_status read_part(prediction *p, const api_part *part, affect_error
     }
     return affect_field_fail(err, "", part->name,
                              "unknown part (known: model, audio, mocap_face, mocap_head, "
-                             "mocap_hand, start, end)");
+                             "mocap_hand, start, end, audio_start, audio_end)");
 }
 
 static affect_status read_request(prediction *p, const api_exchange *exchange, affect_error *err) {
@@ -74,13 +91,13 @@ static affect_status read_request(prediction *p, const api_exchange *exchange, a
             return affect_field_fail(err, "", part->name, "is given twice");
         AFFECT_TRY(read_part(p, part, err));
     }
+    AFFECT_TRY(read_window(&p->motion_window, "start", "end", exchange, err));
+    AFFECT_TRY(read_window(&p->audio_window, "audio_start", "audio_end", exchange, err));
     if (!p->model[0]) return affect_field_fail(err, "", "model", "is missing");
     if (!p->n_parts)
         return affect_fail(err, INVALID,
                            "no stream is given (need one of audio, mocap_face, mocap_head, "
                            "mocap_hand)");
-    if (p->has_start && p->has_end && p->end_s <= p->start_s)
-        return affect_field_fail(err, "", "end", "must be later than start");
     return AFFECT_STATUS_OK;
 }
 
@@ -121,10 +138,8 @@ static affect_status submit(const prediction *p, api_exchange *exchange, affect_
     const api_predictor_request request = {.model = path,
                                            .parts = p->parts,
                                            .n_parts = p->n_parts,
-                                           .has_start = p->has_start,
-                                           .has_end = p->has_end,
-                                           .start_s = p->start_s,
-                                           .end_s = p->end_s,
+                                           .motion_window = p->motion_window,
+                                           .audio_window = p->audio_window,
                                            .done = answer,
                                            .gone = is_gone,
                                            .context = w};

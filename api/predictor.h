@@ -1,6 +1,6 @@
 /* Predictions: long-lived `affect predict --serve` children behind a bounded queue.
  *
- * A child talks over descriptor 3, a SOCK_SEQPACKET pair: it says {"event": "hello", "protocol": 2}
+ * A child talks over descriptor 3, a SOCK_SEQPACKET pair: it says {"event": "hello", "protocol": 3}
  * and then answers one batch at a time (engine/predict/serve.h). A request's parts lie one behind
  * the other in one sealed memfd, passed with SCM_RIGHTS.
  *
@@ -19,6 +19,7 @@
 
 #include "engine/core/file.h"
 #include "engine/core/json.h"
+#include "engine/core/source.h"
 #include "engine/core/status.h"
 
 #include <stdbool.h>
@@ -80,8 +81,7 @@ typedef struct {
     const char *model; /* path of the model file */
     const api_predictor_part *parts;
     size_t n_parts;
-    bool has_start, has_end;
-    double start_s, end_s;
+    affect_time_window motion_window, audio_window; /* an open end is HUGE_VAL */
     /* Called once, on the predictor's thread; result is owned by the call, NULL unless OK. */
     void (*done)(void *context, affect_status status, affect_json *result,
                  const affect_error *error);

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -112,6 +113,13 @@ void api_predictor_drop_late(api_predictor *predictor, api_predictor_child *c, d
 
 /* ---- Batches out ---- */
 
+static void set_window(affect_json *json, const char *start, const char *end,
+                       affect_time_window window) {
+    if (!window.limited) return;
+    affect_json_set_number(json, start, window.start_s);
+    if (isfinite(window.end_s)) affect_json_set_number(json, end, window.end_s);
+}
+
 static affect_json *request_json(const api_prediction *r) {
     affect_json *json = affect_json_new_object();
     affect_json_set_number(json, "id", (double)r->id);
@@ -121,8 +129,8 @@ static affect_json *request_json(const api_prediction *r) {
         affect_json_set_number(part, "offset", (double)r->parts[i].offset);
         affect_json_set_number(part, "size", (double)r->parts[i].size);
     }
-    if (r->has_start) affect_json_set_number(json, "start", r->start_s);
-    if (r->has_end) affect_json_set_number(json, "end", r->end_s);
+    set_window(json, "start", "end", r->motion_window);
+    set_window(json, "audio_start", "audio_end", r->audio_window);
     return json;
 }
 

@@ -11,7 +11,7 @@
 #include <pthread.h>
 #include <sys/types.h>
 
-#define API_PREDICTOR_PROTOCOL   2
+#define API_PREDICTOR_PROTOCOL   3
 #define API_PREDICTOR_MAX_PACKET (128u << 10)
 enum { API_PREDICTOR_MAX_PARTS = 8, API_PREDICTOR_MAX_CHILDREN = 64 };
 
@@ -26,8 +26,8 @@ typedef struct api_prediction {
     api_part_place parts[API_PREDICTOR_MAX_PARTS];
     size_t n_parts;
     int memory_fd;
-    bool has_start, has_end;
-    double start_s, end_s, submitted, deadline;
+    affect_time_window motion_window, audio_window;
+    double submitted, deadline;
     void (*done)(void *context, affect_status status, affect_json *result,
                  const affect_error *error);
     bool (*gone)(void *context);

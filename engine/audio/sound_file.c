@@ -204,12 +204,12 @@ static affect_status choose_frames(frame_range *range, const SF_INFO *info,
     double rate = info->samplerate;
     *range = (frame_range){.whole = info->frames};
     if (window.limited) {
-        if (!(window.start_s >= 0 && window.end_s > window.start_s && window.end_s < 1e9))
+        if (!(window.start_s >= 0 && window.end_s > window.start_s))
             return affect_fail(err, INVALID, "window %g..%g s (need 0 <= start < end)",
                                window.start_s, window.end_s);
-        range->first = (sf_count_t)llround(window.start_s * rate);
-        sf_count_t end = (sf_count_t)llround(window.end_s * rate);
-        if (end > info->frames) end = info->frames;
+        double all = (double)info->frames;
+        range->first = (sf_count_t)fmin(round(window.start_s * rate), all);
+        sf_count_t end = (sf_count_t)fmin(round(window.end_s * rate), all);
         range->whole = end - range->first;
         if (range->whole <= 0)
             return affect_fail(err, MALFORMED, "no samples from %g to %g s (the sound has %.3f s)",

@@ -26,10 +26,17 @@ static affect_status predict_files(const char *model, const affect_features_inpu
     return status;
 }
 
+/* NAN: not given, open on that side. */
+static affect_time_window window_of(double start_s, double end_s) {
+    return (affect_time_window){.limited = !isnan(start_s) || !isnan(end_s),
+                                .start_s = isnan(start_s) ? 0 : start_s,
+                                .end_s = isnan(end_s) ? HUGE_VAL : end_s};
+}
+
 int affect_command_predict(int argc, char **argv) {
     const char *model = NULL, *device = "auto", *audio = NULL;
     const char *face = NULL, *head = NULL, *hand = NULL;
-    double start = NAN, end = NAN;
+    double start = NAN, end = NAN, audio_start = NAN, audio_end = NAN;
     int64_t threads = 0, batch = 1;
     bool serve = false;
     const affect_flag flags[] = {
@@ -41,6 +48,9 @@ int affect_command_predict(int argc, char **argv) {
         {"start", 0, AFFECT_FLAG_NUMBER, &start, "SECONDS",
          "where the utterance starts in motion files of a whole dialog"},
         {"end", 0, AFFECT_FLAG_NUMBER, &end, "SECONDS", "where it ends"},
+        {"audio-start", 0, AFFECT_FLAG_NUMBER, &audio_start, "SECONDS",
+         "where it starts in the sound of a whole dialog"},
+        {"audio-end", 0, AFFECT_FLAG_NUMBER, &audio_end, "SECONDS", "where it ends"},
         {"device", 0, AFFECT_FLAG_STRING, &device, "NAME", "cpu, cuda, cuda:N or auto"},
         {"threads", 't', AFFECT_FLAG_INTEGER, &threads, "N", "0: all cores"},
         {"batch", 0, AFFECT_FLAG_INTEGER, &batch, "N",
@@ -57,10 +67,8 @@ int affect_command_predict(int argc, char **argv) {
     input.motion[AFFECT_MOCAP_FACE].path = face;
     input.motion[AFFECT_MOCAP_HEAD].path = head;
     input.motion[AFFECT_MOCAP_HAND].path = hand;
-    if (!isnan(start) || !isnan(end))
-        input.motion_window = (affect_time_window){.limited = true,
-                                                   .start_s = isnan(start) ? 0 : start,
-                                                   .end_s = isnan(end) ? HUGE_VAL : end};
+    input.motion_window = window_of(start, end);
+    input.audio_window = window_of(audio_start, audio_end);
     affect_predictor_options options = {device, AFFECT_PRECISION_AUTO, (int)threads, (size_t)batch};
     affect_status status;
     if (serve) {

@@ -326,14 +326,21 @@ affect_status affect_features_read_motion(affect_feature_extractor *extractor,
     if (!extractor->reader)
         AFFECT_TRY(affect_mocap_reader_create(&extractor->reader, kind, &callbacks, err));
     affect_mocap_reader_begin(extractor->reader, kind, &callbacks);
-    affect_status status = affect_mocap_reader_read(extractor->reader, source, err);
+    affect_error failure = {0};
+    affect_status status = affect_mocap_reader_read(extractor->reader, source, &failure);
     affect_mocap_counts counts = affect_mocap_reader_counts(extractor->reader);
+    if (status == AFFECT_STATUS_MALFORMED && counts.is_empty) {
+        on_rejected(&pass, 0, "no rows after the header: taken as missing");
+        status = AFFECT_STATUS_OK;
+    }
     for (size_t i = 0; i < n && status == AFFECT_STATUS_OK; i++) {
         if (extractor->overfull[i]) continue;
         motion[i].quality[kind] =
             affect_segments_average(extractor->segments[i], motion[i].motion, motion[i].missing);
         motion[i].quality[kind].n_rejected = counts.n_rejected;
+        motion[i].quality[kind].is_empty = counts.is_empty;
     }
+    if (status != AFFECT_STATUS_OK && err) *err = failure;
     return status;
 }
 
@@ -350,8 +357,8 @@ affect_status affect_features_extract(affect_feature_extractor *extractor,
     for (int kind = 0; kind < AFFECT_MOCAP_KIND_COUNT; kind++)
         present |= !affect_source_is_absent(input->motion[kind]);
     if (!present) return affect_fail(err, INVALID, "no stream given: neither sound nor motion");
-    affect_time_window whole = {0};
-    AFFECT_TRY(affect_features_read_audio(extractor, &features->audio, input->audio, whole, err));
+    AFFECT_TRY(affect_features_read_audio(extractor, &features->audio, input->audio,
+                                          input->audio_window, err));
     for (int kind = 0; kind < AFFECT_MOCAP_KIND_COUNT; kind++)
         AFFECT_TRY(affect_features_read_motion(extractor, &features->motion, &input->motion_window,
                                                1, (affect_mocap_kind)kind, input->motion[kind],

@@ -107,7 +107,9 @@ void affect_features_clear_motion(const affect_feature_extractor *extractor,
 /* One pass over one stream's source for `n` windows (they may overlap): fills that stream's columns
  * and quality of each motion[i], which affect_features_clear_motion has cleared. A window without
  * rows is no failure: its columns are missing and quality.n_rows is 0. On failure (MALFORMED: no
- * valid row, wrong columns; IO; CANCELLED; TOO_LARGE) the columns are left cleared. */
+ * valid row, wrong columns; IO; CANCELLED; TOO_LARGE) the columns are left cleared. A source that
+ * ends after its header is none either: the listener hears of it (line 0), the columns are missing,
+ * and the quality says is_empty. */
 affect_status affect_features_read_motion(affect_feature_extractor *extractor,
                                           affect_motion_features *motion,
                                           const affect_time_window *windows, size_t n,
@@ -118,8 +120,8 @@ affect_status affect_features_read_motion(affect_feature_extractor *extractor,
 /* One utterance at once, as a prediction needs it. */
 typedef struct {
     affect_source audio;
-    affect_source motion[AFFECT_MOCAP_KIND_COUNT]; /* by affect_mocap_kind */
-    affect_time_window motion_window;              /* for files of a whole dialog */
+    affect_source motion[AFFECT_MOCAP_KIND_COUNT];  /* by affect_mocap_kind */
+    affect_time_window motion_window, audio_window; /* for files of a whole dialog */
 } affect_features_input;
 
 typedef struct {

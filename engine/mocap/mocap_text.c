@@ -200,6 +200,8 @@ struct affect_mocap_reader {
     affect_mocap_callbacks callbacks;
     affect_mocap_counts counts;
     bool in_data;         /* a line that starts with an integer has been seen */
+    bool is_other;        /* lines before it are no header: too many, or not text */
+    size_t n_header;      /* lines before it, blank ones apart */
     bool skipping;        /* inside a line that is too long */
     size_t n_other_width; /* rows with another number of values, */
     size_t other_width;   /* and that number, of the first such row */
@@ -318,6 +320,11 @@ static bool read_values(affect_mocap_reader *reader, const char *p, const char *
     return false;
 }
 
+static bool is_text(const char *p, const char *end) {
+    while (p < end && ((unsigned char)*p >= ' ' || is_blank(*p))) p++;
+    return p >= end;
+}
+
 /* One line [p, end), end pointing at its newline. */
 static affect_status take_line(affect_mocap_reader *reader, const char *p, const char *end,
                                affect_error *err) {
@@ -325,7 +332,10 @@ static affect_status take_line(affect_mocap_reader *reader, const char *p, const
     p = skip_blanks(p);
     if (p >= end) return AFFECT_STATUS_OK;
     if (!skip_frame_number(&p, end)) {
-        if (reader->in_data) reject(reader, "does not start with a frame number");
+        if (reader->in_data)
+            reject(reader, "does not start with a frame number");
+        else if (++reader->n_header > AFFECT_MOCAP_MAX_HEADER || !is_text(p, end))
+            reader->is_other = true;
         return AFFECT_STATUS_OK;
     }
     reader->in_data = true;
@@ -415,6 +425,7 @@ affect_status affect_mocap_reader_finish(affect_mocap_reader *reader, affect_err
         return affect_fail(err, MALFORMED,
                            "mocap %s: rows have %zu values (need %zu after frame and time)", name,
                            reader->other_width, n_columns);
+    reader->counts.is_empty = n_rejected == 0 && !reader->is_other;
     if (n_rejected > 0)
         return affect_fail(err, MALFORMED,
                            "mocap %s: none of %zu rows could be read (line %zu: %s)", name,

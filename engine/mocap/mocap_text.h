@@ -29,6 +29,7 @@ typedef enum {
 
 #define AFFECT_MOCAP_MAX_LINE    65536 /* bytes of a line, without its newline */
 #define AFFECT_MOCAP_MAX_COLUMNS 165   /* values a row of any kind */
+#define AFFECT_MOCAP_MAX_HEADER  8     /* lines of a header; the release has two */
 
 /* "face", "head", "hand". */
 const char *affect_mocap_kind_name(affect_mocap_kind kind);
@@ -49,6 +50,7 @@ typedef struct {
 
 typedef struct {
     size_t n_rows, n_rejected, n_lines;
+    bool is_empty; /* at the end: blank lines and at most AFFECT_MOCAP_MAX_HEADER lines of text */
 } affect_mocap_counts;
 
 typedef struct affect_mocap_reader affect_mocap_reader;
@@ -66,7 +68,8 @@ void affect_mocap_reader_begin(affect_mocap_reader *reader, affect_mocap_kind ki
 affect_status affect_mocap_reader_feed(affect_mocap_reader *reader, const void *bytes, size_t size,
                                        affect_error *err);
 /* After the last byte. MALFORMED when there was no good row: it says whether the file has rows of
- * another number of values (a hand file given as head, say), only bad rows, or none at all. */
+ * another number of values (a hand file given as head, say), only bad rows, or none at all. A file
+ * that ends after its header is counted as empty besides: a recording without a row, not damage. */
 affect_status affect_mocap_reader_finish(affect_mocap_reader *reader, affect_error *err);
 affect_mocap_counts affect_mocap_reader_counts(const affect_mocap_reader *reader);
 /* Feeds and finishes a whole source after create or begin; bytes in memory are read without

@@ -10,6 +10,7 @@
 /* Zero-initialise: absent. */
 typedef struct {
     bool present;      /* a source was given and read */
+    bool is_empty;     /* it ended after its header */
     size_t n_rows;     /* rows in the window */
     size_t n_rejected; /* malformed rows of the whole source */
     double missing;    /* share of values not finite, 0..1; 1 without rows */

@@ -26,6 +26,8 @@ static void describe_motion(affect_json *result, affect_json *warnings, affect_m
                     affect_motion_quality_to_json(quality));
     if (!quality->present)
         warn(warnings, name, "absent: taken as missing");
+    else if (quality->is_empty)
+        warn(warnings, name, "no rows after the header: taken as missing");
     else if (quality->n_rows == 0)
         warn(warnings, name, "no rows in the window: taken as missing");
     else if (quality->missing >= 1)

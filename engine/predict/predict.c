@@ -15,7 +15,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_INPUTS 8
+#define MAX_INPUTS     8
+#define WINDOW_SLACK_S 0.5 /* that a sound may be longer than the motion it comes with */
 
 /* The order puts the two long ones, sound and face, into different halves. */
 enum { STREAM_AUDIO, STREAM_HAND, STREAM_HEAD, STREAM_FACE, N_STREAMS };
@@ -188,10 +189,20 @@ void affect_predictor_close(affect_predictor *predictor) {
 
 /* ---- Features ---- */
 
+static affect_status check_window(affect_time_window window, const char *prefix,
+                                  affect_error *err) {
+    if (!window.limited || (window.start_s >= 0 && window.end_s > window.start_s))
+        return AFFECT_STATUS_OK;
+    return affect_fail(err, INVALID, "%sstart %g, %send %g: need 0 <= start < end", prefix,
+                       window.start_s, prefix, window.end_s);
+}
+
 /* What of the input the model uses; INVALID when nothing is left. */
 static affect_status choose_streams(const affect_predictor *predictor, affect_features_input *used,
                                     const affect_features_input *input, affect_error *err) {
     *used = *input;
+    AFFECT_TRY(check_window(input->motion_window, "", err));
+    AFFECT_TRY(check_window(input->audio_window, "audio_", err));
     if (!predictor->uses_audio) used->audio = (affect_source){0};
     bool present = !affect_source_is_absent(used->audio);
     for (int k = 0; k < AFFECT_MOCAP_KIND_COUNT; k++) {
@@ -223,9 +234,9 @@ static affect_status read_sound(affect_predictor *predictor, size_t i, int threa
                                 affect_error *err) {
     affect_feature_extractor *extractor = predictor->extractors[thread];
     affect_audio_features audio;
-    affect_time_window whole = {0};
-    AFFECT_TRY(affect_features_read_audio(extractor, &audio, predictor->readings[i].input.audio,
-                                          whole, err));
+    const affect_features_input *input = &predictor->readings[i].input;
+    AFFECT_TRY(
+        affect_features_read_audio(extractor, &audio, input->audio, input->audio_window, err));
     predictor->predictions[i].audio = audio.quality;
     for (size_t k = 0; k < predictor->n_inputs; k++)
         if (predictor->is_mel[k])
@@ -258,6 +269,41 @@ static void read_items(void *context, size_t begin, size_t end, int thread) {
     }
 }
 
+static bool has_data(const affect_motion_quality *quality) {
+    return quality->n_rows > 0 && quality->missing < 1;
+}
+
+/* Seconds of the motion's window; where its end is open, of the rows in it. */
+static double window_seconds(const reading *r) {
+    affect_time_window window = r->input.motion_window;
+    double seconds = 0;
+    if (isfinite(window.end_s)) return window.end_s - window.start_s;
+    for (int k = 0; k < AFFECT_MOCAP_KIND_COUNT; k++)
+        if (r->motion.quality[k].seconds > seconds) seconds = r->motion.quality[k].seconds;
+    return seconds > 0 ? seconds : HUGE_VAL;
+}
+
+/* A label needs something to come from, and the streams must be of one utterance: a recording much
+ * longer than the motion's window is that of the dialog, uncut. */
+static affect_status check_streams(const affect_predictor *predictor, size_t i, affect_error *err) {
+    const reading *r = &predictor->readings[i];
+    const affect_audio_quality *audio = &predictor->predictions[i].audio;
+    bool any = audio->present;
+    for (int k = 0; k < AFFECT_MOCAP_KIND_COUNT; k++) any |= has_data(&r->motion.quality[k]);
+    if (!any)
+        return affect_fail(err, INVALID,
+                           "nothing to classify: the motion has no values%s, and there is no sound",
+                           r->input.motion_window.limited ? " between start and end" : "");
+    if (!audio->present || !r->input.motion_window.limited || r->input.audio_window.limited)
+        return AFFECT_STATUS_OK;
+    double window_s = window_seconds(r);
+    if (audio->seconds <= window_s + WINDOW_SLACK_S) return AFFECT_STATUS_OK;
+    return affect_fail(err, INVALID,
+                       "audio: has %.2f s where start and end leave %.2f s of the motion (cut a "
+                       "recording of the whole dialog with audio_start and audio_end)",
+                       audio->seconds, window_s);
+}
+
 /* After the streams: the first error, in the order that users name them, or a normalised row. */
 static affect_status end_utterance(affect_predictor *predictor, size_t i) {
     static const int order[N_STREAMS] = {STREAM_AUDIO, STREAM_FACE, STREAM_HEAD, STREAM_HAND};
@@ -265,6 +311,8 @@ static affect_status end_utterance(affect_predictor *predictor, size_t i) {
     affect_prediction *prediction = &predictor->predictions[i];
     for (int s = 0; s < N_STREAMS && prediction->error.status == AFFECT_STATUS_OK; s++)
         if (r->errors[order[s]].status != AFFECT_STATUS_OK) prediction->error = r->errors[order[s]];
+    if (prediction->error.status == AFFECT_STATUS_OK)
+        check_streams(predictor, i, &prediction->error);
     prediction->status = prediction->error.status;
     if (prediction->status != AFFECT_STATUS_OK || !predictor->motion) return prediction->status;
     memcpy(prediction->motion, r->motion.quality, sizeof prediction->motion);

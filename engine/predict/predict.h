@@ -52,8 +52,10 @@ typedef struct {
 } affect_prediction;
 
 /* Answers n utterances (1..max_batch): predictions[i] is that of inputs[i]. Streams that are absent
- * count as missing; when every stream that the model uses is absent, that prediction is INVALID.
- * Not OK, with no prediction valid, only when the device failed. */
+ * count as missing, and so do those without a value in their window. That prediction is INVALID
+ * when every stream that the model uses is, when a window is not 0 <= start < end, or when the
+ * sound, not cut by a window of its own, is over half a second longer than the motion's window. Not
+ * OK, with no prediction valid, only when the device failed. */
 affect_status affect_predictor_run_batch(affect_predictor *predictor,
                                          affect_prediction *predictions,
                                          const affect_features_input *inputs, size_t n,

@@ -116,6 +116,15 @@ static affect_status find_part(affect_source *source, const affect_json *parts, 
     return AFFECT_STATUS_OK;
 }
 
+/* Seconds that are not given leave their side open. */
+static affect_time_window find_window(const affect_json *request, const char *start,
+                                      const char *end) {
+    return (affect_time_window){.limited = affect_json_get(request, start) ||
+                                           affect_json_get(request, end),
+                                .start_s = affect_json_get_number(request, start, 0),
+                                .end_s = affect_json_get_number(request, end, HUGE_VAL)};
+}
+
 static affect_status take_request(place *at, const affect_json *request, int fd,
                                   affect_error *err) {
     static const struct {
@@ -130,11 +139,8 @@ static affect_status take_request(place *at, const affect_json *request, int fd,
     AFFECT_TRY(find_part(&at->input.audio, parts, "audio", at, err));
     for (int i = 0; i < 3; i++)
         AFFECT_TRY(find_part(&at->input.motion[motion[i].kind], parts, motion[i].name, at, err));
-    if (affect_json_get(request, "start") || affect_json_get(request, "end")) {
-        at->input.motion_window.limited = true;
-        at->input.motion_window.start_s = affect_json_get_number(request, "start", 0);
-        at->input.motion_window.end_s = affect_json_get_number(request, "end", HUGE_VAL);
-    }
+    at->input.motion_window = find_window(request, "start", "end");
+    at->input.audio_window = find_window(request, "audio_start", "audio_end");
     return AFFECT_STATUS_OK;
 }
 

@@ -552,6 +552,16 @@ def test_links_out_of_the_tree_are_not_followed(own_tree, tmp_path):
     assert run.result["streams"]["face"] == 3
 
 
+def test_motion_files_with_headers_only(own_tree, tmp_path):
+    """A stream without a row is missing, and the report warns of it: as a prediction does."""
+    motion = own_tree.motion("Ses01F_impro01")
+    motion.write_text("\n".join(motion.read_text().splitlines()[:2]) + "\n")
+    run = Run(own_tree.root, tmp_path).succeeded()
+    assert rejected(run, motion) == [(0, "no rows after the header: taken as missing")]
+    utterances = [u for u in run.manifest()["utterances"] if u["id"].startswith("Ses01F_impro01")]
+    assert utterances and not any("face" in u["streams"] for u in utterances)
+
+
 def test_files_that_are_none_do_not_block(own_tree, tmp_path):
     wav = own_tree.wav("Ses01F_impro01", "F000")
     wav.unlink()

@@ -113,7 +113,7 @@ def test_a_file_in_the_wrong_field(service, field, stream, words):  # noqa: F811
 
 def test_windows(service):  # noqa: F811
     def rows(**window):
-        answer = service.predict(audio=service.wav, mocap_face=service.face, **window)
+        answer = service.predict(audio=wav_of(tone(16000)[:8000], 16000, 2), mocap_face=service.face, **window)
         assert answer.status == 200, answer.body
         return answer.json()["streams"]["face"]["rows"], answer.json()["warnings"]
 
@@ -128,6 +128,43 @@ def test_windows(service):  # noqa: F811
                            ({"start": "1,5"}, "/start"), ({"end": "2s"}, "/end")):
         answer = service.predict(audio=service.wav, mocap_face=service.face, **wrong)
         assert [e["pointer"] for e in problem(answer, 422, "invalid")["errors"]] == [pointer], wrong
+
+
+def test_sound_of_a_whole_dialog(service):  # noqa: F811
+    """audio_start and audio_end cut the sound: the answer is that of the sound cut beforehand."""
+    turn, rest = tone(16000), 0.1 * np.sin(np.arange(32000) / 7)
+    dialog = wav_of(np.concatenate([rest, turn, rest]), 16000, 2)
+    cut = service.predict(audio=wav_of(turn, 16000, 2)).json()
+    answer = service.predict(audio=dialog, audio_start="2", audio_end="3").json()
+    assert answer["streams"]["audio"]["seconds"] == 1
+    assert answer["probabilities"] == cut["probabilities"]
+    assert service.predict(audio=dialog, audio_start="3.5").json()["streams"]["audio"]["seconds"] == 1.5
+    assert service.predict(audio=dialog, audio_end="0.5").json()["streams"]["audio"]["seconds"] == 0.5
+    # beside an utterance's window of the motion, a whole dialog's sound is a mistake
+    window = {"mocap_face": service.face, "start": "0.2", "end": "1.2"}
+    problem(service.predict(audio=dialog, **window), 422, "invalid", "5.00 s", "audio_start")
+    assert service.predict(audio=wav_of(turn, 16000, 2), **window).status == 200
+    both = service.predict(audio=dialog, audio_start="2", audio_end="3", **window)
+    assert both.status == 200 and not both.json()["streams"]["audio"]["truncated"]
+    for wrong, pointer in (({"audio_start": "3", "audio_end": "2"}, "/audio_end"),
+                           ({"audio_start": "-1"}, "/audio_start"), ({"audio_end": "nan"}, "/audio_end"),
+                           ({"audio_end": "0"}, "/audio_end")):
+        answer = service.predict(audio=dialog, **wrong)
+        assert [e["pointer"] for e in problem(answer, 422, "invalid")["errors"]] == [pointer], wrong
+    problem(service.predict(audio=dialog, audio_start="6"), 422, "unreadable", "no samples from 6")
+
+
+def test_motion_without_a_row(service):  # noqa: F811
+    """Headers only: the stream is missing, with a warning. No label is made of nothing."""
+    header = b"Frame# Time LHD.pitch\n  X Y Z\n"
+    answer = service.predict(audio=service.wav, mocap_face=header)
+    assert answer.status == 200, answer.body
+    assert answer.json()["streams"]["face"]["rows"] == 0
+    assert "face: no rows after the header: taken as missing" in answer.json()["warnings"]
+    problem(service.predict(mocap_face=header), 422, "invalid", "nothing to classify")
+    problem(service.predict(mocap_face=service.face, start="1000"), 422, "invalid", "between start and end")
+    problem(service.predict(mocap_face=service.face, start="0.0001", end="0.0002"), 422, "invalid", "no values")
+    assert service.predict(mocap_face=service.face).status == 200
 
 
 def test_model_names(service):  # noqa: F811

@@ -162,13 +162,38 @@ static void test_failures(void) {
     input.motion[AFFECT_MOCAP_HEAD].path = HAND;
     check_failure(input, "mocap head: rows have 18 values (need 6");
     input = stored_input();
-    input.motion[AFFECT_MOCAP_FACE] = (affect_source){.data = "", .size = 0};
+    input.motion[AFFECT_MOCAP_FACE] = (affect_source){.data = "RIFF\0\1\nWAVE", .size = 11};
     check_failure(input, "mocap face: no rows");
     input = stored_input();
     input.audio = (affect_source){.data = "hello", .size = 5};
     check_failure(input, "audio: cannot be read");
     input.audio.size = 0;
     check_failure(input, "audio: empty");
+}
+
+static void count_rejected(void *context, affect_mocap_kind kind, size_t line, const char *reason) {
+    CHECK(kind == AFFECT_MOCAP_FACE && line == 0 && strstr(reason, "taken as missing"));
+    ++*(int *)context;
+}
+
+/* A recording without a row is a stream that is missing, not a damaged one. */
+static void test_headers_only(void) {
+    static const char *const texts[] = {"", "\r\n\n", "Frame# Time LHD.pitch\nX Y Z\n", "Frame#"};
+    affect_feature_extractor *extractor = make("{}");
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        affect_features features;
+        int n_heard = 0;
+        const affect_features_listener listener = {.context = &n_heard, .rejected = count_rejected};
+        affect_features_input input = stored_input();
+        input.motion[AFFECT_MOCAP_FACE] =
+            (affect_source){.data = texts[i], .size = strlen(texts[i])};
+        CHECK_OK(affect_features_extract(extractor, &features, &input, &listener, err));
+        const affect_motion_quality *face = &features.motion.quality[AFFECT_MOCAP_FACE];
+        CHECK(n_heard == 1 && face->present && face->is_empty && face->n_rows == 0);
+        CHECK(features.motion.missing[0] == 1 && features.motion.motion[0] == 0);
+        CHECK(!features.motion.quality[AFFECT_MOCAP_HEAD].is_empty);
+    }
+    affect_feature_extractor_free(extractor);
 }
 
 static void test_clip_and_resampling(void) {
@@ -295,6 +320,7 @@ int main(void) {
     TEST_RUN(test_extract);
     TEST_RUN(test_absent_streams);
     TEST_RUN(test_failures);
+    TEST_RUN(test_headers_only);
     TEST_RUN(test_clip_and_resampling);
     TEST_RUN(test_clip_end);
     TEST_RUN(test_windows);

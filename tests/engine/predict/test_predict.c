@@ -133,6 +133,77 @@ static void test_answer(void) {
     free_utterance(&u);
 }
 
+static affect_status predict_one(affect_predictor *predictor, const affect_features_input *input,
+                                 affect_prediction *prediction) {
+    CHECK_OK(affect_predictor_run_batch(predictor, prediction, input, 1, err));
+    return prediction->status;
+}
+
+/* Files of a whole dialog: the sound has a window of its own, and both windows are the bits of the
+ * files cut beforehand. */
+static void test_windows(void) {
+    utterance u;
+    affect_prediction prediction;
+    float whole[N_CLASSES];
+    make_utterance(&u, 3, 16000, 5);
+    make_model(scratch_path("model.safetensors"), "paper-optimized", 2);
+    affect_predictor *predictor = open_predictor(scratch_path("model.safetensors"), 1, 1);
+    affect_features_input input = u.input;
+    input.audio_window = (affect_time_window){true, 1, 2};
+    CHECK(predict_one(predictor, &input, &prediction) == AFFECT_STATUS_OK);
+    CHECK_NEAR(prediction.audio.seconds, 1, 1e-9);
+    memcpy(whole, prediction.probabilities, sizeof whole);
+    input.audio_window.end_s = HUGE_VAL;
+    CHECK(predict_one(predictor, &input, &prediction) == AFFECT_STATUS_OK);
+    CHECK_NEAR(prediction.audio.seconds, 2, 1e-9);
+    CHECK(memcmp(whole, prediction.probabilities, sizeof whole) != 0);
+
+    input = u.input; /* the sound of the dialog beside an utterance's motion */
+    input.motion_window = (affect_time_window){true, 1, 2};
+    CHECK(predict_one(predictor, &input, &prediction) == AFFECT_STATUS_INVALID);
+    CHECK(strstr(prediction.error.message, "audio_start") != NULL);
+    input.motion_window.end_s = HUGE_VAL; /* open: 2 s of rows */
+    CHECK(predict_one(predictor, &input, &prediction) == AFFECT_STATUS_INVALID);
+    input.motion_window.start_s = 0.4;
+    CHECK(predict_one(predictor, &input, &prediction) == AFFECT_STATUS_OK);
+    input.motion_window = input.audio_window = (affect_time_window){true, 1, 2};
+    CHECK(predict_one(predictor, &input, &prediction) == AFFECT_STATUS_OK);
+
+    static const affect_time_window wrong[] = {
+        {true, -1, 1}, {true, 2, 2}, {true, 2, 1}, {true, NAN, 1}, {true, 0, NAN}};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        input.audio_window = wrong[i];
+        CHECK(predict_one(predictor, &input, &prediction) == AFFECT_STATUS_INVALID);
+    }
+    input.audio_window = (affect_time_window){true, 1e300, HUGE_VAL};
+    CHECK(predict_one(predictor, &input, &prediction) == AFFECT_STATUS_MALFORMED);
+    affect_predictor_close(predictor);
+    free_utterance(&u);
+}
+
+/* No label comes from nothing. */
+static void test_motion_without_a_value(void) {
+    utterance u;
+    affect_prediction prediction;
+    make_utterance(&u, 1, 16000, 5);
+    make_model(scratch_path("model.safetensors"), "paper-optimized", 2);
+    affect_predictor *predictor = open_predictor(scratch_path("model.safetensors"), 1, 1);
+    affect_features_input input = u.input;
+    input.motion_window = (affect_time_window){true, 100, 200};
+    CHECK(predict_one(predictor, &input, &prediction) == AFFECT_STATUS_OK); /* the sound is there */
+    input.audio = (affect_source){0};
+    CHECK(predict_one(predictor, &input, &prediction) == AFFECT_STATUS_INVALID);
+    CHECK(strstr(prediction.error.message, "between start and end") != NULL);
+    input = (affect_features_input){0};
+    input.motion[AFFECT_MOCAP_HEAD] = (affect_source){.data = "Frame# Time\n", .size = 12};
+    CHECK(predict_one(predictor, &input, &prediction) == AFFECT_STATUS_INVALID);
+    input.motion[AFFECT_MOCAP_HEAD] =
+        (affect_source){.data = "1 0 NaN NaN NaN NaN NaN NaN\n", .size = 28};
+    CHECK(predict_one(predictor, &input, &prediction) == AFFECT_STATUS_INVALID);
+    affect_predictor_close(predictor);
+    free_utterance(&u);
+}
+
 static void test_options(void) {
     affect_predictor *predictor = NULL;
     affect_predictor_options options = {
@@ -147,6 +218,8 @@ int main(void) {
     TEST_RUN(test_same_bits_in_any_company);
     TEST_RUN(test_failures_are_ones_own);
     TEST_RUN(test_answer);
+    TEST_RUN(test_windows);
+    TEST_RUN(test_motion_without_a_value);
     TEST_RUN(test_options);
     scratch_end();
     return TEST_END();
