@@ -53,6 +53,8 @@ static affect_status digest_file(affect_digest *digest, uint64_t *n_bytes, bool 
         if (n <= 0 || status != AFFECT_STATUS_OK) break;
         affect_digest_update(digest, to, (size_t)n);
         *n_bytes += (uint64_t)n;
+        if (*n_bytes > job->max_bytes)
+            status = affect_fail(err, TOO_LARGE, "the corpus has more bytes than an import reads");
         done += (size_t)n;
         if (kept) to += n;
     }

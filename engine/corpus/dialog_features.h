@@ -28,6 +28,7 @@ typedef struct {
     affect_dialog_files *files;          /* the same; what the key has read, for compute */
     const affect_json *features;         /* the complete config */
     const char *features_text;           /* the same, canonical */
+    uint64_t max_bytes;                  /* of its files; more: TOO_LARGE */
     /* true stops with CANCELLED; called from the calling thread. */
     void *context;
     bool (*cancelled)(void *context);

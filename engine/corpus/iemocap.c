@@ -131,11 +131,9 @@ static affect_status count_sessions(size_t *n_sessions, const affect_tree *tree,
     return AFFECT_STATUS_OK;
 }
 
-static affect_status find_root(affect_tree **found, const char *root, affect_error *err) {
-    affect_tree *top = NULL;
+static affect_status find_root(affect_tree **found, affect_tree *top, affect_error *err) {
     char **names = NULL, *chosen = NULL;
     size_t n = 0, n_sessions = 0;
-    AFFECT_TRY(affect_tree_open(&top, root, err));
     affect_status status = count_sessions(&n_sessions, top, ".", err);
     if (status == AFFECT_STATUS_OK && n_sessions) {
         *found = top;
@@ -164,12 +162,12 @@ static int compare_dialogs(const void *a, const void *b) {
     return strcmp(((const affect_iemocap_dialog *)a)->id, ((const affect_iemocap_dialog *)b)->id);
 }
 
-affect_status affect_iemocap_open(affect_iemocap *corpus, affect_issues *issues, const char *root,
-                                  affect_error *err) {
+affect_status affect_iemocap_open(affect_iemocap *corpus, affect_issues *issues,
+                                  affect_tree *folder, affect_error *err) {
     char **names = NULL;
     size_t n = 0;
     *corpus = (affect_iemocap){0};
-    affect_status status = find_root(&corpus->tree, root, err);
+    affect_status status = find_root(&corpus->tree, folder, err);
     if (status == AFFECT_STATUS_OK) status = affect_tree_list(&names, &n, corpus->tree, ".", err);
     for (size_t i = 0; i < n && status == AFFECT_STATUS_OK; i++)
         if (affect_iemocap_is_session(names[i]))

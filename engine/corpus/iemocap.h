@@ -62,10 +62,11 @@ bool affect_iemocap_is_session(const char *text); /* of a session's folder: "Ses
 bool affect_iemocap_is_dialog(const char *text);
 bool affect_iemocap_is_utterance(const char *text);
 
-/* Finds the tree and reads all labels and transcripts. NOT_FOUND when there is no session with
- * labels, INVALID when several folders could be meant. */
-affect_status affect_iemocap_open(affect_iemocap *corpus, affect_issues *issues, const char *root,
-                                  affect_error *err);
+/* Finds the release in `folder`, which it takes over in any case, and reads all labels and
+ * transcripts. NOT_FOUND when there is no session with labels, INVALID when several folders could be
+ * meant. */
+affect_status affect_iemocap_open(affect_iemocap *corpus, affect_issues *issues,
+                                  affect_tree *folder, affect_error *err);
 void affect_iemocap_close(affect_iemocap *corpus);
 
 /* Reads the text of one EmoEvaluation file: fills dialog->utterances (dialog->id and wearer must be

@@ -38,16 +38,21 @@ static const affect_field option_fields[] = {
     AFFECT_FIELD_STRING(affect_import_options, output, "", "folder of the dataset"),
     AFFECT_FIELD_STRING(affect_import_options, staging, "", "folder that archives unpack into"),
     AFFECT_FIELD_INTEGER(affect_import_options, threads, 0, 0, 1024, "0: all cores"),
+    AFFECT_FIELD_INTEGER(affect_import_options, max_file_bytes, INT64_C(2) << 30, 1, INT64_C(1) << 50,
+                         "bytes of one file of the source"),
+    AFFECT_FIELD_INTEGER(affect_import_options, max_bytes, INT64_C(64) << 30, 1, INT64_C(1) << 50,
+                         "bytes of all its files that are read"),
     AFFECT_FIELD_JSON(affect_import_options, source, "{\"path\": ...} or {\"archive\": ...}"),
     AFFECT_FIELD_JSON(affect_import_options, features, "feature config"),
     AFFECT_FIELD_JSON(affect_import_options, labels, "label map"),
     AFFECT_FIELD_END};
 
 typedef struct {
-    char path[AFFECT_PATH_MAX], archive[AFFECT_PATH_MAX];
+    char root[AFFECT_PATH_MAX], path[AFFECT_PATH_MAX], archive[AFFECT_PATH_MAX];
 } source_spec;
 
 static const affect_field source_fields[] = {
+    AFFECT_FIELD_STRING(source_spec, root, "", "a folder that path is below"),
     AFFECT_FIELD_STRING(source_spec, path, "", "a folder"),
     AFFECT_FIELD_STRING(source_spec, archive, "", "a tar, tar.gz, tar.zst or zip"),
     AFFECT_FIELD_END};
@@ -68,6 +73,9 @@ static affect_status parse_source(affect_import_options *options, affect_error *
     if (!*source.path == !*source.archive)
         return affect_field_fail(err, "", "source", "needs exactly one of \"path\", \"archive\"");
     options->is_archive = *source.archive != '\0';
+    if (*source.root && options->is_archive)
+        return affect_field_fail(err, "/source", "root", "goes with \"path\" alone");
+    strcpy(options->root, source.root);
     strcpy(options->path, options->is_archive ? source.archive : source.path);
     return AFFECT_STATUS_OK;
 }
@@ -283,7 +291,10 @@ static affect_status unpack(import_run *run, const char *staging, affect_error *
                                                 .cancelled = is_cancelled};
     AFFECT_TRY(begin_staging(staging, err));
     run->is_staged = true;
-    return affect_archive_unpack(NULL, run->options->path, staging, NULL, &callbacks, err);
+    affect_archive_limits limits = affect_archive_limits_default();
+    limits.file_bytes = (uint64_t)run->options->max_file_bytes;
+    limits.total_bytes = (uint64_t)run->options->max_bytes;
+    return affect_archive_unpack(NULL, run->options->path, staging, &limits, &callbacks, err);
 }
 
 /* ---- all of it ---- */
@@ -342,13 +353,17 @@ static affect_status prepare(import_run *run, affect_error *err) {
 static affect_status import_all(affect_json **result, import_run *run, const char *staging,
                                 affect_error *err) {
     double started = affect_clock_seconds();
-    const char *root = run->options->path;
+    const affect_import_options *options = run->options;
+    affect_tree *folder = NULL;
     AFFECT_TRY(prepare(run, err));
-    if (run->options->is_archive) {
-        AFFECT_TRY(unpack(run, staging, err));
-        root = staging;
-    }
-    AFFECT_TRY(affect_iemocap_open(&run->corpus, &run->issues, root, err));
+    if (options->is_archive) AFFECT_TRY(unpack(run, staging, err));
+    if (*options->root)
+        AFFECT_TRY(affect_tree_open(&folder, options->root, options->path, err));
+    else
+        AFFECT_TRY(
+            affect_tree_open(&folder, options->is_archive ? staging : options->path, NULL, err));
+    affect_tree_limit_files(folder, (uint64_t)options->max_file_bytes);
+    AFFECT_TRY(affect_iemocap_open(&run->corpus, &run->issues, folder, err));
     AFFECT_TRY(make_shards(run, err));
     return write_result(result, run, started, err);
 }

@@ -37,8 +37,11 @@
 #define AFFECT_IMPORT_STAGING ".staging"
 
 /* What to import and where to: the specification of an import job, as the server writes it:
- *   {"type": "import", "name", "layout", "source": {"path": folder} | {"archive": file},
- *    "features", "labels", "store", "output", "staging", "threads"} */
+ *   {"type": "import", "name", "layout", "source": {"path": folder, "root"?: folder above it} |
+ *    {"archive": file}, "features", "labels", "store", "output", "staging", "threads",
+ *    "max_file_bytes", "max_bytes"}
+ * With a root, "path" is relative to it and is opened beneath it, by this run and not before:
+ * whatever was exchanged since the request, nothing outside the root is read. */
 typedef struct {
     char type[16];                 /* "import" */
     char job[64];                  /* id, for logs; may be empty */
@@ -52,7 +55,10 @@ typedef struct {
     affect_json *source;           /* as given; owned */
     affect_json *features;         /* {"preset": "mel-16k", ...}, NULL = defaults; owned */
     affect_json *labels;           /* label_map.h, NULL = the study's four classes; owned */
+    char root[AFFECT_PATH_MAX];    /* "", or the folder that `path` is below */
     char path[AFFECT_PATH_MAX];    /* of the source */
+    int64_t max_file_bytes;        /* larger files of the source are rejected */
+    int64_t max_bytes;             /* of all files; more: TOO_LARGE */
     bool is_archive;
 } affect_import_options;
 

@@ -14,15 +14,16 @@
 
 struct affect_tree {
     int fd;
+    uint64_t max_file_bytes;
 };
 
-static affect_status adopt(affect_tree **tree, int fd, affect_error *err) {
+static affect_status adopt(affect_tree **tree, int fd, uint64_t max_file_bytes, affect_error *err) {
     *tree = malloc(sizeof **tree);
     if (!*tree) {
         close(fd);
         return affect_fail(err, NO_MEMORY, "no memory");
     }
-    (*tree)->fd = fd;
+    **tree = (affect_tree){fd, max_file_bytes};
     return AFFECT_STATUS_OK;
 }
 
@@ -32,10 +33,10 @@ static int open_walking(int root, const char *name, int flags) {
     int at = root;
     for (;;) {
         size_t n = strcspn(name, "/");
-        bool last = name[n] == '\0';
+        bool last = name[n] == '\0', climbs = n == 2 && memcmp(name, "..", 2) == 0;
         int next = -1;
-        errno = ENOENT;
-        if (n && n < sizeof part && !(n == 2 && memcmp(name, "..", 2) == 0)) {
+        errno = climbs || (n == 0 && !last) ? EXDEV : ENOENT;
+        if (n && n < sizeof part && !climbs) {
             memcpy(part, name, n);
             part[n] = '\0';
             int part_flags = last ? flags : O_PATH | O_DIRECTORY | O_CLOEXEC;
@@ -50,9 +51,10 @@ static int open_walking(int root, const char *name, int flags) {
     }
 }
 
-static int open_beneath(int root, const char *name, int flags) {
+/* The one way in: RESOLVE_BENEATH, and `resolve` besides. */
+static int open_beneath(int root, const char *name, int flags, uint64_t resolve) {
     struct open_how how = {.flags = (uint64_t)(flags | O_CLOEXEC),
-                           .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS};
+                           .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | resolve};
     for (int attempt = 0; attempt < 16; attempt++) {
         int fd = (int)syscall(SYS_openat2, root, name, &how, sizeof how);
         if (fd >= 0) return fd;
@@ -62,18 +64,43 @@ static int open_beneath(int root, const char *name, int flags) {
     return -1;
 }
 
-affect_status affect_tree_open(affect_tree **tree, const char *root, affect_error *err) {
-    int fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0 && errno == ENOTDIR) return affect_fail(err, INVALID, "%s: not a folder", root);
-    if (fd < 0) return affect_error_errno(err, errno, "%s", root);
-    return adopt(tree, fd, err);
+/* Why opening `name` failed, for a reader who knows the folder and not openat2. */
+static affect_status fail_open(affect_error *err, int error_number, const char *name) {
+    if (error_number == EXDEV)
+        return affect_fail(err, INVALID, "%s: leads out of the folder (through .., / or a link)", name);
+    if (error_number == ELOOP)
+        return affect_fail(err, INVALID, "%s: a link, which is not followed", name);
+    if (error_number == ENOTDIR)
+        return affect_fail(err, INVALID, "%s: not a folder, or no folder on the way to it", name);
+    return affect_error_errno(err, error_number, "%s", name);
+}
+
+static affect_status open_root(int *fd, const char *root, affect_error *err) {
+    *fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (*fd >= 0) return AFFECT_STATUS_OK;
+    if (errno == ENOTDIR) return affect_fail(err, INVALID, "%s: not a folder", root);
+    return affect_error_errno(err, errno, "%s", root);
+}
+
+affect_status affect_tree_open(affect_tree **tree, const char *root, const char *below,
+                               affect_error *err) {
+    int top, fd, error_number;
+    AFFECT_TRY(open_root(&top, root, err));
+    if (!below) return adopt(tree, top, UINT64_MAX, err);
+    fd = open_beneath(top, below, O_RDONLY | O_DIRECTORY, RESOLVE_NO_SYMLINKS);
+    error_number = errno;
+    close(top);
+    return fd < 0 ? fail_open(err, error_number, below) : adopt(tree, fd, UINT64_MAX, err);
 }
 
 affect_status affect_tree_open_below(affect_tree **tree, const affect_tree *above, const char *name,
                                      affect_error *err) {
-    int fd = open_beneath(above->fd, name, O_RDONLY | O_DIRECTORY);
-    if (fd < 0) return affect_error_errno(err, errno, "%s", name);
-    return adopt(tree, fd, err);
+    int fd = open_beneath(above->fd, name, O_RDONLY | O_DIRECTORY, 0);
+    return fd < 0 ? fail_open(err, errno, name) : adopt(tree, fd, above->max_file_bytes, err);
+}
+
+void affect_tree_limit_files(affect_tree *tree, uint64_t max_file_bytes) {
+    tree->max_file_bytes = max_file_bytes;
 }
 
 void affect_tree_close(affect_tree *tree) {
@@ -102,9 +129,9 @@ affect_status affect_tree_list(char ***names, size_t *n, const affect_tree *tree
                                affect_error *err) {
     *names = NULL;
     *n = 0;
-    int fd = open_beneath(tree->fd, name, O_RDONLY | O_DIRECTORY);
+    int fd = open_beneath(tree->fd, name, O_RDONLY | O_DIRECTORY, 0);
     if (fd < 0 && (errno == ENOENT || errno == ENOTDIR)) return AFFECT_STATUS_OK;
-    if (fd < 0) return affect_error_errno(err, errno, "%s", name);
+    if (fd < 0) return fail_open(err, errno, name);
     DIR *directory = fdopendir(fd);
     if (!directory) {
         close(fd);
@@ -131,14 +158,18 @@ void affect_tree_names_free(char **names, size_t n) {
 
 affect_status affect_tree_open_file(int *fd, uint64_t *size, const affect_tree *tree,
                                     const char *name, affect_error *err) {
-    int file = open_beneath(tree->fd, name, O_RDONLY | O_NONBLOCK | O_NOCTTY);
-    if (file < 0 && (errno == EXDEV || errno == ELOOP))
-        return affect_fail(err, INVALID, "%s: a link that leads out of the folder", name);
-    if (file < 0) return affect_error_errno(err, errno, "%s", name);
+    int file = open_beneath(tree->fd, name, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
+    if (file < 0) return fail_open(err, errno, name);
     struct stat info;
-    if (fstat(file, &info) != 0 || !S_ISREG(info.st_mode)) {
+    affect_status status = AFFECT_STATUS_OK;
+    if (fstat(file, &info) != 0 || !S_ISREG(info.st_mode))
+        status = affect_fail(err, INVALID, "%s: not a regular file", name);
+    else if ((uint64_t)info.st_size > tree->max_file_bytes)
+        status = affect_fail(err, TOO_LARGE, "%s: %lld bytes (at most %llu)", name,
+                             (long long)info.st_size, (unsigned long long)tree->max_file_bytes);
+    if (status != AFFECT_STATUS_OK) {
         close(file);
-        return affect_fail(err, INVALID, "%s: not a regular file", name);
+        return status;
     }
     if (size) *size = (uint64_t)info.st_size;
     *fd = file;

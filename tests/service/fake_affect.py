@@ -133,7 +133,7 @@ def import_(spec):
     if spec["name"].startswith("broken"):
         os.makedirs(os.path.join(spec["output"], ".staging"))
         misbehave("crash")
-    path = source.get("path") or source.get("archive")
+    path = os.path.join(source.get("root", ""), source.get("path") or source.get("archive"))
     if not os.path.exists(path):
         end("failed", "dataset_invalid", {"code": "not_found", "message": f"{path} is not there"})
     os.makedirs(spec["output"], exist_ok=True)

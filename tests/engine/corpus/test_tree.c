@@ -36,7 +36,7 @@ static void make_everything(void) {
     CHECK_OK(affect_path_join(path, err, folder, "root/pipe"));
     CHECK(mkfifo(path, 0600) == 0);
     CHECK_OK(affect_path_join(path, err, folder, "root"));
-    CHECK_OK(affect_tree_open(&tree, path, err));
+    CHECK_OK(affect_tree_open(&tree, path, NULL, err));
 }
 
 static void test_list(void) {
@@ -116,8 +116,47 @@ static void test_below(void) {
     CHECK(affect_tree_has_file(below, "b/file") && !affect_tree_has_file(below, "../z"));
     affect_tree_close(below);
     CHECK(affect_tree_open_below(&below, tree, "link_absolute", &failure) != AFFECT_STATUS_OK);
-    CHECK(affect_tree_open(&below, "/nowhere", &failure) == AFFECT_STATUS_NOT_FOUND);
-    CHECK(affect_tree_open(&below, "/etc/passwd", &failure) == AFFECT_STATUS_INVALID);
+    CHECK(affect_tree_open(&below, "/nowhere", NULL, &failure) == AFFECT_STATUS_NOT_FOUND);
+    CHECK(affect_tree_open(&below, "/etc/passwd", NULL, &failure) == AFFECT_STATUS_INVALID);
+}
+
+/* A folder below the root, as a client names it: no link at all, and a sentence. */
+static void test_open_below_a_root(void) {
+    static const struct {
+        const char *name, *text;
+    } refused[] = {{"..", "leads out of the folder"},
+                   {"a/../..", "leads out of the folder"},
+                   {"/etc", "leads out of the folder"},
+                   {"link_folder", "link_folder"},
+                   {"link_absolute", "link_absolute"},
+                   {"z", "not a folder"},
+                   {"none", "No such file"}};
+    char root[AFFECT_PATH_MAX];
+    affect_tree *below = NULL;
+    CHECK_OK(affect_path_join(root, err, folder, "root"));
+    CHECK_OK(affect_tree_open(&below, root, "a/b", err));
+    CHECK(affect_tree_has_file(below, "file"));
+    affect_tree_close(below);
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
+        affect_error failure = {0};
+        CHECK(affect_tree_open(&below, root, refused[i].name, &failure) != AFFECT_STATUS_OK);
+        CHECK(strstr(failure.message, refused[i].text) != NULL);
+        CHECK(strstr(failure.message, "cross-device") == NULL);
+        CHECK(open_walking(tree->fd, refused[i].name, O_RDONLY | O_DIRECTORY) < 0);
+    }
+}
+
+static void test_large_files(void) {
+    affect_error failure = {0};
+    affect_tree *below = NULL;
+    CHECK(affect_tree_has_file(tree, "a/b/file")); /* 6 bytes */
+    affect_tree_limit_files(tree, 5);
+    CHECK_OK(affect_tree_open_below(&below, tree, "a", err));
+    int fd = -1;
+    CHECK(affect_tree_open_file(&fd, NULL, below, "b/file", &failure) == AFFECT_STATUS_TOO_LARGE);
+    affect_tree_limit_files(tree, 6);
+    CHECK(affect_tree_has_file(tree, "a/b/file"));
+    affect_tree_close(below);
 }
 
 int main(void) {
@@ -129,6 +168,8 @@ int main(void) {
     TEST_RUN(test_what_is_no_file);
     TEST_RUN(test_links_inside);
     TEST_RUN(test_below);
+    TEST_RUN(test_open_below_a_root);
+    TEST_RUN(test_large_files);
     affect_tree_close(tree);
     affect_directory_remove(folder, NULL);
     return TEST_END();
