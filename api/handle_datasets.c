@@ -10,17 +10,14 @@
 #include "api/job_rows.h"
 #include "api/log.h"
 #include "engine/corpus/import.h"
+#include "engine/corpus/tree.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
-#include <linux/openat2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #define MAX_MANIFEST_BYTES (512u << 20)
 #define MAX_TEXT_PART      (64u << 10)
@@ -117,22 +114,16 @@ static bool read_body(creation *c, affect_error *err, affect_status *status) {
 
 /* ---- Sources ---- */
 
-/* Opens, and so checks, a folder below the import root: no "..", no link on the way may leave it.
- */
+/* A folder below the import root: opened here to refuse what is none, and once more by the worker,
+ * which reads what it opened. */
 static affect_status check_below_root(const char *root, const char *path, affect_error *err) {
-    int root_fd = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (root_fd < 0) return affect_error_errno(err, errno, "the import root");
-    struct open_how how = {.flags = O_PATH | O_DIRECTORY | O_CLOEXEC,
-                           .resolve =
-                               RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS};
-    int fd = (int)syscall(SYS_openat2, root_fd, path, &how, sizeof how), e = errno;
-    close(root_fd);
-    if (fd < 0)
-        return affect_field_fail(err, "/source", "path",
-                                 "\"%.200s\" is no folder below the import root (%s)", path,
-                                 strerror(e));
-    close(fd);
-    return AFFECT_STATUS_OK;
+    affect_tree *folder = NULL;
+    affect_error why = {0};
+    affect_status status = affect_tree_open(&folder, root, path, &why);
+    affect_tree_close(folder);
+    if (status == AFFECT_STATUS_OK) return status;
+    return affect_field_fail(err, "/source", "path", "no folder below the import root: %.300s",
+                             why.message);
 }
 
 static affect_status set_path_source(creation *c, affect_json *source, affect_error *err) {
@@ -146,12 +137,12 @@ static affect_status set_path_source(creation *c, affect_json *source, affect_er
     if (!settings->import_root[0])
         return affect_field_fail(err, "/source", "path",
                                  "this server imports no folders (start it with --import-root)");
-    AFFECT_TRY(check_below_root(settings->import_root, path, err));
-    char root[PATH_MAX], complete[AFFECT_PATH_MAX];
+    char root[PATH_MAX];
     if (!realpath(settings->import_root, root))
         return affect_error_errno(err, errno, "the import root");
-    AFFECT_TRY(affect_path_join(complete, err, root, "%s", path));
-    affect_json_set_string(source, "path", complete);
+    AFFECT_TRY(check_below_root(root, path, err));
+    affect_json_set_string(source, "root", root);
+    affect_json_set_string(source, "path", path);
     return AFFECT_STATUS_OK;
 }
 
@@ -199,7 +190,10 @@ static affect_status make_spec(creation *c, affect_error *err) {
     affect_json_set_string(spec, "store", path);
     AFFECT_TRY(affect_path_join(path, err, data, "datasets/%s", c->dataset_id));
     affect_json_set_string(spec, "output", path);
-    affect_json_set_number(spec, "threads", (double)c->context->settings->job_threads);
+    const api_settings *settings = c->context->settings;
+    affect_json_set_number(spec, "threads", (double)settings->job_threads);
+    affect_json_set_number(spec, "max_file_bytes", (double)settings->max_import_file_bytes);
+    affect_json_set_number(spec, "max_bytes", (double)settings->max_import_bytes);
     affect_import_options options;
     affect_import_options_default(&options);
     AFFECT_CHECK(status, err, affect_import_options_parse(&options, spec, err));

@@ -33,6 +33,7 @@ typedef struct api_settings {
     double heartbeat_seconds, drain_seconds;
 
     int64_t max_json_bytes, max_prediction_bytes, max_upload_bytes, spool_bytes;
+    int64_t max_import_file_bytes, max_import_bytes;
     int64_t max_parts;
 } api_settings;
 

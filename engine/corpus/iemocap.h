@@ -63,8 +63,8 @@ bool affect_iemocap_is_dialog(const char *text);
 bool affect_iemocap_is_utterance(const char *text);
 
 /* Finds the release in `folder`, which it takes over in any case, and reads all labels and
- * transcripts. NOT_FOUND when there is no session with labels, INVALID when several folders could be
- * meant. */
+ * transcripts. NOT_FOUND when there is no session with labels, INVALID when several folders could
+ * be meant. */
 affect_status affect_iemocap_open(affect_iemocap *corpus, affect_issues *issues,
                                   affect_tree *folder, affect_error *err);
 void affect_iemocap_close(affect_iemocap *corpus);

@@ -16,6 +16,7 @@
 #include "engine/corpus/shard.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <libgen.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -38,8 +39,8 @@ static const affect_field option_fields[] = {
     AFFECT_FIELD_STRING(affect_import_options, output, "", "folder of the dataset"),
     AFFECT_FIELD_STRING(affect_import_options, staging, "", "folder that archives unpack into"),
     AFFECT_FIELD_INTEGER(affect_import_options, threads, 0, 0, 1024, "0: all cores"),
-    AFFECT_FIELD_INTEGER(affect_import_options, max_file_bytes, INT64_C(2) << 30, 1, INT64_C(1) << 50,
-                         "bytes of one file of the source"),
+    AFFECT_FIELD_INTEGER(affect_import_options, max_file_bytes, INT64_C(2) << 30, 1,
+                         INT64_C(1) << 50, "bytes of one file of the source"),
     AFFECT_FIELD_INTEGER(affect_import_options, max_bytes, INT64_C(64) << 30, 1, INT64_C(1) << 50,
                          "bytes of all its files that are read"),
     AFFECT_FIELD_JSON(affect_import_options, source, "{\"path\": ...} or {\"archive\": ...}"),
@@ -86,40 +87,26 @@ static bool is_name(const char *name) {
     return *name && strchr(letters, *name) && !name[strspn(name, all)];
 }
 
-static affect_status check_texts(const affect_import_options *options, affect_error *err) {
-    affect_status status = AFFECT_STATUS_OK;
-    if (strcmp(options->type, "import") != 0)
-        AFFECT_CHECK(
-            status, err,
-            affect_field_fail(err, "", "type", "is \"%s\" (need \"import\")", options->type));
-    if (strcmp(options->layout, "iemocap") != 0)
-        AFFECT_CHECK(status, err,
-                     affect_field_fail(err, "", "layout", "\"%s\" is not known (known: iemocap)",
-                                       options->layout));
-    if (!is_name(options->name))
-        AFFECT_CHECK(status, err,
-                     affect_field_fail(err, "", "name", "\"%s\" is not [A-Za-z0-9][A-Za-z0-9._-]*",
-                                       options->name));
-    if (!*options->store)
-        AFFECT_CHECK(status, err, affect_field_fail(err, "", "store", "is missing"));
-    if (!*options->output)
-        AFFECT_CHECK(status, err, affect_field_fail(err, "", "output", "is missing"));
-    return status;
-}
-
 affect_status affect_import_options_parse(affect_import_options *options, const affect_json *json,
                                           affect_error *err) {
     affect_feature_config config;
     affect_label_map labels;
     affect_import_options_default(options);
-    affect_status status = affect_fields_parse(options, option_fields, json, "", err);
-    AFFECT_CHECK(status, err, check_texts(options, err));
-    AFFECT_CHECK(status, err, parse_source(options, err));
+    AFFECT_TRY(affect_fields_parse(options, option_fields, json, "", err));
+    if (strcmp(options->type, "import") != 0)
+        return affect_field_fail(err, "", "type", "is \"%s\" (need \"import\")", options->type);
+    if (strcmp(options->layout, "iemocap") != 0)
+        return affect_field_fail(err, "", "layout", "\"%s\" is not known (known: iemocap)",
+                                 options->layout);
+    if (!is_name(options->name))
+        return affect_field_fail(err, "", "name", "\"%s\" is not [A-Za-z0-9][A-Za-z0-9._-]*",
+                                 options->name);
+    if (!*options->store) return affect_field_fail(err, "", "store", "is missing");
+    if (!*options->output) return affect_field_fail(err, "", "output", "is missing");
+    AFFECT_TRY(parse_source(options, err));
     affect_feature_config_default(&config);
-    AFFECT_CHECK(status, err,
-                 affect_feature_config_parse(&config, options->features, "/features", err));
-    AFFECT_CHECK(status, err, affect_label_map_parse(&labels, options->labels, "/labels", err));
-    return status;
+    AFFECT_TRY(affect_feature_config_parse(&config, options->features, "/features", err));
+    return affect_label_map_parse(&labels, options->labels, "/labels", err);
 }
 
 /* ---- the run ---- */
@@ -183,6 +170,13 @@ static bool is_made(import_run *run, const affect_iemocap_dialog *dialog, const 
     return same;
 }
 
+static uint64_t bytes_left(import_run *run) {
+    pthread_mutex_lock(&run->lock);
+    uint64_t limit = (uint64_t)run->options->max_bytes, read = run->n_bytes;
+    pthread_mutex_unlock(&run->lock);
+    return limit > read ? limit - read : 0;
+}
+
 static affect_status import_dialog(import_run *run, affect_feature_extractor *extractor,
                                    affect_dialog_files *files, size_t index, affect_error *err) {
     const affect_iemocap_dialog *dialog = &run->corpus.dialogs[index];
@@ -192,11 +186,16 @@ static affect_status import_dialog(import_run *run, affect_feature_extractor *ex
                                    .files = files,
                                    .features = run->features,
                                    .features_text = run->features_text,
+                                   .max_bytes = bytes_left(run),
                                    .context = run,
                                    .cancelled = is_cancelled};
     char path[AFFECT_PATH_MAX];
     uint64_t n_bytes = 0;
-    AFFECT_TRY(affect_dialog_key(run->keys[index], &n_bytes, &job, err));
+    affect_status status = affect_dialog_key(run->keys[index], &n_bytes, &job, err);
+    if (status == AFFECT_STATUS_TOO_LARGE)
+        return affect_fail(err, TOO_LARGE, "the corpus' files have more than %" PRId64 " bytes",
+                           run->options->max_bytes);
+    if (status != AFFECT_STATUS_OK) return status;
     AFFECT_TRY(
         affect_path_join(path, err, run->options->store, "%s.safetensors", run->keys[index]));
     bool made = is_made(run, dialog, path);

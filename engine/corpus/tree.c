@@ -67,7 +67,8 @@ static int open_beneath(int root, const char *name, int flags, uint64_t resolve)
 /* Why opening `name` failed, for a reader who knows the folder and not openat2. */
 static affect_status fail_open(affect_error *err, int error_number, const char *name) {
     if (error_number == EXDEV)
-        return affect_fail(err, INVALID, "%s: leads out of the folder (through .., / or a link)", name);
+        return affect_fail(err, INVALID, "%s: leads out of the folder (through .., / or a link)",
+                           name);
     if (error_number == ELOOP)
         return affect_fail(err, INVALID, "%s: a link, which is not followed", name);
     if (error_number == ENOTDIR)
