@@ -21,7 +21,7 @@ static inline bool affect_source_is_absent(affect_source source) {
 
 /* A part of a recording, in seconds of its own clock; zero-initialised: all of it. */
 typedef struct {
-    bool limited; /* only start_s <= t < end_s */
+    bool limited;          /* only start_s <= t < end_s */
     double start_s, end_s; /* end_s HUGE_VAL: open */
 } affect_time_window;
 

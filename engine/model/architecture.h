@@ -20,8 +20,9 @@
  *   {"type": "add", "name": "residual", "inputs": ["conv_1", "conv_2"]}
  *
  * Every layer's output must be read. With "mask" the padding of that input (frames at the
- * utterance's end that are one value throughout) is masked: its branch's recurrent layers and poolings over steps stop at the utterance's end. Without it, as
- * in the paper, they walk the padding too.
+ * utterance's end that are one value throughout) is masked: its branch's recurrent layers and
+ * poolings over steps stop at the utterance's end. Without it, as in the paper, they walk the
+ * padding too.
  *
  * "$name" stands for a variable: the document's own, which a job may override, or one of the sizes
  * frames, mels, parts, columns, classes. The last layer of all ends in softmax over `classes`.

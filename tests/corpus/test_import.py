@@ -573,6 +573,54 @@ def test_files_that_are_none_do_not_block(own_tree, tmp_path):
     assert "regular" in rejected(run, wav)[0][1] and "regular" in rejected(run, motion)[0][1]
 
 
+# ---- a corpus below a root, as the server gives it ----
+
+def run_spec(tmp_path, **fields):
+    """`affect import --spec`: exit code and last event."""
+    spec = {"type": "import", "name": "d", "store": str(tmp_path / "store"),
+            "output": str(tmp_path / "dataset")} | fields
+    (tmp_path / "spec.json").write_text(json.dumps(spec))
+    done = subprocess.run([AFFECT, "import", "--spec", str(tmp_path / "spec.json"), "--events"],
+                          capture_output=True, text=True, timeout=300)
+    return done.returncode, json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("path, text", [
+    ("..", "leads out"), ("../outside", "leads out"), ("/etc", "leads out"), ("link", "link"),
+    ("inside/../../outside", "leads out"), ("none", "No such file"), ("file", "not a folder"),
+])
+def test_a_path_below_a_root(own_tree, tmp_path, path, text):
+    """The worker itself opens the folder beneath the root: what it checked is what it reads."""
+    root = tmp_path / "root"
+    root.mkdir()
+    shutil.move(own_tree.root, root / "inside")
+    SmallTree(tmp_path / "outside")
+    (root / "link").symlink_to(tmp_path / "outside")
+    (root / "file").touch()
+    code, end = run_spec(tmp_path, source={"root": str(root), "path": path})
+    assert code == 1 and text in end["error"]["message"], end
+    assert "cross-device" not in end["error"]["message"] and str(root) not in end["error"]["message"]
+    code, end = run_spec(tmp_path, source={"root": str(root), "path": "inside"})
+    assert code == 0, end
+
+
+def test_sparse_files_are_bounded(own_tree, tmp_path):
+    """A file of terabytes costs its maker nothing; it is named and not read, as are too many bytes in all."""
+    wav = own_tree.wav("Ses01F_impro01", "F000")
+    motion = own_tree.motion("Ses02M_script01_1")
+    for path in (wav, motion):
+        with open(path, "ab") as file:
+            file.truncate(1 << 42)
+    run = Run(own_tree.root, tmp_path).succeeded()
+    for path in (wav, motion):
+        assert "4398046511104 bytes (at most 2147483648)" in rejected(run, path)[0][1]
+    size = run.result["read_bytes"]
+    source = {"path": str(own_tree.root)}
+    assert run_spec(tmp_path, source=source, max_bytes=size)[0] == 0
+    code, end = run_spec(tmp_path, source=source, max_bytes=size - 1)
+    assert code == 1 and end["error"]["code"] == "too_large", end
+
+
 # ---- stopping ----
 
 def test_a_full_disk(own_tree, tmp_path):

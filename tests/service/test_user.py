@@ -15,7 +15,7 @@ import pytest
 
 np = pytest.importorskip("numpy")
 
-from test_failures import (IMPORT, TRAIN, Running, children, problem, running, service,  # noqa: E402, F401
+from test_failures import (IMPORT, TRAIN, Running, SmallTree, children, problem, running, service,  # noqa: E402, F401
                            start_job, tar_of, wait_end)
 
 LONG = TRAIN | {"model": "long", "training": {"epochs": 100000, "batch_size": 4}}
@@ -234,6 +234,28 @@ def test_head_and_ranges(service):  # noqa: F811
 
 
 # ---- Datasets ----
+
+def test_a_folder_exchanged_after_its_check(service, tmp_path):  # noqa: F811
+    """While the import waits its folder becomes a link that leads out of the root: nothing out there is read."""
+    server, root = service.server, service.tree.root.parent
+    long = start_job(server, "/v1/jobs", LONG)
+    wait_state(server, long, "running")
+    folder = SmallTree(root / "exchanged", seed=2).root
+    waiting = start_job(server, "/v1/datasets", IMPORT | {"name": "exchanged", "source": {"path": "exchanged"}})
+    assert server.get(f"/v1/jobs/{waiting}").json()["state"] == "queued"
+    folder.rename(tmp_path / "outside")
+    folder.symlink_to(tmp_path / "outside")
+    cancel(server, long)
+    body = wait_end(server, waiting)
+    folder.unlink()
+    assert body["state"] == "failed" and body["state_reason"] == "dataset_invalid", body
+    assert "exchanged: a link" in body["error"]["message"]
+    assert server.get("/v1/datasets/exchanged").json().get("state") != "ready"
+    for path, words in (("..", "leads out"), ("/etc", "leads out"), ("tiny/Session1/../../..", "leads out")):
+        answer = server.post_json("/v1/datasets", IMPORT | {"name": "out", "source": {"path": path}})
+        detail = problem(answer, 422, "invalid", words)["detail"]
+        assert "cross-device" not in detail and str(root) not in detail
+
 
 def test_bodies_of_the_wrong_kind(service):  # noqa: F811
     text = json.dumps(IMPORT | {"name": "other"})

@@ -141,7 +141,8 @@ static void test_limit(void) {
 }
 
 static void test_quality_json(void) {
-    affect_motion_quality quality = {true, 371, 2, 0.25, 3.5};
+    affect_motion_quality quality = {
+        .present = true, .n_rows = 371, .n_rejected = 2, .missing = 0.25, .seconds = 3.5};
     affect_json *json = affect_motion_quality_to_json(&quality);
     char *text = affect_json_text(json);
     CHECK_STRING(text,
