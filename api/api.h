@@ -80,6 +80,10 @@ void api_answer_file(api_exchange *exchange, const char *path, const char *conte
 void api_answer_result(api_exchange *exchange, affect_status status, affect_json *json,
                        const affect_error *error);
 
+/* The same for a JSON that follows from the path and the store alone: see documents.h. */
+void api_answer_document(api_exchange *exchange, affect_status status, affect_json *json,
+                         const affect_error *error);
+
 /* problem+json (RFC 9457). `code` is a word of the table in problem.c, which gives title and
  * status. */
 void api_answer_problem(api_exchange *exchange, const char *code, const char *format, ...)

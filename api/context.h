@@ -16,6 +16,7 @@ struct api_context {
     struct api_job_queue *jobs;
     struct api_predictor *predictor;
     struct api_metrics *metrics;
+    struct api_documents *documents;
     char instance_id[AFFECT_ULID_SIZE]; /* of this run of the server */
     char worker_binary[1024];           /* path of `affect` */
     double started;                     /* affect_clock_seconds */

@@ -78,6 +78,7 @@ struct api_exchange {
     api_part_state *parts;
     size_t n_parts;
     affect_json *json;
+    uint64_t store_version; /* when it was looked for among the documents */
     atomic_bool client_gone;
     api_answer answer;
 };

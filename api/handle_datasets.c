@@ -282,7 +282,7 @@ void api_handle_dataset_list(api_exchange *exchange) {
     affect_json *json = NULL;
     affect_status status =
         api_dataset_list(&json, api_context_of(exchange)->store, after ? after : "", limit, &error);
-    api_answer_result(exchange, status, json, &error);
+    api_answer_document(exchange, status, json, &error);
 }
 
 void api_handle_dataset(api_exchange *exchange) {
@@ -290,7 +290,7 @@ void api_handle_dataset(api_exchange *exchange) {
     affect_json *json = NULL;
     affect_status status = api_dataset_get(&json, api_context_of(exchange)->store,
                                            api_path_value(exchange, "dataset"), &error);
-    api_answer_result(exchange, status, json, &error);
+    api_answer_document(exchange, status, json, &error);
 }
 
 /* The manifest of a dataset that is ready; owned. */

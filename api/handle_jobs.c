@@ -389,7 +389,11 @@ static void answer_job_now(api_exchange *exchange) {
     etag_of(etag, q.body);
     api_condition condition = api_condition_of(exchange, etag);
     if (condition == API_CONDITION_HOLDS) {
-        answer_body(exchange, 200, q.id, q.body);
+        api_set_header(exchange, "ETag", "%s", etag);
+        if (affect_json_get_bool(q.body, "terminal", false)) /* it changes with its rows alone */
+            api_answer_document(exchange, AFFECT_STATUS_OK, q.body, NULL);
+        else
+            api_answer_json(exchange, 200, q.body);
         return;
     }
     affect_json_free(q.body);

@@ -15,7 +15,7 @@ void api_handle_model_list(api_exchange *exchange) {
     affect_json *json = NULL;
     affect_status status =
         api_model_list(api_context_of(exchange)->models, &json, limit, after ? after : "", &error);
-    api_answer_result(exchange, status, json, &error);
+    api_answer_document(exchange, status, json, &error);
 }
 
 void api_handle_model(api_exchange *exchange) {
@@ -23,7 +23,7 @@ void api_handle_model(api_exchange *exchange) {
     affect_json *json = NULL;
     affect_status status = api_model_get(api_context_of(exchange)->models, &json,
                                          api_path_value(exchange, "model"), &error);
-    api_answer_result(exchange, status, json, &error);
+    api_answer_document(exchange, status, json, &error);
 }
 
 /* "name:version" from the path. NOT_FOUND when the version is no number. */
@@ -47,7 +47,7 @@ void api_handle_model_version(api_exchange *exchange) {
     if (status == AFFECT_STATUS_OK)
         status = api_model_version_get(api_context_of(exchange)->models, &json, version.name,
                                        version.version, &error);
-    api_answer_result(exchange, status, json, &error);
+    api_answer_document(exchange, status, json, &error);
 }
 
 void api_handle_model_artifact(api_exchange *exchange) {

@@ -19,8 +19,12 @@ bool api_log_set_level(const char *name) {
     return false;
 }
 
+bool api_log_has(api_log_level level) {
+    return level >= lowest;
+}
+
 void api_log_fields(api_log_level level, const char *message, affect_json *fields) {
-    if (level < lowest) {
+    if (!api_log_has(level)) {
         affect_json_free(fields);
         return;
     }
@@ -44,7 +48,7 @@ void api_log_fields(api_log_level level, const char *message, affect_json *field
 }
 
 void api_log(api_log_level level, const char *message, ...) {
-    if (level < lowest) return;
+    if (!api_log_has(level)) return;
     affect_json *fields = affect_json_new_object();
     va_list args;
     va_start(args, message);

@@ -13,6 +13,8 @@ typedef enum { API_LOG_DEBUG, API_LOG_INFO, API_LOG_WARNING, API_LOG_ERROR } api
 
 /* "debug", "info", "warning" or "error"; false for another word. Before any other thread logs. */
 bool api_log_set_level(const char *name);
+/* Whether lines of that level are written: for callers whose fields cost something. */
+bool api_log_has(api_log_level level);
 /* Pairs of name and text (both const char *; a NULL text is skipped), ended by NULL. */
 void api_log(api_log_level level, const char *message, ...) __attribute__((sentinel));
 /* Any fields: takes ownership of the object (or NULL). */

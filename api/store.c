@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <sqlite3.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -58,6 +59,8 @@ struct api_store {
     pthread_cond_t queued, finished; /* to the thread; to waiters */
     write_request *first, **last;
     bool stopping;
+    atomic_uint_least64_t version;
+    pthread_mutex_t readers_lock; /* guards the pool: reads do not meet writes */
     pthread_cond_t reader_idle;
     api_db *idle_readers;
     api_db readers[N_READERS]; /* opened at the start: the number of descriptors stays the same */
@@ -304,7 +307,9 @@ static void *write_thread(void *context) {
         store->last = &store->first;
         pthread_mutex_unlock(&store->lock);
 
+        atomic_fetch_add(&store->version, 1);
         run_batch(&store->writer, batch);
+        atomic_fetch_add(&store->version, 1);
         for (write_request *r = batch; r; r = r->next)
             if (r->status == AFFECT_STATUS_OK && r->committed) r->committed(r->context);
 
@@ -343,29 +348,29 @@ static const char reader_pragmas[] = "PRAGMA query_only = ON; PRAGMA mmap_size =
                                      "PRAGMA cache_size = -2000; PRAGMA temp_store = MEMORY;";
 
 static api_db *take_reader(api_store *store) {
-    pthread_mutex_lock(&store->lock);
-    while (!store->idle_readers) pthread_cond_wait(&store->reader_idle, &store->lock);
+    pthread_mutex_lock(&store->readers_lock);
+    while (!store->idle_readers) pthread_cond_wait(&store->reader_idle, &store->readers_lock);
     api_db *db = store->idle_readers;
     store->idle_readers = db->next;
-    pthread_mutex_unlock(&store->lock);
+    pthread_mutex_unlock(&store->readers_lock);
     return db;
 }
 
 static void give_reader(api_store *store, api_db *db) {
-    pthread_mutex_lock(&store->lock);
+    pthread_mutex_lock(&store->readers_lock);
     db->next = store->idle_readers;
     store->idle_readers = db;
     pthread_cond_signal(&store->reader_idle);
-    pthread_mutex_unlock(&store->lock);
+    pthread_mutex_unlock(&store->readers_lock);
 }
 
 affect_status api_store_read(api_store *store, api_store_work *work, void *context,
                              affect_error *err) {
     api_db *db = take_reader(store);
-    affect_status status = execute(db, "BEGIN", err);
+    affect_status status = api_db_run(db, err, "BEGIN", "");
     if (status == AFFECT_STATUS_OK) {
         status = work(db, context, err);
-        if (!sqlite3_get_autocommit(db->handle)) execute(db, "ROLLBACK", NULL);
+        if (!sqlite3_get_autocommit(db->handle)) api_db_run(db, NULL, "ROLLBACK", "");
     }
     give_reader(store, db);
     return status;
@@ -415,6 +420,10 @@ static affect_status start(api_store *store, affect_error *err) {
     return AFFECT_STATUS_OK;
 }
 
+uint64_t api_store_version(const api_store *store) {
+    return atomic_load(&store->version);
+}
+
 affect_status api_store_open(api_store **store, const char *path, affect_error *err) {
     if (strlen(path) >= AFFECT_PATH_MAX)
         return affect_fail(err, INVALID, "database: path longer than %d bytes",
@@ -427,6 +436,7 @@ affect_status api_store_open(api_store **store, const char *path, affect_error *
     made->lock_fd = -1;
     made->last = &made->first;
     pthread_mutex_init(&made->lock, NULL);
+    pthread_mutex_init(&made->readers_lock, NULL);
     pthread_cond_init(&made->queued, NULL);
     pthread_cond_init(&made->finished, NULL);
     pthread_cond_init(&made->reader_idle, NULL);
@@ -454,5 +464,6 @@ void api_store_close(api_store *store) {
     pthread_cond_destroy(&store->finished);
     pthread_cond_destroy(&store->reader_idle);
     pthread_mutex_destroy(&store->lock);
+    pthread_mutex_destroy(&store->readers_lock);
     free(store);
 }

@@ -42,6 +42,11 @@ affect_status api_store_write(api_store *store, api_store_work *work,
 affect_status api_store_read(api_store *store, api_store_work *work, void *context,
                              affect_error *err);
 
+/* Uneven while a batch of writes is under way, and another number after each: what was read when it
+ * was even, and still is that number, is what would be read now. Changed before a writer returns.
+ */
+uint64_t api_store_version(const api_store *store);
+
 /* Parameters of statements follow `types`, a letter each: t text (const char *, NULL is null),
  * i int64_t, d double. */
 

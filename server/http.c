@@ -9,6 +9,7 @@
 
 #include "api/body.h"
 #include "api/counters.h"
+#include "api/documents.h"
 #include "api/executor.h"
 #include "api/log.h"
 #include "api/routes.h"
@@ -114,8 +115,12 @@ static void *on_target(void *cls, const char *target, struct MHD_Connection *con
     return r;
 }
 
+/* Probes come every few seconds for ever and say nothing: they are logged at debug. */
 static void log_request(const request *r, int status) {
     const api_exchange *x = r->exchange;
+    bool probe = x->route && x->route->role == API_ROLE_ANYONE && status < 400;
+    api_log_level level = probe ? API_LOG_DEBUG : API_LOG_INFO;
+    if (!api_log_has(level)) return;
     affect_json *fields = affect_json_new_object();
     affect_json_set_string(fields, "request_id", x->request_id);
     affect_json_set_string(fields, "method", x->method);
@@ -124,7 +129,7 @@ static void log_request(const request *r, int status) {
     affect_json_set_number(fields, "bytes", (double)r->n_sent);
     affect_json_set_number(fields, "ms",
                            (double)(int64_t)((affect_clock_seconds() - r->started) * 1e6) / 1e3);
-    api_log_fields(API_LOG_INFO, "request", fields);
+    api_log_fields(level, "request", fields);
 }
 
 static void on_completed(void *cls, struct MHD_Connection *connection, void **con_cls,
@@ -531,6 +536,7 @@ static enum MHD_Result dispatch(request *r) {
         return send_answer(r);
     }
     connections_phase(r->server->connections, r->entry, CONNECTION_WORKING, r);
+    if (api_documents_answer(x)) return send_answer(r);
     if (api_route_is_immediate(x->route)) {
         x->route->handler(x);
         return send_answer(r);

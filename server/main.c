@@ -5,6 +5,7 @@
  * start), close the store. A second signal ends the process at once. */
 #include "api/context.h"
 #include "api/counters.h"
+#include "api/documents.h"
 #include "api/feed.h"
 #include "api/job_queue.h"
 #include "api/log.h"
@@ -131,6 +132,7 @@ static affect_status start(service *self, affect_error *err) {
     AFFECT_TRY(make_absolute(s->import_root, sizeof s->import_root, err));
     context->metrics = api_metrics_create();
     if (!context->metrics) return affect_fail(err, NO_MEMORY, "no memory for counters");
+    AFFECT_TRY(api_documents_create(&context->documents, err));
     AFFECT_TRY(affect_path_join(path, err, s->data, "affectd.sqlite"));
     AFFECT_TRY(api_store_open(&context->store, path, err));
     AFFECT_TRY(api_feed_create(&context->feed, context->store, err));
@@ -154,6 +156,7 @@ static void stop(service *self) {
     api_feed_free(context->feed);
     api_store_close(context->store);
     api_metrics_free(context->metrics);
+    api_documents_free(context->documents);
     if (self->lock >= 0) close(self->lock);
 }
 

@@ -140,6 +140,29 @@ def test_train_makes_a_model(real):
     assert server.get("/v1/models/other").status == 404
 
 
+def test_documents_are_never_old(fake):
+    """Models, datasets and jobs are answered from memory; an answer never lags behind a write that was confirmed."""
+    server = fake()
+    for version in range(1, 16):
+        job = train_id(server, 1)
+        assert wait_end(server, job)["state"] == "succeeded"
+        for _ in range(3):
+            assert server.get("/v1/models/first").json()["latest"] == version
+            assert server.get(f"/v1/models/first/versions/{version}").json()["job"] == job
+            assert server.get(f"/v1/models/first/versions/{version + 1}").status == 404
+            assert server.get(f"/v1/jobs/{job}").json()["result"]["version"] == version
+    for i in range(15):
+        made = import_folder(server, f"d{i}", "small").json()["id"]
+        assert server.get(f"/v1/datasets/d{i}").json()["name"] == f"d{i}"
+        assert wait_end(server, made)["state"] == "succeeded"
+        for _ in range(3):
+            assert server.get(f"/v1/datasets/d{i}").json()["state"] == "ready"
+        assert server.request("DELETE", f"/v1/datasets/d{i}").status == 204
+        assert server.get(f"/v1/datasets/d{i}").status == 404
+        assert [d["name"] for d in server.get("/v1/datasets").json()["data"]] == ["ready"]
+        assert server.request("HEAD", "/v1/datasets").headers["Content-Length"] == str(len(server.get("/v1/datasets").body))
+
+
 def test_conditional_requests(fake):
     """ETags of jobs: 304 and 412 of reads, 412 of actions on a state that has changed."""
     server = fake()

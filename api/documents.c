@@ -1,0 +1,125 @@
+/* Documents; see documents.h.
+ *
+ * A table of slots, a path's slot given by its hash: the newer document of two takes the slot. One
+ * lock, held for a comparison and a copy of at most MAX_BYTES. */
+#include "api/documents.h"
+
+#include "api/exchange.h"
+#include "api/store.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define N_SLOTS   64u
+#define MAX_BYTES (256u << 10) /* of a document; a larger one is made anew each time */
+
+typedef struct {
+    char *path; /* owned; NULL: empty */
+    char etag[64];
+    char *text; /* owned */
+    size_t size;
+    uint64_t version; /* of the store before the text was made */
+} document;
+
+struct api_documents {
+    pthread_mutex_t lock;
+    document slots[N_SLOTS];
+};
+
+affect_status api_documents_create(api_documents **documents, affect_error *err) {
+    api_documents *made = calloc(1, sizeof *made);
+    if (!made) return affect_fail(err, NO_MEMORY, "no memory for documents");
+    pthread_mutex_init(&made->lock, NULL);
+    *documents = made;
+    return AFFECT_STATUS_OK;
+}
+
+static void clear(document *slot) {
+    free(slot->path);
+    free(slot->text);
+    *slot = (document){0};
+}
+
+void api_documents_free(api_documents *documents) {
+    if (!documents) return;
+    for (size_t i = 0; i < N_SLOTS; i++) clear(&documents->slots[i]);
+    pthread_mutex_destroy(&documents->lock);
+    free(documents);
+}
+
+static document *slot_of(api_documents *documents, const char *path) {
+    uint32_t hash = 2166136261u; /* FNV-1a */
+    for (const char *c = path; *c; c++) hash = (hash ^ (unsigned char)*c) * 16777619u;
+    return &documents->slots[hash % N_SLOTS];
+}
+
+static bool is_plain_read(const api_exchange *exchange) {
+    bool reads = strcmp(exchange->method, "GET") == 0 || strcmp(exchange->method, "HEAD") == 0;
+    return reads && exchange->queries.n == 0 && !api_header(exchange, "If-None-Match") &&
+           !api_header(exchange, "If-Match");
+}
+
+bool api_documents_answer(api_exchange *exchange) {
+    api_documents *documents = exchange->context->documents;
+    if (!is_plain_read(exchange)) return false;
+    uint64_t version = exchange->store_version = api_store_version(exchange->context->store);
+    affect_buffer text = {0};
+    char etag[sizeof documents->slots[0].etag] = "";
+    pthread_mutex_lock(&documents->lock);
+    const document *slot = slot_of(documents, exchange->path);
+    if (slot->path && slot->version == version && strcmp(slot->path, exchange->path) == 0) {
+        affect_buffer_append(&text, slot->text, slot->size);
+        memcpy(etag, slot->etag, sizeof etag);
+    }
+    pthread_mutex_unlock(&documents->lock);
+    if (!text.size || text.failed) {
+        affect_buffer_free(&text);
+        return false;
+    }
+    if (*etag) api_set_header(exchange, "ETag", "%s", etag);
+    api_answer_buffer(exchange, 200, "application/json", &text);
+    return true;
+}
+
+/* Keeps a copy of what is about to be sent. An uneven version means that a commit was under way. */
+static void keep(const api_exchange *exchange, const affect_buffer *text) {
+    api_documents *documents = exchange->context->documents;
+    const char *etag = api_pairs_find(&exchange->answer.headers, "ETag", true);
+    if (exchange->store_version % 2 || text->size > MAX_BYTES || !is_plain_read(exchange)) return;
+    document made = {.path = strdup(exchange->path),
+                     .text = malloc(text->size),
+                     .size = text->size,
+                     .version = exchange->store_version};
+    if (!made.path || !made.text || (etag && strlen(etag) >= sizeof made.etag)) {
+        clear(&made);
+        return;
+    }
+    memcpy(made.text, text->data, text->size);
+    if (etag) strcpy(made.etag, etag);
+    pthread_mutex_lock(&documents->lock);
+    document *slot = slot_of(documents, exchange->path), old = *slot;
+    *slot = made;
+    pthread_mutex_unlock(&documents->lock);
+    clear(&old);
+}
+
+void api_answer_document(api_exchange *exchange, affect_status status, affect_json *json,
+                         const affect_error *error) {
+    if (status != AFFECT_STATUS_OK) {
+        affect_json_free(json);
+        api_answer_error(exchange, error);
+        return;
+    }
+    affect_buffer text = {0};
+    affect_json_print(&text, json);
+    affect_buffer_append(&text, "\n", 1);
+    affect_json_free(json);
+    if (text.failed) {
+        affect_buffer_free(&text);
+        api_answer_problem(exchange, "no_memory", "no memory for the answer");
+        return;
+    }
+    keep(exchange, &text);
+    api_answer_buffer(exchange, 200, "application/json", &text);
+}
