@@ -3,12 +3,28 @@
 
 #include "engine/core/clock.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <string.h>
 #include <unistd.h>
 
 static const char *const level_names[] = {"debug", "info", "warning", "error", NULL};
 static api_log_level lowest = API_LOG_INFO;
+static int log_fd = STDERR_FILENO; /* one number for ever: what it stands for is exchanged */
+
+affect_status api_log_open(const char *path, affect_error *err) {
+    if (!*path) return AFFECT_STATUS_OK;
+    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0640);
+    if (fd < 0) return affect_error_errno(err, errno, "log_file %s", path);
+    if (log_fd == STDERR_FILENO) {
+        log_fd = fd;
+        return AFFECT_STATUS_OK;
+    }
+    dup3(fd, log_fd, O_CLOEXEC);
+    close(fd);
+    return AFFECT_STATUS_OK;
+}
 
 bool api_log_set_level(const char *name) {
     for (int i = 0; level_names[i]; i++) {
@@ -41,7 +57,7 @@ void api_log_fields(api_log_level level, const char *message, affect_json *field
         affect_json_print(&line, f);
     }
     affect_buffer_append_string(&line, "}\n");
-    if (!line.failed && write(STDERR_FILENO, line.data, line.size) < 0) {
+    if (!line.failed && write(log_fd, line.data, line.size) < 0) {
     } /* nowhere to say it */
     affect_buffer_free(&line);
     affect_json_free(fields);

@@ -130,13 +130,18 @@ affect_status api_model_describe(affect_json **metadata, const char *file, affec
     return AFFECT_STATUS_OK;
 }
 
-/* Gives the file a second name: the place of the version. What lies there has no row: a crash or a
- * full disk came between. */
+/* Gives the file a second name: the place of a version, durably. CONFLICT when another file lies
+ * there, which may be a model whose row was lost: it is never overwritten. */
 static affect_status link_file(const char *file, const char *path, const char *folder,
                                affect_error *err) {
+    struct stat own, there;
     AFFECT_TRY(affect_directory_make(folder, err));
-    if (unlink(path) != 0 && errno != ENOENT) return affect_error_errno(err, errno, "%s", path);
-    if (link(file, path) != 0) return affect_error_errno(err, errno, "%s", path);
+    if (link(file, path) != 0) {
+        if (errno != EEXIST) return affect_error_errno(err, errno, "%s", path);
+        bool same = stat(file, &own) == 0 && stat(path, &there) == 0 &&
+                    own.st_ino == there.st_ino && own.st_dev == there.st_dev;
+        if (!same) return affect_fail(err, CONFLICT, "%s: another file lies there", path);
+    }
     chmod(path, 0444);
     int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0) return affect_error_errno(err, errno, "%s", folder);
@@ -159,27 +164,42 @@ static affect_status next_version(int64_t *version, api_db *db, const char *name
     return api_rows_end(rows, err);
 }
 
+affect_status api_model_insert(api_db *db, const char *name, int64_t version, const char *job_id,
+                               int64_t created_ms, const char *path, const char *digest,
+                               const affect_json *metadata, affect_error *err) {
+    struct stat info;
+    if (stat(path, &info) != 0) return affect_error_errno(err, errno, "%s", path);
+    AFFECT_TRY(api_db_run(db, err,
+                          "INSERT INTO models (name, latest, created_ms) VALUES (?1, ?2, ?3) "
+                          "ON CONFLICT (name) DO UPDATE SET latest = max(latest, ?2)",
+                          "tii", name, version, created_ms));
+    char *text = affect_json_text(metadata);
+    if (!text) return affect_fail(err, NO_MEMORY, "no memory for a model's metadata");
+    affect_status status =
+        api_db_run(db, err,
+                   "INSERT INTO model_versions (name, version, job_id, created_ms, digest, bytes, "
+                   "metadata) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                   "titi"
+                   "tit",
+                   name, version, job_id, created_ms, digest, (int64_t)info.st_size, text);
+    free(text);
+    return status;
+}
+
 affect_status api_model_add(api_model_registry *registry, api_db *db, const char *name,
                             const char *job_id, const char *file, const char *digest,
                             const affect_json *metadata, int64_t *version, affect_error *err) {
     char path[AFFECT_PATH_MAX], folder[AFFECT_PATH_MAX];
-    struct stat info;
-    AFFECT_TRY(next_version(version, db, name, err));
-    AFFECT_TRY(version_path(path, registry, name, *version, err));
     AFFECT_TRY(affect_path_join(folder, err, registry->folder, "%s", name));
-    AFFECT_TRY(link_file(file, path, folder, err));
-    if (stat(path, &info) != 0) return affect_error_errno(err, errno, "%s", path);
-    char *text = affect_json_text(metadata);
-    if (!text) return affect_fail(err, NO_MEMORY, "no memory for a model's metadata");
-    affect_status status = api_db_run(
-        db, err,
-        "INSERT INTO model_versions (name, version, job_id, created_ms, digest, bytes, "
-        "metadata) VALUES (?, ?, ?, ?, ?, ?, ?)",
-        "titi"
-        "tit",
-        name, *version, job_id, affect_clock_unix_ms(), digest, (int64_t)info.st_size, text);
-    free(text);
-    return status;
+    affect_status status;
+    do {
+        AFFECT_TRY(next_version(version, db, name, err));
+        AFFECT_TRY(version_path(path, registry, name, *version, err));
+        status = link_file(file, path, folder, err);
+    } while (status == AFFECT_STATUS_CONFLICT);
+    if (status != AFFECT_STATUS_OK) return status;
+    return api_model_insert(db, name, *version, job_id, affect_clock_unix_ms(), path, digest,
+                            metadata, err);
 }
 
 /* ---- Bodies ---- */

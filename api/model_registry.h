@@ -32,11 +32,16 @@ typedef struct {
 affect_status api_model_resolve(api_model_registry *registry, const char *reference,
                                 api_model_version *version, affect_error *err);
 
-/* Within a store's write: copies `file` to its place as the next version of `name` and stores its
- * row. The file copy is durable before the row; a copy without a row is overwritten next time. */
+/* Within a store's write: links `file` to its place as the next version of `name` whose place is
+ * free and stores its row. The link is durable before the row. A file is never overwritten, also
+ * one that has no row. */
 affect_status api_model_add(api_model_registry *registry, api_db *db, const char *name,
                             const char *job_id, const char *file, const char *digest,
                             const affect_json *metadata, int64_t *version, affect_error *err);
+/* Within a write: the row of a version whose file lies at `path`. */
+affect_status api_model_insert(api_db *db, const char *name, int64_t version, const char *job_id,
+                               int64_t created_ms, const char *path, const char *digest,
+                               const affect_json *metadata, affect_error *err);
 /* What a file's metadata becomes in a row: architecture's name, labels, feature config, dataset,
  * split, metrics, training, code version. *metadata owned. */
 affect_status api_model_describe(affect_json **metadata, const char *file, affect_error *err);

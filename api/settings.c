@@ -17,6 +17,8 @@ const affect_field api_settings_fields[] = {
     AFFECT_FIELD_STRING(api_settings, worker_binary, "",
                         "the affect program; empty: the one beside affectd"),
     AFFECT_FIELD_STRING(api_settings, log_level, "info", "debug, info, warning or error"),
+    AFFECT_FIELD_STRING(api_settings, log_file, "",
+                        "file that the log is appended to, opened anew at SIGHUP; empty: stderr"),
     AFFECT_FIELD_STRING(api_settings, port_file, "",
                         "file that gets the port once the server listens; empty: none"),
     AFFECT_FIELD_BOOL(api_settings, allow_anonymous, false,

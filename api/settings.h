@@ -17,6 +17,7 @@ typedef struct api_settings {
     char predict_device[32];  /* "": as device */
     char worker_binary[1024]; /* "" : `affect` beside the server's own binary */
     char log_level[16];
+    char log_file[1024];  /* "": stderr */
     char port_file[1024]; /* "" : none; the port in use is written here once the server listens */
     bool allow_anonymous;
 

@@ -104,6 +104,8 @@ static bool read_command(config_command *command, const char **config, int argc,
         command->version = true;
     else if (strcmp(argv[*i], "--healthcheck") == 0)
         command->healthcheck = true;
+    else if (strcmp(argv[*i], "recover") == 0)
+        command->recover = true;
     else if (is_flag(argv[*i], "--config"))
         *config = value_of(argc, argv, i);
     else

@@ -115,6 +115,13 @@ static void *on_target(void *cls, const char *target, struct MHD_Connection *con
     return r;
 }
 
+static bool is_probe(const char *path) {
+    static const char *const probes[] = {"/livez", "/readyz", "/healthz", "/metrics"};
+    for (size_t i = 0; path && i < sizeof probes / sizeof *probes; i++)
+        if (strcmp(path, probes[i]) == 0) return true;
+    return false;
+}
+
 /* Probes come every few seconds for ever and say nothing: they are logged at debug. */
 static void log_request(const request *r, int status) {
     const api_exchange *x = r->exchange;
@@ -398,11 +405,9 @@ static bool refuse_draining(request *r) {
 
 /* The names of server and page; probes may use any. False: answered. */
 static bool judge_names(request *r, const guard *judged) {
-    static const char *const probes[] = {"/livez", "/readyz", "/healthz", "/metrics"};
     const api_settings *settings = r->server->context->settings;
     api_exchange *x = r->exchange;
-    for (size_t i = 0; i < sizeof probes / sizeof *probes; i++)
-        if (strcmp(x->path, probes[i]) == 0) return true;
+    if (is_probe(x->path)) return true;
     x->answer.close = true;
     if (!guard_host_allowed(judged, settings->listen, settings->allowed_hosts))
         api_answer_problem(x, "misdirected",

@@ -11,6 +11,7 @@
 #include "api/log.h"
 #include "api/model_registry.h"
 #include "api/predictor.h"
+#include "api/recover.h"
 #include "api/store.h"
 #include "engine/core/file.h"
 #include "server/config.h"
@@ -134,6 +135,7 @@ static affect_status start(service *self, affect_error *err) {
     if (!context->metrics) return affect_fail(err, NO_MEMORY, "no memory for counters");
     AFFECT_TRY(api_documents_create(&context->documents, err));
     AFFECT_TRY(affect_path_join(path, err, s->data, "affectd.sqlite"));
+    AFFECT_TRY(api_recover_needed(s->data, path, err));
     AFFECT_TRY(api_store_open(&context->store, path, err));
     AFFECT_TRY(api_feed_create(&context->feed, context->store, err));
     AFFECT_TRY(api_model_registry_create(&context->models, context->store, s->data, err));
@@ -165,10 +167,15 @@ static void end_at_once(int number) {
     _exit(1);
 }
 
-/* Blocks until SIGTERM or SIGINT; the next one ends the process. */
-static void wait_for_signal(const sigset_t *signals) {
+/* Blocks until SIGTERM or SIGINT; the next one ends the process. SIGHUP opens the log anew. */
+static void wait_for_signal(const sigset_t *signals, const char *log_file) {
     int number = 0;
-    while (sigwait(signals, &number) != 0) {
+    while (sigwait(signals, &number) != 0 || number == SIGHUP) {
+        affect_error err = {0};
+        if (api_log_open(log_file, &err) != AFFECT_STATUS_OK)
+            api_log(API_LOG_ERROR, "the log goes on in the old file", "reason", err.message, NULL);
+        else
+            api_log(API_LOG_INFO, "the log was opened anew", NULL);
     }
     struct sigaction action = {.sa_handler = end_at_once};
     sigaction(SIGTERM, &action, NULL);
@@ -183,24 +190,53 @@ static int serve(service *self) {
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &signals, NULL); /* every thread inherits it */
     signal(SIGPIPE, SIG_IGN);
     if (!api_log_set_level(self->settings.log_level)) {
         fprintf(stderr, "affectd: log_level: unknown word \"%s\"\n", self->settings.log_level);
         return 2;
     }
-    affect_status status = start(self, &err);
+    affect_status status = api_log_open(self->settings.log_file, &err);
+    if (status == AFFECT_STATUS_OK) status = start(self, &err);
     if (status == AFFECT_STATUS_OK) {
         char port[16];
         snprintf(port, sizeof port, "%d", http_server_port(self->http));
         api_log(API_LOG_INFO, "listening", "listen", self->settings.listen, "port", port, "data",
                 self->settings.data, "version", AFFECT_VERSION, NULL);
-        wait_for_signal(&signals);
+        wait_for_signal(&signals, self->settings.log_file);
     } else {
         fprintf(stderr, "affectd: %s\n", err.message);
     }
     stop(self);
     if (status == AFFECT_STATUS_OK) api_log(API_LOG_INFO, "stopped", NULL);
+    return status == AFFECT_STATUS_OK ? 0 : 1;
+}
+
+/* `affectd recover`: the database anew from the folders. */
+static int recover(service *self) {
+    char path[AFFECT_PATH_MAX];
+    affect_error err = {0};
+    api_recovered found = {0};
+    const char *data = self->settings.data;
+    affect_status status = affect_path_join(path, &err, data, "affectd.sqlite");
+    if (status == AFFECT_STATUS_OK && !affect_file_exists(data))
+        status = affect_fail(&err, NOT_FOUND, "%s: there is no such data folder", data);
+    if (status == AFFECT_STATUS_OK) status = prepare_data(self, &err);
+    if (status == AFFECT_STATUS_OK && api_recover_needed(data, path, &err) == AFFECT_STATUS_OK)
+        status = affect_fail(&err, CONFLICT,
+                             "%s: the database is there, or there is nothing to "
+                             "make it from: nothing was done",
+                             data);
+    if (status == AFFECT_STATUS_OK) status = api_store_open(&self->context.store, path, &err);
+    if (status == AFFECT_STATUS_OK) status = api_recover(&found, self->context.store, data, &err);
+    api_store_close(self->context.store);
+    if (self->lock >= 0) close(self->lock);
+    if (status == AFFECT_STATUS_OK)
+        printf("recovered %zu datasets and %zu model versions; %zu could not be read\n",
+               found.n_datasets, found.n_versions, found.n_skipped);
+    else
+        fprintf(stderr, "affectd: %s\n", err.message);
     return status == AFFECT_STATUS_OK ? 0 : 1;
 }
 
@@ -221,5 +257,6 @@ int main(int argc, char **argv) {
         return 0;
     }
     if (command.healthcheck) return healthcheck_run(&self.settings);
+    if (command.recover) return recover(&self);
     return serve(&self);
 }
