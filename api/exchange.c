@@ -2,6 +2,7 @@
 #include "api/exchange.h"
 
 #include "api/etag.h"
+#include "api/log.h"
 #include "engine/core/file.h"
 
 #include <ctype.h>
@@ -221,7 +222,7 @@ const api_part *api_part_find(const api_exchange *exchange, const char *name) {
 affect_status api_part_keep(const api_part *part, const char *path, affect_error *err) {
     api_part_state *state = (api_part_state *)part; /* its first member */
     if (!part->path) return affect_file_write(path, part->data, part->size, err);
-    if (rename(part->path, path) != 0) return affect_error_errno(err, errno, "%s", path);
+    AFFECT_TRY(affect_file_rename(part->path, path, err));
     state->kept = true;
     return AFFECT_STATUS_OK;
 }
@@ -339,11 +340,13 @@ static void choose_range(api_exchange *exchange, uint64_t size, const char *etag
 
 void api_answer_file(api_exchange *exchange, const char *path, const char *content_type,
                      const char *etag, const char *file_name) {
-    int fd = open(path, O_RDONLY | O_CLOEXEC), status = 200;
-    struct stat info;
-    if (fd < 0 || fstat(fd, &info) != 0) {
-        if (fd >= 0) close(fd);
-        api_answer_problem(exchange, "not_found", "the file is gone");
+    int fd = -1, status = 200;
+    size_t size = 0;
+    affect_error error = {0};
+    if (affect_file_open(&fd, &size, path, &error) != AFFECT_STATUS_OK) {
+        api_log(API_LOG_ERROR, "a file cannot be served", "request_id", exchange->request_id,
+                "reason", error.message, NULL);
+        api_answer_problem(exchange, "internal", "the file is gone, or is no regular file");
         return;
     }
     char tag[128];
@@ -360,11 +363,11 @@ void api_answer_file(api_exchange *exchange, const char *path, const char *conte
     }
     api_set_header(exchange, "Accept-Ranges", "bytes");
     exchange->answer.fd = fd;
-    exchange->answer.file_size = (uint64_t)info.st_size;
-    choose_range(exchange, (uint64_t)info.st_size, etag, &status);
+    exchange->answer.file_size = (uint64_t)size;
+    choose_range(exchange, (uint64_t)size, etag, &status);
     if (status == 416) {
         api_answer_problem(exchange, "range_not_satisfiable", "the file has %lld bytes",
-                           (long long)info.st_size);
+                           (long long)size);
         return;
     }
     api_set_header(exchange, "Content-Type", "%s", content_type);

@@ -234,6 +234,7 @@ static affect_status make_train(creation *c, affect_error *err) {
 static affect_status find_model(creation *c, api_model_version *version, affect_error *err) {
     if (!c->request.model[0]) return affect_field_fail(err, "", "model", "is missing");
     affect_status status = api_model_resolve(c->context->models, c->request.model, version, err);
+    if (status == AFFECT_STATUS_OK) AFFECT_TRY(api_model_verify(c->context->models, version, err));
     return blame(err, status, "model");
 }
 

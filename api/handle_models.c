@@ -62,6 +62,10 @@ void api_handle_model_artifact(api_exchange *exchange) {
         api_answer_error(exchange, &error);
         return;
     }
+    if (api_model_verify(api_context_of(exchange)->models, &version, &error) != AFFECT_STATUS_OK) {
+        api_answer_error(exchange, &error);
+        return;
+    }
     char file_name[128];
     snprintf(file_name, sizeof file_name, "%s-%lld.safetensors", version.name,
              (long long)version.version);

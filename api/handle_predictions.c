@@ -130,6 +130,7 @@ static affect_status submit(const prediction *p, api_exchange *exchange, affect_
     api_model_version version;
     char path[PATH_MAX];
     AFFECT_TRY(api_model_resolve(context->models, p->model, &version, err));
+    AFFECT_TRY(api_model_verify(context->models, &version, err));
     if (!realpath(version.path, path)) return affect_error_errno(err, errno, "the model's file");
     waiting *w = malloc(sizeof *w);
     if (!w) return affect_fail(err, NO_MEMORY, "no memory for a prediction");

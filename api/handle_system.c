@@ -5,6 +5,7 @@
 #include "api/feed.h"
 #include "api/handlers.h"
 #include "api/job_queue.h"
+#include "api/model_registry.h"
 #include "api/predictor.h"
 #include "engine/core/embedded.h"
 
@@ -41,7 +42,19 @@ void api_handle_ready(api_exchange *exchange) {
     }
     affect_json *json = affect_json_new_object();
     affect_json_set_string(json, "status", "ready");
+    affect_json *damaged = api_model_damaged(context->models);
+    if (affect_json_size(damaged))
+        affect_json_set(json, "damaged_artifacts", damaged);
+    else
+        affect_json_free(damaged);
     api_answer_json(exchange, 200, json);
+}
+
+void api_handle_verify(api_exchange *exchange) {
+    affect_error error = {0};
+    affect_json *json = NULL;
+    affect_status status = api_model_verify_all(api_context_of(exchange)->models, &json, &error);
+    api_answer_result(exchange, status, json, &error);
 }
 
 static size_t resident_bytes(void) {

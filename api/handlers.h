@@ -6,7 +6,7 @@
 
 /* handle_system.c */
 api_handler api_handle_index, api_handle_live, api_handle_ready, api_handle_metrics_text,
-    api_handle_openapi, api_handle_system;
+    api_handle_openapi, api_handle_system, api_handle_verify;
 
 /* handle_datasets.c */
 api_handler api_handle_dataset_create, api_handle_dataset_list, api_handle_dataset,

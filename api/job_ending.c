@@ -2,6 +2,7 @@
 #include "api/job_ending.h"
 
 #include "api/dataset_registry.h"
+#include "api/problem.h"
 #include "engine/core/digest.h"
 
 #include <limits.h>
@@ -22,15 +23,6 @@ typedef struct {
     api_job_action action;
 } ending;
 
-/* Where the data folder lies is nobody's business but its operator's. */
-static void hide_folder(char *text, const char *folder) {
-    char path[PATH_MAX + 1];
-    if (!realpath(folder, path)) return;
-    strcat(path, "/");
-    for (char *at; (at = strstr(text, path));)
-        memmove(at, at + strlen(path), strlen(at + strlen(path)) + 1);
-}
-
 static void set_failure(ending *e, const char *reason, const char *code, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 static void set_failure(ending *e, const char *reason, const char *code, const char *format, ...) {
@@ -39,7 +31,7 @@ static void set_failure(ending *e, const char *reason, const char *code, const c
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    hide_folder(text, e->base->data_dir);
+    api_hide_folder(text, e->base->data_dir);
     e->action = API_JOB_FAIL;
     snprintf(e->reason, sizeof e->reason, "%s", reason);
     affect_json_free(e->error);

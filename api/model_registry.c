@@ -3,11 +3,13 @@
 
 #include "api/job_rows.h"
 #include "engine/core/clock.h"
+#include "engine/core/digest.h"
 #include "engine/core/safetensors.h"
 
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,9 +18,23 @@
 
 #define MAX_METADATA_BYTES (256u << 10) /* of one member kept in a row; the file has all */
 
+/* A file as it was when its digest was right. */
+typedef struct {
+    char name[API_MODEL_NAME_SIZE];
+    int64_t version, n_bytes;
+    struct timespec changed;
+    ino_t inode;
+} verified;
+
+enum { MAX_VERIFIED = 256 };
+
 struct api_model_registry {
     api_store *store;
     char folder[AFFECT_PATH_MAX]; /* DATA/models */
+    pthread_mutex_t lock;         /* guards: */
+    verified known[MAX_VERIFIED]; /* a ring */
+    size_t n_known;               /* ever written */
+    affect_json *damaged;         /* array of "name:version" */
 };
 
 affect_status api_model_registry_create(api_model_registry **registry, api_store *store,
@@ -26,16 +42,21 @@ affect_status api_model_registry_create(api_model_registry **registry, api_store
     api_model_registry *made = calloc(1, sizeof *made);
     if (!made) return affect_fail(err, NO_MEMORY, "no memory for models");
     made->store = store;
+    made->damaged = affect_json_new_array();
+    pthread_mutex_init(&made->lock, NULL);
     affect_status status = affect_path_join(made->folder, err, data_dir, "models");
     if (status == AFFECT_STATUS_OK) status = affect_directory_make(made->folder, err);
     if (status == AFFECT_STATUS_OK)
         *registry = made;
     else
-        free(made);
+        api_model_registry_free(made);
     return status;
 }
 
 void api_model_registry_free(api_model_registry *registry) {
+    if (!registry) return;
+    affect_json_free(registry->damaged);
+    pthread_mutex_destroy(&registry->lock);
     free(registry);
 }
 
@@ -105,6 +126,112 @@ affect_status api_model_resolve(api_model_registry *registry, const char *refere
     AFFECT_TRY(api_store_read(registry->store, resolve, &r, err));
     if (!r.found) return affect_fail(err, NOT_FOUND, "no model \"%.80s\"", reference);
     return version_path(version->path, registry, version->name, version->version, err);
+}
+
+/* ---- Verifying ---- */
+
+static bool is_same(const verified *v, const api_model_version *version, const struct stat *info) {
+    return v->version == version->version && strcmp(v->name, version->name) == 0 &&
+           v->n_bytes == (int64_t)info->st_size && v->inode == info->st_ino &&
+           v->changed.tv_sec == info->st_mtim.tv_sec && v->changed.tv_nsec == info->st_mtim.tv_nsec;
+}
+
+static bool is_known(api_model_registry *registry, const api_model_version *version,
+                     const struct stat *info) {
+    bool known = false;
+    pthread_mutex_lock(&registry->lock);
+    for (size_t i = 0; i < MAX_VERIFIED && i < registry->n_known && !known; i++)
+        known = is_same(&registry->known[i], version, info);
+    pthread_mutex_unlock(&registry->lock);
+    return known;
+}
+
+static void note_damage(api_model_registry *registry, const api_model_version *version) {
+    char text[API_MODEL_NAME_SIZE + 24];
+    snprintf(text, sizeof text, "%s:%lld", version->name, (long long)version->version);
+    const affect_json *e = affect_json_first(registry->damaged);
+    while (e && strcmp(affect_json_string(e, ""), text) != 0) e = affect_json_next(e);
+    if (!e) affect_json_append(registry->damaged, affect_json_new_string(text));
+}
+
+static void note(api_model_registry *registry, const api_model_version *version,
+                 const struct stat *info, bool good) {
+    pthread_mutex_lock(&registry->lock);
+    if (good) {
+        verified *to = &registry->known[registry->n_known++ % MAX_VERIFIED];
+        *to = (verified){.version = version->version,
+                         .n_bytes = (int64_t)info->st_size,
+                         .changed = info->st_mtim,
+                         .inode = info->st_ino};
+        snprintf(to->name, sizeof to->name, "%s", version->name);
+    } else {
+        note_damage(registry, version);
+    }
+    pthread_mutex_unlock(&registry->lock);
+}
+
+static affect_status verify(api_model_registry *registry, const api_model_version *version,
+                            bool by_digest, affect_error *err) {
+    struct stat info = {0};
+    char digest[AFFECT_DIGEST_TEXT_SIZE] = "";
+    affect_error why = {0};
+    bool there = lstat(version->path, &info) == 0 && S_ISREG(info.st_mode);
+    if (there && !by_digest && is_known(registry, version, &info)) return AFFECT_STATUS_OK;
+    bool good = there && (int64_t)info.st_size == version->n_bytes &&
+                affect_digest_file(digest, version->path, &why) == AFFECT_STATUS_OK &&
+                strcmp(digest, version->digest) == 0;
+    note(registry, version, &info, good);
+    return good ? AFFECT_STATUS_OK
+                : affect_fail(err, ARTIFACT_CORRUPT,
+                              "the file of model %s, version %lld, is not the one that was stored",
+                              version->name, (long long)version->version);
+}
+
+affect_status api_model_verify(api_model_registry *registry, const api_model_version *version,
+                               affect_error *err) {
+    return verify(registry, version, false, err);
+}
+
+affect_json *api_model_damaged(api_model_registry *registry) {
+    pthread_mutex_lock(&registry->lock);
+    affect_json *copy = affect_json_copy(registry->damaged);
+    pthread_mutex_unlock(&registry->lock);
+    return copy;
+}
+
+static affect_status list_versions(api_db *db, void *context, affect_error *err) {
+    affect_json *names = context;
+    api_rows *rows = NULL;
+    char text[API_MODEL_NAME_SIZE + 24];
+    AFFECT_TRY(api_db_query(&rows, db, err,
+                            "SELECT name, version FROM model_versions ORDER BY name, version", ""));
+    while (api_rows_next(rows)) {
+        snprintf(text, sizeof text, "%s:%lld", api_rows_text(rows, 0),
+                 (long long)api_rows_integer(rows, 1));
+        affect_json_append(names, affect_json_new_string(text));
+    }
+    return api_rows_end(rows, err);
+}
+
+affect_status api_model_verify_all(api_model_registry *registry, affect_json **json,
+                                   affect_error *err) {
+    affect_json *names = affect_json_new_array();
+    affect_status status = api_store_read(registry->store, list_versions, names, err);
+    affect_json *found = affect_json_new_object();
+    affect_json_set_number(found, "checked", (double)affect_json_size(names));
+    affect_json *damaged = affect_json_set_array(found, "damaged");
+    for (const affect_json *e = affect_json_first(names); e && status == AFFECT_STATUS_OK;
+         e = affect_json_next(e)) {
+        api_model_version version;
+        if (api_model_resolve(registry, affect_json_string(e, ""), &version, NULL) ==
+                AFFECT_STATUS_OK &&
+            verify(registry, &version, true, NULL) != AFFECT_STATUS_OK)
+            affect_json_append(damaged, affect_json_copy(e));
+    }
+    affect_json_free(names);
+    if (status != AFFECT_STATUS_OK) affect_json_free(found);
+    *json = status == AFFECT_STATUS_OK ? found : NULL;
+    return status;
 }
 
 /* ---- Adding ---- */

@@ -32,6 +32,18 @@ typedef struct {
 affect_status api_model_resolve(api_model_registry *registry, const char *reference,
                                 api_model_version *version, affect_error *err);
 
+/* Whether the version's file is the one that was stored: as long as size and time of change are
+ * those of the last look that is believed; else its digest is computed. ARTIFACT_CORRUPT when it is
+ * another, or no file. */
+affect_status api_model_verify(api_model_registry *registry, const api_model_version *version,
+                               affect_error *err);
+/* The same for every version, by digest: {"checked": n, "damaged": ["name:1", ...]}. *json owned.
+ */
+affect_status api_model_verify_all(api_model_registry *registry, affect_json **json,
+                                   affect_error *err);
+/* The versions that were found damaged since the start, as in "damaged"; owned. */
+affect_json *api_model_damaged(api_model_registry *registry);
+
 /* Within a store's write: links `file` to its place as the next version of `name` whose place is
  * free and stores its row. The link is durable before the row. A file is never overwritten, also
  * one that has no row. */

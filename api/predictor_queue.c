@@ -44,9 +44,9 @@ static affect_status write_all(int fd, const char *data, size_t size, affect_err
 
 static affect_status copy_file(int to, const char *path, affect_error *err) {
     char bytes[1 << 16];
-    int from = open(path, O_RDONLY | O_CLOEXEC);
-    if (from < 0) return affect_error_errno(err, errno, "a spooled part");
-    affect_status status = AFFECT_STATUS_OK;
+    int from = -1;
+    affect_status status = affect_file_open(&from, NULL, path, err);
+    if (status != AFFECT_STATUS_OK) return affect_fail(err, INTERNAL, "a spooled part is gone");
     while (status == AFFECT_STATUS_OK) {
         ssize_t n = read(from, bytes, sizeof bytes);
         if (n < 0 && errno == EINTR) continue;

@@ -28,6 +28,7 @@ static const api_problem problems[] = {
     {"unreadable", 422, "The data cannot be read"},
     {"device_unavailable", 422, "The device is not available"},
     {"precondition_required", 428, "A precondition is required"},
+    {"artifact_corrupt", 500, "A stored file is damaged"},
     {"no_memory", 500, "The server ran out of memory"},
     {"predictor_lost", 502, "The predictor ended while it worked on this"},
     {"busy", 503, "The server is full"},
@@ -60,6 +61,8 @@ const api_problem *api_problem_of_status(affect_status status) {
         return api_problem_find("too_large");
     case AFFECT_STATUS_NO_SPACE:
         return api_problem_find("no_space");
+    case AFFECT_STATUS_ARTIFACT_CORRUPT:
+        return api_problem_find("artifact_corrupt");
     case AFFECT_STATUS_NO_MEMORY:
         return api_problem_find("no_memory");
     case AFFECT_STATUS_DEVICE_UNAVAILABLE:
@@ -99,8 +102,28 @@ static affect_json *errors_of(const affect_error *error) {
     return members;
 }
 
-static void answer(api_exchange *exchange, const api_problem *problem, const char *detail,
+void api_hide_folder(char *text, const char *folder) {
+    size_t n = strlen(folder);
+    if (!n || strcmp(folder, "/") == 0) return;
+    for (char *at = text; (at = strstr(at, folder));)
+        if (at[n] == '/')
+            memmove(at, at + n + 1, strlen(at + n + 1) + 1);
+        else
+            at += n;
+}
+
+/* Where folders of this machine lie is its operator's business alone. */
+static void hide_folders(char *text, const api_context *context) {
+    if (!context) return;
+    api_hide_folder(text, context->settings->data);
+    api_hide_folder(text, context->settings->import_root);
+}
+
+static void answer(api_exchange *exchange, const api_problem *problem, const char *told,
                    affect_json *members) {
+    char detail[600];
+    snprintf(detail, sizeof detail, "%s", told);
+    hide_folders(detail, exchange->context);
     affect_json *json = affect_json_new_object();
     char type[96];
     snprintf(type, sizeof type, "urn:affectd:problem:%s", problem->code);

@@ -26,6 +26,9 @@ const api_route api_routes[] = {
     {"GET", "/v1/system", api_handle_system, API_ROLE_VIEWER, 0, NULL, "",
      "version, devices, settings"},
 
+    {"POST", "/v1/system/verify", api_handle_verify, API_ROLE_ADMIN, 0, NULL, "",
+     "compare every model file with its stored digest"},
+
     {"POST", "/v1/datasets", api_handle_dataset_create, API_ROLE_TRAINER, JSON | MULTIPART | UPLOAD,
      "max_upload_bytes", "name layout", "import a corpus"},
     {"GET", "/v1/datasets", api_handle_dataset_list, API_ROLE_VIEWER, 0, NULL, "limit after",

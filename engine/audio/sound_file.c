@@ -6,6 +6,8 @@
  * has been decoded. */
 #include "engine/audio/sound_file.h"
 
+#include "engine/core/file.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -75,19 +77,9 @@ static sf_count_t io_write(const void *from, sf_count_t size, void *user) {
 static affect_status stream_open(byte_stream *stream, affect_source source, affect_error *err) {
     *stream = (byte_stream){.fd = -1, .data = source.data, .size = (sf_count_t)source.size};
     if (!source.path) return AFFECT_STATUS_OK;
-    int fd = open(source.path, O_RDONLY | O_CLOEXEC);
-    struct stat info;
-    if (fd < 0 || fstat(fd, &info) != 0) {
-        int error_number = errno;
-        if (fd >= 0) close(fd);
-        return affect_error_errno(err, error_number, "%s", source.path);
-    }
-    if (!S_ISREG(info.st_mode)) {
-        close(fd);
-        return affect_fail(err, INVALID, "%s: not a regular file", source.path);
-    }
-    stream->fd = fd;
-    stream->size = info.st_size;
+    size_t size = 0;
+    AFFECT_TRY(affect_file_open(&stream->fd, &size, source.path, err));
+    stream->size = (sf_count_t)size;
     return AFFECT_STATUS_OK;
 }
 

@@ -31,7 +31,7 @@ affect_status affect_path_join(char path[AFFECT_PATH_MAX], affect_error *err, co
     return AFFECT_STATUS_OK;
 }
 
-static affect_status open_regular(int *fd, size_t *size, const char *path, affect_error *err) {
+affect_status affect_file_open(int *fd, size_t *size, const char *path, affect_error *err) {
     *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (*fd < 0) return affect_error_errno(err, errno, "%s", path);
     struct stat info;
@@ -39,7 +39,7 @@ static affect_status open_regular(int *fd, size_t *size, const char *path, affec
         close(*fd);
         return affect_fail(err, INVALID, "%s: not a regular file", path);
     }
-    *size = (size_t)info.st_size;
+    if (size) *size = (size_t)info.st_size;
     return AFFECT_STATUS_OK;
 }
 
@@ -47,7 +47,7 @@ affect_status affect_file_read(char **data, size_t *size, const char *path, size
                                affect_error *err) {
     int fd;
     size_t capacity;
-    AFFECT_TRY(open_regular(&fd, &capacity, path, err));
+    AFFECT_TRY(affect_file_open(&fd, &capacity, path, err));
     affect_status status = AFFECT_STATUS_OK;
     char *bytes = NULL;
     size_t done = 0;
@@ -180,10 +180,20 @@ affect_status affect_file_write(const char *path, const void *data, size_t size,
     return status;
 }
 
+affect_status affect_file_rename(const char *from, const char *to, affect_error *err) {
+    int fd = -1;
+    AFFECT_TRY(affect_file_open(&fd, NULL, from, err));
+    int error_number = fsync(fd) == 0 ? 0 : errno;
+    close(fd);
+    if (!error_number && rename(from, to) != 0) error_number = errno;
+    if (!error_number) error_number = sync_directory_of(to);
+    return error_number ? affect_error_errno(err, error_number, "%s", to) : AFFECT_STATUS_OK;
+}
+
 affect_status affect_file_map_open(affect_file_map *map, const char *path, affect_error *err) {
     int fd;
     size_t size;
-    AFFECT_TRY(open_regular(&fd, &size, path, err));
+    AFFECT_TRY(affect_file_open(&fd, &size, path, err));
     void *data = size ? mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0) : (void *)"";
     int error_number = errno;
     close(fd);

@@ -17,6 +17,11 @@
 affect_status affect_path_join(char path[AFFECT_PATH_MAX], affect_error *err, const char *directory,
                                const char *format, ...) __attribute__((format(printf, 4, 5)));
 
+/* Opens for reading what is a regular file: anything else, a pipe that nothing writes to say, is
+ * INVALID at once. *fd owned (close); size may be NULL. */
+affect_status affect_file_open(int *fd, size_t *size, const char *path, affect_error *err);
+/* Moves a complete file to its place in the same file system, durably: its bytes, then its name. */
+affect_status affect_file_rename(const char *from, const char *to, affect_error *err);
 /* The whole regular file, followed by a 0; *data owned (free). TOO_LARGE above max_size. */
 affect_status affect_file_read(char **data, size_t *size, const char *path, size_t max_size,
                                affect_error *err);

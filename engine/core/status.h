@@ -32,7 +32,8 @@ extern "C" {
     X(DEVICE_LOST, "device_lost")                                                                  \
     X(BUSY, "busy") /* a queue is full: try later */                                               \
     X(TIMEOUT, "timeout")                                                                          \
-    X(INTERNAL, "internal") /* a library failed in a way we did not foresee */
+    X(ARTIFACT_CORRUPT, "artifact_corrupt") /* a stored file is not what was stored */             \
+    X(INTERNAL, "internal")                 /* a library failed in a way we did not foresee */
 
 typedef enum {
 #define AFFECT_STATUS_ENUM(name, text) AFFECT_STATUS_##name,

@@ -5,6 +5,8 @@
  * input one is added), so number loops need no test for the end. */
 #include "engine/mocap/mocap_text.h"
 
+#include "engine/core/file.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
@@ -474,8 +476,8 @@ static affect_status read_descriptor(affect_mocap_reader *reader, int fd, const 
 }
 
 static affect_status read_file(affect_mocap_reader *reader, const char *path, affect_error *err) {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return affect_error_errno(err, errno, "%s", path);
+    int fd = -1;
+    AFFECT_TRY(affect_file_open(&fd, NULL, path, err));
     affect_status status = read_descriptor(reader, fd, path, err);
     close(fd);
     return status;

@@ -62,3 +62,18 @@ def test_hang_up_opens_the_log_anew(make_server, tmp_path):
     server.get("/livez")
     assert "/livez" not in log.read_text() and server.stop() == 0
     assert "/v1/models" not in (tmp_path / "rotated.log").read_text()
+
+
+def test_a_model_file_that_became_a_pipe(real):  # noqa: F811
+    """Opening one waits for a writer for ever: the request and the stop with it."""
+    server = real()
+    assert wait_end(server, train_id(server))["state"] == "succeeded"
+    path = server.folder / "data/models/first/1.safetensors"
+    path.unlink()
+    os.mkfifo(path)
+    answer = server.request("GET", "/v1/models/first/versions/1/artifact", timeout=5)
+    assert answer.status == 500, answer.body
+    answer = server.post_form("/v1/predictions", {"model": "first", "audio": ("a.wav", b"RIFF")})
+    assert answer.status == 500 and answer.json()["code"] == "artifact_corrupt", answer.body
+    assert str(server.folder) not in answer.body.decode()
+    assert server.stop(seconds=10) == 0
