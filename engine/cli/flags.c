@@ -4,6 +4,8 @@
 #include "engine/cli/command.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,9 +21,20 @@ static const affect_flag *find_flag(const affect_flag *flags, const char *argume
     return NULL;
 }
 
-static affect_status set_value(const affect_flag *flag, const char *text, affect_error *err) {
+static affect_status set_integer(const affect_flag *flag, const char *text, int64_t most,
+                                 affect_error *err) {
     char *end = NULL;
     errno = 0;
+    int64_t number = strtoll(text, &end, 10);
+    if (end == text || *end || errno || number < 0 || number > most)
+        return affect_fail(err, INVALID, "--%s: \"%.80s\" is not an integer from 0 to %" PRId64,
+                           flag->name, text, most);
+    *(int64_t *)flag->value = number;
+    return AFFECT_STATUS_OK;
+}
+
+static affect_status set_value(const affect_flag *flag, const char *text, affect_error *err) {
+    char *end = NULL;
     switch (flag->kind) {
     case AFFECT_FLAG_BOOL:
         if (text && strcmp(text, "true") != 0 && strcmp(text, "false") != 0)
@@ -30,18 +43,18 @@ static affect_status set_value(const affect_flag *flag, const char *text, affect
         *(bool *)flag->value = !text || strcmp(text, "true") == 0;
         return AFFECT_STATUS_OK;
     case AFFECT_FLAG_INTEGER:
-        *(int64_t *)flag->value = strtoll(text, &end, 10);
-        break;
+        return set_integer(flag, text, INT32_MAX, err);
+    case AFFECT_FLAG_LARGE:
+        return set_integer(flag, text, INT64_C(1) << 53, err);
     case AFFECT_FLAG_NUMBER:
         *(double *)flag->value = strtod(text, &end);
-        break;
+        if (end == text || *end || !isfinite(*(double *)flag->value))
+            return affect_fail(err, INVALID, "--%s: \"%.80s\" is not a number", flag->name, text);
+        return AFFECT_STATUS_OK;
     case AFFECT_FLAG_STRING:
         *(const char **)flag->value = text;
         return AFFECT_STATUS_OK;
     }
-    if (end == text || *end || errno)
-        return affect_fail(err, INVALID, "--%s: \"%.80s\" is not %s", flag->name, text,
-                           flag->kind == AFFECT_FLAG_INTEGER ? "an integer" : "a number");
     return AFFECT_STATUS_OK;
 }
 

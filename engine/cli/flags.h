@@ -24,8 +24,9 @@
 
 typedef enum {
     AFFECT_FLAG_BOOL,    /* bool */
-    AFFECT_FLAG_INTEGER, /* int64_t */
-    AFFECT_FLAG_NUMBER,  /* double */
+    AFFECT_FLAG_INTEGER, /* int64_t, 0..INT32_MAX */
+    AFFECT_FLAG_LARGE,   /* int64_t, 0..2^53: what a JSON number holds exactly */
+    AFFECT_FLAG_NUMBER,  /* double, finite */
     AFFECT_FLAG_STRING   /* const char *, borrowed from argv */
 } affect_flag_kind;
 

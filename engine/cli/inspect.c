@@ -278,7 +278,7 @@ int affect_command_inspect(int argc, char **argv) {
         {"init", 0, AFFECT_FLAG_STRING, &a.init, "ARCH",
          "write a model with initial weights (preset, or file.json)"},
         {"output", 'o', AFFECT_FLAG_STRING, &a.output, "FILE", "what --init and --predict write"},
-        {"seed", 0, AFFECT_FLAG_INTEGER, &a.seed, "N", "of the initial weights (0)"},
+        {"seed", 0, AFFECT_FLAG_LARGE, &a.seed, "N", "of the initial weights (0)"},
         {"frames", 0, AFFECT_FLAG_INTEGER, &a.frames, "N", "of a mel input (501)"},
         {"mels", 0, AFFECT_FLAG_INTEGER, &a.mels, "N", "bands of a mel input (128)"},
         {"parts", 0, AFFECT_FLAG_INTEGER, &a.parts, "N", "of a motion input (200)"},

@@ -5,6 +5,7 @@
 #include "engine/cli/worker.h"
 #include "engine/train/trainer.h"
 
+#include <math.h>
 #include <stdio.h>
 
 static void on_running(void *context, size_t n_training, size_t n_validation, size_t n_test) {
@@ -99,7 +100,7 @@ static affect_status fill(affect_json *specification, const void *flags, affect_
     affect_worker_set_integer(specification, "memory_bytes", given->memory_bytes);
     if (given->dry_run) affect_json_set_bool(specification, "dry_run", true);
     if (given->resume) affect_json_set_bool(specification, "resume", true);
-    if (given->checkpoint_seconds >= 0)
+    if (!isnan(given->checkpoint_seconds))
         affect_json_set_number(specification, "checkpoint_seconds", given->checkpoint_seconds);
     AFFECT_TRY(affect_worker_set_json(specification, "architecture", given->architecture, err));
     AFFECT_TRY(affect_worker_set_json(specification, "variables", given->variables, err));
@@ -118,7 +119,7 @@ static affect_status fill(affect_json *specification, const void *flags, affect_
 
 int affect_command_train(int argc, char **argv) {
     train_flags given = {
-        .threads = -1, .epochs = -1, .seed = -1, .memory_bytes = -1, .checkpoint_seconds = -1};
+        .threads = -1, .epochs = -1, .seed = -1, .memory_bytes = -1, .checkpoint_seconds = NAN};
     const affect_flag flags[] = {
         {"dataset", 'd', AFFECT_FLAG_STRING, &given.dataset, "DIR", "a dataset's folder"},
         {"output", 'o', AFFECT_FLAG_STRING, &given.output, "DIR", "where model files go"},
@@ -131,7 +132,7 @@ int affect_command_train(int argc, char **argv) {
         {"training", 0, AFFECT_FLAG_STRING, &given.training, "JSON",
          "as {\"epochs\": 100, \"batch_size\": 48}"},
         {"epochs", 'e', AFFECT_FLAG_INTEGER, &given.epochs, "N", "training.epochs"},
-        {"seed", 's', AFFECT_FLAG_INTEGER, &given.seed, "N", "training.seed"},
+        {"seed", 's', AFFECT_FLAG_LARGE, &given.seed, "N", "training.seed"},
         {"device", 0, AFFECT_FLAG_STRING, &given.device, "NAME", "cpu, cuda, cuda:N or auto"},
         {"precision", 0, AFFECT_FLAG_STRING, &given.precision, "NAME",
          "fp32, tf32, bf16 or auto: tf32 on a GPU, fp32 on a CPU"},
@@ -140,7 +141,7 @@ int affect_command_train(int argc, char **argv) {
          "go on from the output folder's checkpoint, if it has one"},
         {"dry-run", 0, AFFECT_FLAG_BOOL, &given.dry_run, NULL,
          "train nothing: print memory, largest batch, seconds an epoch"},
-        {"memory-bytes", 0, AFFECT_FLAG_INTEGER, &given.memory_bytes, "N",
+        {"memory-bytes", 0, AFFECT_FLAG_LARGE, &given.memory_bytes, "N",
          "that it may take (default: nine tenths of what is available)"},
         {"checkpoint-seconds", 0, AFFECT_FLAG_NUMBER, &given.checkpoint_seconds, "S",
          "also keep a checkpoint this often within an epoch (default 60; 0: only at its end)"},

@@ -25,7 +25,11 @@ static affect_status run(affect_json **result, const affect_worker *worker,
         AFFECT_TRY(affect_json_read(&specification, given->spec, MAX_SPEC_BYTES, err));
     else
         specification = affect_json_new_object();
-    affect_status status = worker->fill(specification, flags, err);
+    affect_status status = AFFECT_STATUS_OK;
+    if (!affect_json_is_object(specification))
+        status = affect_fail(err, INVALID, "--spec: the file holds a %s (need an object)",
+                             affect_json_type_name(specification));
+    if (status == AFFECT_STATUS_OK) status = worker->fill(specification, flags, err);
     if (status == AFFECT_STATUS_OK && given->supervised)
         status = confine(worker, specification, err);
     if (status == AFFECT_STATUS_OK) status = affect_job_supervise(given->supervised, err);

@@ -63,6 +63,9 @@ int affect_parallel_n_cores(void) {
 
 affect_status affect_parallel_create(affect_parallel **pool, int n_threads, affect_error *err) {
     if (n_threads == 0) n_threads = affect_parallel_n_cores();
+    if (n_threads < 1 || n_threads > AFFECT_PARALLEL_MAX_THREADS)
+        return affect_fail(err, INVALID, "%d threads (need 0..%d)", n_threads,
+                           AFFECT_PARALLEL_MAX_THREADS);
     affect_parallel *made = calloc(1, sizeof *made);
     if (made) made->workers = calloc((size_t)n_threads, sizeof *made->workers);
     if (!made || !made->workers) {

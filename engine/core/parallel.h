@@ -17,8 +17,10 @@ typedef struct affect_parallel affect_parallel;
 /* Work of range `thread`: items begin..end-1 (maybe none). */
 typedef void affect_parallel_task(void *context, size_t begin, size_t end, int thread);
 
-/* n_threads >= 1 (the caller counts as one: n_threads - 1 are started); 0 = the number of cores
- * this process may use. */
+#define AFFECT_PARALLEL_MAX_THREADS 1024
+
+/* n_threads 1..AFFECT_PARALLEL_MAX_THREADS (the caller counts as one: n_threads - 1 are started);
+ * 0 = the number of cores this process may use. */
 affect_status affect_parallel_create(affect_parallel **pool, int n_threads, affect_error *err);
 void affect_parallel_free(affect_parallel *pool);
 /* The number of cores that this process may use, at least 1: those that it may run on, and no more

@@ -5,6 +5,7 @@ Needs a build: AFFECT_BUILD_DIR, or build/ at the root of the tree. Standard lib
 
 import json
 import os
+import re
 import struct
 import subprocess
 from pathlib import Path
@@ -128,3 +129,52 @@ def test_truncated_model(tmp_path):
     model.write_bytes(model.read_bytes()[:-100])
     done = affect("inspect", model)
     assert done.returncode == 1 and "m.safetensors" in done.stderr
+
+
+# ---- broken values ----
+
+COMMANDS = ("import", "train", "evaluate", "predict", "inspect")
+BROKEN = ("", "-1", "-5", "1e3", "9223372036854775808", "99999999999", "nan", "inf", "x", "[]", "{bad", '{"a":1}', "null",
+          "/dev/null", "/nonexistent", ".", "a" * 5000, "%s%n", "\N{SNOWMAN}")
+
+
+def flags_of(command):
+    """(name, placeholder or None) of every flag but those that serve a server."""
+    rows = re.findall(r"^ .*--([\w-]+)(?: (\S+))?  ", affect(command, "--help").stdout, re.M)
+    assert len(rows) >= 8
+    return [(name, value) for name, value in rows if name not in ("supervised", "serve", "help")]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_broken_values_get_a_sentence(command, tmp_path):
+    """No value of any flag ends in a signal, a silent failure or a hang."""
+    for name, _ in flags_of(command):
+        for value in BROKEN:
+            done = subprocess.run([AFFECT, command, f"--{name}={value}"], capture_output=True, cwd=tmp_path, timeout=60,
+                                  stdin=subprocess.DEVNULL)
+            assert done.returncode in (0, 1, 2), (name, value, done.stderr)
+            assert done.returncode == 0 or done.stderr or b'"error"' in done.stdout, (name, value)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_numbers_are_checked(command):
+    numbers = [(name, kind) for name, kind in flags_of(command) if kind in ("N", "S", "SECONDS")]
+    assert numbers
+    for name, kind in numbers:
+        for value in ("nan", "", "x", "1x", "inf") + (("-1", "1.5", "9223372036854775808") if kind == "N" else ()):
+            done = affect(command, f"--{name}={value}")
+            assert done.returncode == 2 and f"--{name}: " in done.stderr, (name, value, done.stderr)
+
+
+@pytest.mark.parametrize("text, words", [
+    ("[1]", "array (need an object)"), ("5", "number (need an object)"), ('"x"', "string (need an object)"),
+    ("null", "null (need an object)"), ("true", "(need an object)"), ('{"a": ', "spec.json"), ("", "spec.json"),
+    ("[" * 100000, "spec.json"), ('{"mystery": 1}', "unknown field"),
+], ids=["array", "number", "string", "null", "bool", "cut", "empty", "deep", "unknown"])
+@pytest.mark.parametrize("command", ["import", "train", "evaluate"])
+def test_a_broken_specification(command, text, words, tmp_path):
+    (tmp_path / "spec.json").write_text(text)
+    flags = {"import": ["-o", tmp_path / "o"], "train": ["--epochs", "1"], "evaluate": ["--threads", "1"]}[command]
+    done = affect(command, "--spec", tmp_path / "spec.json", *flags)
+    assert done.returncode == 1 and words in done.stderr, done.stderr
+    assert "Assertion" not in done.stderr
