@@ -217,6 +217,7 @@ static affect_mel_clip scale_clip(affect_mel *mel, affect_mel_clip clip, double 
         return clip;
     }
     double loudest = 10 * log10((double)most);
+    clip.faint = loudest - 10 * log10((double)amin) < config->top_db / 2;
     double reference = config->reference == AFFECT_MEL_REFERENCE_MAX ? loudest : 0;
     const double range[] = {[AFFECT_DB_REFERENCE] = reference,
                             [AFFECT_DB_FLOOR] = loudest - reference - config->top_db,

@@ -12,7 +12,9 @@
  *   n_frames = min(1 + clip_samples / hop_length, ceil((n + n_fft / 2) / hop_length)),
  * all others would be exactly `pad_value`. (Of a quiet clip that is above the floor.)
  *
- * A silent clip (no S above amin) is all zeros, with pad_value 0, and marked `silent`.
+ * A silent clip (no S above amin) is all zeros, with pad_value 0, and marked `silent`. A `faint`
+ * one has its maximum less than top_db / 2 above amin: its floor is cut off, so that with reference
+ * "max" all its values lie between .5 and 1, nearly 1 where the maximum is just above amin.
  *
  * Results are frames by bands, the bands of a frame contiguous (librosa's is the transpose). An
  * affect_mel (plan, window, sparse filters, all buffers) belongs to one thread and allocates only
@@ -65,6 +67,7 @@ typedef struct {
     const float *values; /* (n_frames, n_mels) scaled; borrowed until the next call or free */
     float pad_value;     /* scaled value of every later frame */
     bool silent;         /* no power above amin: all zeros */
+    bool faint;          /* hardly any above it: values mean little */
 } affect_mel_clip;
 
 typedef struct affect_mel affect_mel;

@@ -107,6 +107,7 @@ affect_json *affect_audio_quality_to_json(const affect_audio_quality *quality) {
     affect_json_set_number(json, "channels", quality->n_channels);
     affect_json_set_bool(json, "truncated", quality->truncated);
     affect_json_set_bool(json, "silent", quality->silent);
+    affect_json_set_bool(json, "faint", quality->faint);
     return json;
 }
 
@@ -208,6 +209,7 @@ static affect_status read_audio(affect_feature_extractor *extractor, affect_audi
         .present = true,
         .truncated = sound->truncated || n > affect_mel_clip_samples(config),
         .silent = clip.silent,
+        .faint = clip.faint,
         .seconds = sound->total_seconds,
         .sample_rate_hz = sound->sample_rate_hz,
         .n_channels = sound->n_channels,

@@ -53,12 +53,13 @@ typedef struct {
     bool present;       /* a source was given and read */
     bool truncated;     /* longer than clip_seconds: the rest was ignored */
     bool silent;        /* no power: the spectrogram is all zeros */
+    bool faint;         /* hardly any power: the spectrogram is nearly all ones (mel.h) */
     double seconds;     /* of the whole source or window, not only of the clip */
     int sample_rate_hz; /* of the source */
     int n_channels;
 } affect_audio_quality;
 
-/* {"present", "seconds", "sample_rate", "channels", "truncated", "silent"}; owned. */
+/* {"present", "seconds", "sample_rate", "channels", "truncated", "silent", "faint"}; owned. */
 affect_json *affect_audio_quality_to_json(const affect_audio_quality *quality);
 
 /* Sound of one utterance. */

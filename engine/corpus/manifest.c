@@ -19,7 +19,7 @@ typedef struct {
     affect_json *classes, *labels, *sessions, *speakers, *streams, *dropped, *warnings;
     affect_issues rejected;
     size_t n_kept, n_rated, n_own, n_improvised, n_warnings;
-    size_t n_truncated, n_silent, n_from_dialog, n_transcripts;
+    size_t n_truncated, n_silent, n_faint, n_from_dialog, n_transcripts;
     double audio_seconds;
 } builder;
 
@@ -107,6 +107,7 @@ static void count_kept(builder *b, const affect_iemocap_dialog *dialog,
     b->audio_seconds += affect_json_get_number(audio, "seconds", 0);
     b->n_truncated += affect_json_get_bool(audio, "truncated", false);
     b->n_silent += affect_json_get_bool(audio, "silent", false);
+    b->n_faint += affect_json_get_bool(audio, "faint", false);
     b->n_from_dialog += strcmp(affect_json_get_string(audio, "from", ""), "dialog") == 0;
 }
 
@@ -164,6 +165,8 @@ static void add_warnings(builder *b) {
     if (b->n_truncated)
         warn(b, "%zu utterances are longer than a clip: their ends are not used", b->n_truncated);
     if (b->n_silent) warn(b, "%zu utterances are silent", b->n_silent);
+    if (b->n_faint)
+        warn(b, "%zu utterances are almost silent: too faint for the features", b->n_faint);
     if (b->n_from_dialog)
         warn(b,
              "%zu utterances have no sentence file: cut from the dialog's recording, the mean "

@@ -16,6 +16,7 @@ static void describe_audio(affect_json *result, affect_json *warnings,
                     affect_audio_quality_to_json(quality));
     if (!quality->present) warn(warnings, "audio", "absent: taken as missing");
     if (quality->silent) warn(warnings, "audio", "silent");
+    if (quality->faint) warn(warnings, "audio", "almost silent: too faint for the features");
     if (quality->truncated) warn(warnings, "audio", "truncated: longer than the model's clip");
 }
 

@@ -96,6 +96,10 @@ def test_sounds_that_are_none(service):  # noqa: F811
     problem(service.predict(audio=wav_of(tone(16000), 10, 2)), 422, "unsupported", "10 samples a second")
     silent = service.predict(audio=wav_of(np.zeros(16000), 16000, 2))
     assert silent.status == 200 and "audio: silent" in silent.json()["warnings"]
+    for amplitude, faint in ((1e-6, True), (3e-5, False)):  # a peak just above the floor; one step of 16 bits
+        answer = service.predict(audio=float_wav_of(amplitude * tone(16000), 16000)).json()
+        assert answer["streams"]["audio"]["faint"] is faint and not answer["streams"]["audio"]["silent"], amplitude
+        assert any("almost silent" in w for w in answer["warnings"]) is faint
 
 
 # ---- Parts ----

@@ -205,6 +205,13 @@ static void test_silence(void) {
     float sum = 0;
     for (size_t i = 0; i < clip.n_frames * 128; i++) sum += fabsf(clip.values[i]);
     CHECK(sum == 0);
+    for (float peak = 1e-8f; peak < 0.5f; peak *= 10) { /* from below amin to ordinary */
+        zeros[8000] = peak;
+        clip = affect_mel_compute(mel, zeros, 16000);
+        CHECK(!(clip.silent && clip.faint));
+        CHECK(clip.silent || clip.faint == (clip.pad_value > 0.5f));
+    }
+    CHECK(!clip.faint);
     zeros[8000] = 1; /* and the object forgets: the next clip is not silent */
     CHECK(!affect_mel_compute(mel, zeros, 16000).silent);
     free(zeros);
