@@ -70,12 +70,20 @@ install() {
     install_packages BUILD_PACKAGES DEMO_PACKAGES
 }
 
+# make TARGET...: its lines go to build/build.log; they are shown where it fails.
+make() {
+    cmake --build build -j "$(nproc)" --target "$@" -- --no-print-directory -s >>build/build.log 2>&1 || {
+        tail -n 60 build/build.log >&2
+        fail "the build failed (all of its output: build/build.log)"
+    }
+}
+
 build() {
-    cmake -S . -B build >build/configure.log || { cat build/configure.log; return 1; }
-    cmake --build build -j "$(nproc)" --target affectd affect-cli -- --no-print-directory -s || return 1
+    cmake -S . -B build >build/build.log 2>&1 || { cat build/build.log >&2; fail "cmake failed"; }
+    echo "compiling affectd and affect, log in build/build.log"
+    make affectd affect-cli
     # The GPU engine where there is a GPU and nvcc.
-    [ ! -e /dev/nvidiactl ] || ! grep -q '^CMAKE_CUDA_COMPILER:[^=]*=/' build/CMakeCache.txt ||
-        cmake --build build -j "$(nproc)" --target affect_cuda -- --no-print-directory -s
+    [ ! -e /dev/nvidiactl ] || ! grep -q '^CMAKE_CUDA_COMPILER:[^=]*=/' build/CMakeCache.txt || make affect_cuda
 }
 
 make_corpus() {

@@ -5,12 +5,14 @@ A rule's exceptions stand beside it, each with its reason.
 """
 import collections
 import functools
+import importlib.util
 import json
 import os
 import pathlib
 import re
 import shutil
 import subprocess
+import sys
 
 import pytest
 
@@ -306,8 +308,21 @@ def test_configs_are_json(name):
     assert isinstance(json.loads(read(name), object_pairs_hook=unique), dict)
 
 
+def test_licences_of_all_files():
+    """Every file has a copyright and a licence (reuse.software)."""
+    if not importlib.util.find_spec("reuse"):
+        pytest.skip("reuse is not installed")
+    if not (ROOT / ".git").exists():
+        pytest.skip("without git, files that are built cannot be told from the tree's")
+    done = subprocess.run([sys.executable, "-m", "reuse", "--root", str(ROOT), "lint", "--lines"], capture_output=True,
+                          text=True, env={**os.environ, "GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory",
+                                          "GIT_CONFIG_VALUE_0": str(ROOT)})
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
+
+
 def test_licence():
     text = read("LICENSE")
+    assert text == read("LICENSES/Apache-2.0.txt")
     assert "Apache License" in text and "Version 2.0, January 2004" in text and "END OF TERMS AND CONDITIONS" in text
 
 
