@@ -138,7 +138,35 @@ def texts(folder):
     yield "tiny", json.dumps(TINY).encode()
 
 
+def requests():
+    """(target, name, bytes) of what goes to the server."""
+    for i, target in enumerate((b"/v1/jobs?limit=3&after=job_1", b"/v1/jobs/%6a/events?after=0", b"/a%20b+c?x=%2B+y&&z=&=1", b"/", b"/..//.?")):
+        yield "target", f"t{i}", target
+        yield "request", f"t{i}", b"GET " + target + b" HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/event-stream\r\n\r\n"
+    body = b'{"type": "train", "dataset": "d", "model": "m", "training": {"epochs": 2}}'
+    head = b"POST /v1/jobs HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+    yield "request", "json", head + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    yield "request", "chunked", head + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
+    yield "request", "expect", head + b"Expect: 100-continue\r\nContent-Length: 9\r\n\r\n"
+    yield "request", "two", b"HEAD /openapi.json HTTP/1.1\r\nHost: h\r\nRange: bytes=0-9\r\n\r\nGET /metrics HTTP/1.0\r\n\r\n"
+    yield "request", "conditions", (b"DELETE /v1/datasets/d HTTP/1.1\r\nHost: [::1]:80\r\nOrigin: http://[::1]:80\r\nIf-Match: \"a\", W/\"b\"\r\n"
+                                    b"Last-Event-ID: 7\r\nIdempotency-Key: k\r\nX-Request-Id: r\r\n\r\n")
+    part = b"--xyz\r\nContent-Disposition: form-data; name=\"%s\"%s\r\n\r\n%s\r\n"
+    parts = part % (b"model", b"", b"m") + part % (b"audio", b"; filename=\"a.wav\"\r\nContent-Type: audio/wav", wav(n=20))
+    for i in range(2):
+        yield "multipart", f"predict{i}", bytes([2 * i * 8]) + parts + b"--xyz--\r\n"
+    yield "multipart", "dataset", b"\1" + part % (b"name", b"", b"d") + part % (b"archive", b"; filename=\"a\"", bytes(600)) + b"--xyz--\r\n"
+    yield "multipart", "twice", b"\0" + parts + parts + b"--xyz--\r\n"
+    yield "multipart", "cut", b"\0" + parts
+    yield "multipart", "preamble", b"\0before\r\n" + parts + b"--xyz--\r\nafter"
+    tag = b'"0123456789abcdef"'
+    for i, lines in enumerate(((b"bytes=2-5",), (b"bytes=-3", tag), (b"bytes=7-", b'"x"'), (b"bytes=0-1,3-4",), (b"bytes=20-30",), (b"bytes=--5",),
+                               (b"", b"", tag), (b"", b"", b"*"), (b"", b"", b'"a", W/' + tag), (b"bytes=0-0", b"", b"", tag))):
+        yield "conditions", f"c{i}", b"\n".join(lines)
+
+
 def seeds(affect, folder):
+    yield from requests()
     yield "json", "values", b'{"a": [1, -2.5e-7, true, false, null, "\\u00e9\\ud83d\\ude00\\n"], "": {}, "b": [[[[]]]]}'
     for name, data in texts(folder):
         if len(data) < 6000:
