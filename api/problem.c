@@ -119,11 +119,7 @@ static void hide_folders(char *text, const api_context *context) {
     api_hide_folder(text, context->settings->import_root);
 }
 
-static void answer(api_exchange *exchange, const api_problem *problem, const char *told,
-                   affect_json *members) {
-    char detail[600];
-    snprintf(detail, sizeof detail, "%s", told);
-    hide_folders(detail, exchange->context);
+static affect_json *problem_json(const api_problem *problem, const char *detail) {
     affect_json *json = affect_json_new_object();
     char type[96];
     snprintf(type, sizeof type, "urn:affectd:problem:%s", problem->code);
@@ -131,8 +127,17 @@ static void answer(api_exchange *exchange, const api_problem *problem, const cha
     affect_json_set_string(json, "title", problem->title);
     affect_json_set_number(json, "status", problem->status);
     affect_json_set_string(json, "detail", detail);
-    affect_json_set_string(json, "instance", exchange->path ? exchange->path : "");
     affect_json_set_string(json, "code", problem->code);
+    return json;
+}
+
+static void answer(api_exchange *exchange, const api_problem *problem, const char *told,
+                   affect_json *members) {
+    char detail[600];
+    snprintf(detail, sizeof detail, "%s", told);
+    hide_folders(detail, exchange->context);
+    affect_json *json = problem_json(problem, detail);
+    affect_json_set_string(json, "instance", exchange->path ? exchange->path : "");
     affect_json_set_string(json, "request_id", exchange->request_id);
     for (affect_json *m = affect_json_first(members); m; m = affect_json_next(m))
         affect_json_set(json, affect_json_name(m), affect_json_copy(m));
@@ -163,6 +168,24 @@ void api_answer_problem_with(api_exchange *exchange, const char *code, affect_js
     vsnprintf(detail, sizeof detail, format, args);
     va_end(args);
     answer(exchange, api_problem_find(code), detail, members);
+}
+
+char *api_problem_text(int status) {
+    static const struct {
+        int status;
+        const char *code, *detail;
+    } refusals[] = {{413, "too_large", "the body is too large"},
+                    {414, "malformed", "the target is too long"},
+                    {431, "malformed", "the headers are too large"},
+                    {505, "malformed", "this version of HTTP is not spoken here"},
+                    {0, "malformed", "this is no request of HTTP"}};
+    size_t i = 0;
+    while (refusals[i].status && refusals[i].status != status) i++;
+    affect_json *json = problem_json(api_problem_find(refusals[i].code), refusals[i].detail);
+    affect_json_set_number(json, "status", status);
+    char *text = affect_json_text(json);
+    affect_json_free(json);
+    return text;
 }
 
 void api_answer_error(api_exchange *exchange, const affect_error *error) {

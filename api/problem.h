@@ -14,6 +14,9 @@ typedef struct {
 const api_problem *api_problem_find(const char *code);
 /* The row for a status of the engine that reaches a client. */
 const api_problem *api_problem_of_status(affect_status status);
+/* The body for a request that was refused before there was an exchange: what its status says.
+ * Owned; NULL without memory. */
+char *api_problem_text(int status);
 
 /* Takes "FOLDER/" out of a text wherever it stands: answers name no path of this machine. */
 void api_hide_folder(char *text, const char *folder);

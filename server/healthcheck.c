@@ -1,7 +1,8 @@
 /* Asking a running server; see healthcheck.h. */
 #include "server/healthcheck.h"
 
-#include <netdb.h>
+#include "server/address.h"
+
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -29,14 +30,9 @@ static int ask(int fd) {
 }
 
 int healthcheck_run(const api_settings *settings) {
-    char host[128];
-    const char *colon = strrchr(settings->listen, ':');
-    if (!colon) return fail("listen is not HOST:PORT");
-    snprintf(host, sizeof host, "%.*s", (int)(colon - settings->listen), settings->listen);
-    if (strcmp(host, "0.0.0.0") == 0) strcpy(host, "127.0.0.1");
-    if (strcmp(host, "[::]") == 0) strcpy(host, "::1");
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *address = NULL;
-    if (getaddrinfo(host, colon + 1, &hints, &address) != 0) return fail("cannot resolve listen");
+    struct addrinfo *address = NULL; /* connecting to "any" address reaches this machine */
+    if (address_resolve(&address, settings->listen, NULL) != AFFECT_STATUS_OK)
+        return fail("cannot resolve listen");
     int fd = socket(address->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0), code;
     struct timeval limit = {.tv_sec = 3};
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);

@@ -12,13 +12,15 @@
 #include "api/documents.h"
 #include "api/executor.h"
 #include "api/log.h"
+#include "api/problem.h"
 #include "api/routes.h"
+#include "server/address.h"
 #include "server/connections.h"
 #include "server/guard.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <microhttpd.h>
-#include <netdb.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -567,35 +569,33 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
     return send_answer(r);
 }
 
+/* ---- What the library refuses by itself ---- */
+
+/* The library's own calls of this function come here as well, through the dynamic linker. Its pages
+ * are HTML; here they become problems. For a wrong Content-Length 0.9.75 would send the head twice:
+ * that connection is cut. */
+enum MHD_Result MHD_queue_response(struct MHD_Connection *connection, unsigned status,
+                                   struct MHD_Response *response) {
+    typedef enum MHD_Result queue(struct MHD_Connection *, unsigned, struct MHD_Response *);
+    static _Atomic(void *) next;
+    if (!atomic_load(&next)) atomic_store(&next, dlsym(RTLD_NEXT, "MHD_queue_response"));
+    queue *send_response = (queue *)atomic_load(&next);
+    if (status < 400 || MHD_get_response_header(response, "X-Request-Id")) /* ours */
+        return send_response(connection, status, response);
+    if (MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Content-Length")) return MHD_NO;
+    char *text = api_problem_text((int)status);
+    if (!text) return MHD_NO;
+    struct MHD_Response *problem =
+        MHD_create_response_from_buffer(strlen(text), text, MHD_RESPMEM_MUST_FREE);
+    if (!problem) return MHD_NO;
+    MHD_add_response_header(problem, "Content-Type", "application/problem+json");
+    MHD_add_response_header(problem, "Connection", "close");
+    enum MHD_Result result = send_response(connection, status, problem);
+    MHD_destroy_response(problem);
+    return result;
+}
+
 /* ---- The server ---- */
-
-/* "HOST:PORT", "[V6]:PORT" to an address. */
-static affect_status resolve(struct addrinfo **address, const char *listen, affect_error *err) {
-    char host[128];
-    const char *colon = strrchr(listen, ':');
-    if (!colon || colon == listen)
-        return affect_fail(err, INVALID, "listen: \"%s\" is not HOST:PORT", listen);
-    const char *from = listen;
-    size_t size = (size_t)(colon - listen);
-    if (*from == '[' && from[size - 1] == ']') from++, size -= 2;
-    snprintf(host, sizeof host, "%.*s", (int)size, from);
-    const char *port = colon + 1;
-    size_t digits = strspn(port, "0123456789");
-    if (!digits || port[digits] || digits > 5 || atoi(port) > 65535)
-        return affect_fail(err, INVALID, "listen: \"%s\": the port must be 0..65535", listen);
-    struct addrinfo hints = {.ai_flags = AI_PASSIVE | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM};
-    int failure = getaddrinfo(host, colon + 1, &hints, address);
-    if (failure)
-        return affect_fail(err, INVALID, "listen: \"%s\": %s", listen, gai_strerror(failure));
-    return AFFECT_STATUS_OK;
-}
-
-static bool is_loopback(const struct sockaddr *address) {
-    if (address->sa_family == AF_INET6)
-        return IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)address)->sin6_addr);
-    uint32_t ip = ntohl(((const struct sockaddr_in *)address)->sin_addr.s_addr);
-    return ip >> 24 == 127;
-}
 
 static affect_status start_daemon(http_server *server, const struct addrinfo *address,
                                   affect_error *err) {
@@ -627,9 +627,9 @@ static affect_status start_all(http_server *server, affect_error *err) {
     AFFECT_TRY(connections_create(&server->connections, s, visit, err));
     AFFECT_TRY(api_executor_create(&server->executor, (int)s->api_threads, (int)s->api_queue, err));
     struct addrinfo *address = NULL;
-    AFFECT_TRY(resolve(&address, s->listen, err));
+    AFFECT_TRY(address_resolve(&address, s->listen, err));
     affect_status status =
-        is_loopback(address->ai_addr) || s->allow_anonymous
+        address_is_loopback(address->ai_addr) || s->allow_anonymous
             ? start_daemon(server, address, err)
             : affect_fail(
                   err, INVALID,

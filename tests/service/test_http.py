@@ -57,8 +57,28 @@ def test_malformed_requests_are_refused_and_cut(steady, name):
     received = steady.raw(MALFORMED[name])
     assert status_of(received) == 400, received
     assert n_answers(received) == 1
-    if b"problem+json" in received:  # a newer libmicrohttpd refuses some of these by itself
-        assert problem_of(received)["code"] == "malformed"
+    assert problem_of(received)["code"] == "malformed"
+
+
+LIBRARY_REFUSES = {
+    "no version": (b"GET /livez\r\n\r\n", 400), "a version of another protocol": (b"GET /livez HTTPS/1.1\r\n\r\n", 400),
+    "version 2.0": (b"GET /livez HTTP/2.0\r\nHost: localhost\r\n\r\n", 505),
+    "a line without a colon": (b"GET /livez HTTP/1.1\r\nHost: localhost\r\nnonsense\r\n\r\n", 400),
+    "a long target": (b"GET /" + b"a" * 40000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n", 414),
+    "long headers": (b"GET /livez HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 40000 + b"\r\n\r\n", 431),
+    "a length of 2^64": (b"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 18446744073709551616\r\n\r\n", 413),
+    "a length of letters": (b"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: ab\r\n\r\n", 400)}
+
+
+@pytest.mark.parametrize("name", LIBRARY_REFUSES)
+def test_what_the_library_refuses_is_a_problem_or_a_cut(steady, name):
+    """Its own answers are HTML, some of them with their head twice."""
+    received = steady.raw(LIBRARY_REFUSES[name][0])
+    if received:
+        assert status_of(received) == LIBRARY_REFUSES[name][1] and n_answers(received) == 1, received
+        assert problem_of(received)["status"] == LIBRARY_REFUSES[name][1] and b"\r\nConnection: close\r\n" in received
+    else:
+        assert "length" in name
 
 
 def test_unknown_paths_methods_and_queries(steady):
@@ -96,6 +116,27 @@ def test_the_port_is_taken(make_server, tmp_path):
     done = subprocess.run([BUILD / "bin/affectd", "--data", tmp_path / "other", "--listen", f"127.0.0.1:{server.port}"],
                           capture_output=True, text=True, timeout=20)
     assert done.returncode == 1 and "Address already in use" in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("host, asked", [("127.0.0.1", "127.0.0.1"), ("127.0.0.1", "0.0.0.0"), ("[::1]", "[::1]"),
+                                         ("[::1]", "[::]")])
+def test_healthcheck(tmp_path, host, asked):
+    """The same words for both programs."""
+    try:
+        with socket.create_server((host.strip("[]"), 0), family=socket.AF_INET6 if "[" in host else socket.AF_INET) as free:
+            port = free.getsockname()[1]
+    except OSError:
+        pytest.skip("no IPv6 on this machine")
+    check = [BUILD / "bin/affectd", "--healthcheck", "--listen", f"{asked}:{port}"]
+    assert subprocess.run(check, timeout=20).returncode == 1
+    server = subprocess.Popen([BUILD / "bin/affectd", "--data", tmp_path / "data", "--listen", f"{host}:{port}"])
+    try:
+        end = time.monotonic() + 30
+        while subprocess.run(check, timeout=20).returncode != 0:
+            assert time.monotonic() < end and server.poll() is None
+    finally:
+        server.terminate()
+        server.wait(30)
 
 
 @pytest.mark.parametrize("listen", ["127.0.0.1:99999", "127.0.0.1:", "127.0.0.1:-1", "127.0.0.1:8x", "127.0.0.1:65536", ":80"])
