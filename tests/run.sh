@@ -5,8 +5,9 @@
 #
 # Installs what is missing (tests/install.sh), builds into build/, then: the C tests; the C tests
 # again under AddressSanitizer and UndefinedBehaviorSanitizer (build-sanitize/); those that use
-# threads under ThreadSanitizer (build-thread/); a build with clang where there is one; pytest over
-# tests/. Every part runs even when an earlier one failed; the summaries of all stand at the end,
+# threads under ThreadSanitizer (build-thread/); after each a part of the service tests against servers of
+# that build; a build with clang where there is one; pytest over tests/; hostile requests
+# (tests/fuzz/campaign.py). Every part runs even when an earlier one failed; the summaries of all stand at the end,
 # with what was skipped; the exit code is 0 only if all passed.
 # About 15 minutes on two cores with nothing cached. Output of the parts: build/logs/.
 set -uo pipefail
@@ -88,6 +89,11 @@ sanitized_service() {
     ! grep . "$folder"/reports/report.* 2>/dev/null
 }
 
+# 150 hostile requests to each parser of the server; the long form is --shapes 10000 and another --seed.
+hostile_requests() {
+    AFFECT_CUDA_LIBRARY=none AFFECT_BUILD=$PWD/build build/venv/bin/python tests/fuzz/campaign.py
+}
+
 # The closing lines of the runners themselves: ctest's from its summary on, pytest's last ones.
 summaries() {
     local name
@@ -122,6 +128,7 @@ if part install install && part build compile build; then
         report+=("build-clang       SKIPPED: no clang on this machine")
     fi
     part pytest python_tests
+    part hostile hostile_requests
 fi
 echo
 echo "=== summary"
