@@ -58,6 +58,8 @@ const api_part *api_part_at(const api_exchange *exchange, size_t index);
 const api_part *api_part_find(const api_exchange *exchange, const char *name);
 /* Moves a spooled part to `path` (same file system): it is not removed any more. */
 affect_status api_part_keep(const api_part *part, const char *path, affect_error *err);
+/* Whether there is no body, or {}; false: already answered (400, 422). */
+bool api_body_is_empty(api_exchange *exchange);
 /* The JSON body, parsed, owned by the exchange; NULL: already answered (400, 415). */
 const affect_json *api_body_json(api_exchange *exchange);
 

@@ -227,9 +227,22 @@ affect_status api_part_keep(const api_part *part, const char *path, affect_error
     return AFFECT_STATUS_OK;
 }
 
+bool api_body_is_empty(api_exchange *exchange) {
+    if (exchange->body_kind == API_BODY_NONE) return true;
+    const affect_json *json = api_body_json(exchange);
+    if (!json) return false;
+    if (affect_json_is_object(json) && affect_json_size(json) == 0) return true;
+    api_answer_problem(exchange, "invalid", "this takes no body, or {}");
+    return false;
+}
+
 const affect_json *api_body_json(api_exchange *exchange) {
     if (exchange->json) return exchange->json;
     const api_part *part = api_part_at(exchange, 0);
+    if (exchange->body_kind == API_BODY_NONE) {
+        api_answer_problem(exchange, "malformed", "the body is missing (need JSON)");
+        return NULL;
+    }
     if (exchange->body_kind != API_BODY_JSON || !part || !part->data) {
         api_answer_problem(exchange, "unsupported_media_type",
                            "need a JSON body with Content-Type: application/json");

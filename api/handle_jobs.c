@@ -500,6 +500,7 @@ static bool is_train(const api_exchange *exchange, const char *id) {
 }
 
 static void ask(api_exchange *exchange, api_job_action action) {
+    if (!api_body_is_empty(exchange)) return;
     const char *id = api_path_value(exchange, "job"), *done = "";
     affect_error error = {0};
     api_ask_outcome outcome = API_ASK_DONE;

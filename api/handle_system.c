@@ -123,6 +123,9 @@ void api_handle_metrics_text(api_exchange *exchange) {
     api_metrics_gauge(&text, "affectd_job_slots", "Jobs that may run at once.", n_slots);
     api_metrics_gauge(&text, "affectd_event_readers", "Open streams of events.",
                       api_feed_readers(context->feed));
+    api_metrics_gauge(&text, "affectd_jobs_blocked",
+                      "Queued jobs whose earlier worker has not ended.",
+                      api_job_queue_n_blocked(context->jobs));
     print_predictor(&text, context->predictor);
     api_metrics_gauge(&text, "process_resident_memory_bytes", "Resident memory.",
                       (double)resident_bytes());

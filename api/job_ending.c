@@ -142,6 +142,11 @@ static affect_status work_exit(api_db *db, void *context, affect_error *err) {
         const api_job_change paused = {.reason = "user"};
         return api_job_row_act(&w->row, db, API_JOB_STOP, &paused, &w->events, err);
     }
+    bool no_room = e->action == API_JOB_FAIL && strcmp(e->reason, "no_space") == 0;
+    if (wanted && no_room && strcmp(w->row.type, "train") == 0) {
+        const api_job_change held = {.reason = "no_space"}; /* its last checkpoint is there */
+        return api_job_row_act(&w->row, db, API_JOB_HOLD, &held, &w->events, err);
+    }
     if (wanted && e->action == API_JOB_SUCCEED) AFFECT_TRY(store_product(w, db, e, err));
     const api_job_change change = {.reason = wanted ? (e->reason[0] ? e->reason : NULL) : "user",
                                    .error = wanted ? e->error : NULL,

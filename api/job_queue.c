@@ -6,16 +6,31 @@
 #include "api/job_progress.h"
 #include "api/job_write.h"
 #include "api/leftovers.h"
+#include "api/log.h"
 #include "engine/core/clock.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
+
+enum { MAX_BLOCKED = 64 };
+
+/* A job whose folder an earlier worker still holds: one that hangs in a driver, of a server that is
+ * no more. Others go first; it is looked at again later and later. */
+typedef struct {
+    char id[API_ID_SIZE];
+    double until;
+    double wait;
+} blocked_job;
 
 struct api_job_queue {
     api_job_base base;
+    blocked_job blocked[MAX_BLOCKED]; /* the scheduler's own */
+    atomic_int n_blocked;
     int n_slots;
     char instance[AFFECT_ULID_SIZE];
     api_workers *workers;
@@ -198,10 +213,93 @@ static affect_status on_exited(void *context, const char *job_id, const api_work
 
 /* ---- The scheduler ---- */
 
+static blocked_job *find_blocked(api_job_queue *queue, const char *id) {
+    for (size_t i = 0; i < MAX_BLOCKED; i++)
+        if (strcmp(queue->blocked[i].id, id) == 0) return &queue->blocked[i];
+    return NULL;
+}
+
+static affect_status work_blocked(api_db *db, void *context, affect_error *err) {
+    api_job_write *w = context;
+    affect_json *members = affect_json_new_object();
+    affect_json_set_string(
+        members, "message",
+        "an earlier worker of this job has not ended: it waits, others go first");
+    affect_status status = api_job_row_event(&w->row, db, "log", members, &w->events, err);
+    affect_json_free(members);
+    if (status == AFFECT_STATUS_OK) status = api_job_row_reason(&w->row, db, "worker_lost", err);
+    return status;
+}
+
+/* Told once, then tried again after 1, 2, 4, ... 60 s. */
+static void block(api_job_queue *queue, const char *id) {
+    blocked_job *b = find_blocked(queue, id);
+    if (!b) {
+        api_job_write w = {.base = &queue->base, .id = id, .work = work_blocked};
+        api_job_write_run(&w, NULL);
+        api_job_row_free(&w.row);
+        b = find_blocked(queue, "");
+        if (!b) return; /* more than MAX_BLOCKED: looked at each time */
+        snprintf(b->id, sizeof b->id, "%s", id);
+        b->wait = 0.5;
+        atomic_fetch_add(&queue->n_blocked, 1);
+        api_log(API_LOG_WARNING, "an earlier worker of a job has not ended", "job", id, NULL);
+    }
+    b->wait = b->wait < 30 ? 2 * b->wait : 60;
+    b->until = affect_clock_seconds() + b->wait;
+}
+
+static void unblock(api_job_queue *queue, const char *id) {
+    blocked_job *b = find_blocked(queue, id);
+    if (!b) return;
+    *b = (blocked_job){0};
+    atomic_fetch_sub(&queue->n_blocked, 1);
+}
+
+/* Whether no earlier worker holds the job's folder. */
+static bool is_free(api_job_queue *queue, const char *id) {
+    char folder[AFFECT_PATH_MAX], path[AFFECT_PATH_MAX];
+    int fd = -1;
+    if (api_job_base_folder(folder, &queue->base, id, NULL) != AFFECT_STATUS_OK ||
+        affect_path_join(path, NULL, folder, "lock") != AFFECT_STATUS_OK ||
+        !affect_file_exists(path))
+        return true;
+    affect_status status = affect_file_lock(&fd, path, NULL);
+    if (status == AFFECT_STATUS_OK) close(fd);
+    return status != AFFECT_STATUS_CONFLICT;
+}
+
+typedef struct {
+    char (*ids)[API_ID_SIZE];
+    size_t n;
+} id_list;
+
+static affect_status read_queued(api_db *db, void *context, affect_error *err) {
+    id_list *list = context;
+    return api_job_rows_queued(&list->ids, &list->n, db, err);
+}
+
+/* The oldest queued job that can start; "" when there is none. */
+static affect_status choose(char id[API_ID_SIZE], api_job_queue *queue, affect_error *err) {
+    id_list list = {0};
+    affect_status status = api_store_read(queue->base.store, read_queued, &list, err);
+    id[0] = '\0';
+    for (size_t i = 0; status == AFFECT_STATUS_OK && i < list.n && !id[0]; i++) {
+        const blocked_job *b = find_blocked(queue, list.ids[i]);
+        if (b && affect_clock_seconds() < b->until) continue;
+        if (is_free(queue, list.ids[i])) {
+            unblock(queue, list.ids[i]);
+            memcpy(id, list.ids[i], API_ID_SIZE);
+        } else {
+            block(queue, list.ids[i]);
+        }
+    }
+    free(list.ids);
+    return status;
+}
+
 static affect_status work_start(api_db *db, void *context, affect_error *err) {
     api_job_write *w = context;
-    AFFECT_TRY(api_job_row_next(&w->row, db, err));
-    if (!w->row.id[0]) return AFFECT_STATUS_OK;
     const api_job_change change = {.instance = w->context};
     return api_job_row_act(&w->row, db, API_JOB_START, &change, &w->events, err);
 }
@@ -276,11 +374,16 @@ static void tell_not_started(api_job_queue *queue, const char *id, affect_error 
     api_job_row_free(&w.row);
 }
 
-/* Starts the oldest queued job; false when there is none or it could not be. */
+/* Starts the oldest queued job that can; false when there is none or it could not be. */
 static bool start_next(api_job_queue *queue) {
-    api_job_write w = {.base = &queue->base, .work = work_start, .context = queue->instance};
-    affect_status status = api_job_write_run(&w, NULL);
-    bool found = status == AFFECT_STATUS_OK && w.row.id[0];
+    char id[API_ID_SIZE];
+    api_job_write w = {
+        .base = &queue->base, .id = id, .work = work_start, .context = queue->instance};
+    affect_status status = choose(id, queue, NULL);
+    if (status == AFFECT_STATUS_OK && !id[0]) return false;
+    if (status == AFFECT_STATUS_OK) status = api_job_write_run(&w, NULL);
+    if (status == AFFECT_STATUS_CONFLICT) return true; /* cancelled meanwhile: look again */
+    bool found = status == AFFECT_STATUS_OK;
     bool started = false;
     if (found) {
         affect_error why = {0};
@@ -306,6 +409,7 @@ static void *schedule_thread(void *context) {
     api_job_queue *queue = context;
     pthread_mutex_lock(&queue->lock);
     while (!queue->stopping) {
+        if (atomic_load(&queue->n_blocked) > 0) queue->look = true; /* each second */
         bool may = queue->look && queue->n_active < queue->n_slots &&
                    affect_clock_seconds() >= queue->not_before;
         if (!may) {
@@ -336,11 +440,6 @@ static affect_status work_adopt(api_db *db, void *context, affect_error *err) {
     return w->row.state == API_JOB_INTERRUPTED ? api_job_write_requeue(w, db, err)
                                                : AFFECT_STATUS_OK;
 }
-
-typedef struct {
-    char (*ids)[API_ID_SIZE];
-    size_t n;
-} id_list;
 
 static affect_status read_left(api_db *db, void *context, affect_error *err) {
     id_list *list = context;
@@ -412,6 +511,10 @@ void api_job_queue_stop(api_job_queue *queue) {
     pthread_mutex_unlock(&queue->lock);
     if (queue->thread_started) pthread_join(queue->thread, NULL);
     queue->thread_started = false;
+}
+
+int api_job_queue_n_blocked(const api_job_queue *queue) {
+    return atomic_load(&queue->n_blocked);
 }
 
 void api_job_queue_free(api_job_queue *queue) {

@@ -35,6 +35,8 @@ affect_status api_job_queue_create(api_job_queue **queue, api_store *store, api_
 /* Starts nothing any more and stops the workers (SIGTERM, then SIGKILL after the grace): their jobs
  * become `interrupted` (drain) and run again after the next start. Returns when all are gone. */
 void api_job_queue_stop(api_job_queue *queue);
+/* Queued jobs that wait for an earlier worker of theirs to end. */
+int api_job_queue_n_blocked(const api_job_queue *queue);
 void api_job_queue_free(api_job_queue *queue); /* after stop; NULL allowed */
 
 /* A job to make. Borrowed. */

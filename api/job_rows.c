@@ -51,17 +51,6 @@ affect_status api_job_row_load(api_job_row *row, api_db *db, const char *id, aff
     return status != AFFECT_STATUS_OK ? status : ended;
 }
 
-affect_status api_job_row_next(api_job_row *row, api_db *db, affect_error *err) {
-    api_rows *rows = NULL;
-    *row = (api_job_row){0};
-    AFFECT_TRY(api_db_query(
-        &rows, db, err,
-        "SELECT " ROW_COLUMNS " FROM jobs WHERE state = 'queued' ORDER BY id LIMIT 1", ""));
-    affect_status status = api_rows_next(rows) ? take_row(row, rows, err) : AFFECT_STATUS_OK;
-    affect_status ended = api_rows_end(rows, err);
-    return status != AFFECT_STATUS_OK ? status : ended;
-}
-
 void api_job_row_free(api_job_row *row) {
     free(row->spec);
     row->spec = NULL;
@@ -75,16 +64,13 @@ affect_status api_job_rows_count(int64_t *n, api_db *db, api_job_state state, af
     return api_rows_end(rows, err);
 }
 
-affect_status api_job_rows_left(char (**ids)[API_ID_SIZE], size_t *n, api_db *db,
-                                affect_error *err) {
+static affect_status list_ids(char (**ids)[API_ID_SIZE], size_t *n, api_db *db, const char *sql,
+                              affect_error *err) {
     api_rows *rows = NULL;
     affect_status status = AFFECT_STATUS_OK;
     *ids = NULL;
     *n = 0;
-    AFFECT_TRY(api_db_query(&rows, db, err,
-                            "SELECT id FROM jobs WHERE state IN ('preparing', 'running', "
-                            "'pausing', 'cancelling', 'interrupted') ORDER BY id",
-                            ""));
+    AFFECT_TRY(api_db_query(&rows, db, err, sql, ""));
     while (status == AFFECT_STATUS_OK && api_rows_next(rows)) {
         char(*grown)[API_ID_SIZE] = realloc(*ids, (*n + 1) * API_ID_SIZE);
         if (!grown) {
@@ -96,6 +82,26 @@ affect_status api_job_rows_left(char (**ids)[API_ID_SIZE], size_t *n, api_db *db
     }
     affect_status ended = api_rows_end(rows, err);
     return status != AFFECT_STATUS_OK ? status : ended;
+}
+
+affect_status api_job_rows_left(char (**ids)[API_ID_SIZE], size_t *n, api_db *db,
+                                affect_error *err) {
+    return list_ids(ids, n, db,
+                    "SELECT id FROM jobs WHERE state IN ('preparing', 'running', 'pausing', "
+                    "'cancelling', 'interrupted') ORDER BY id",
+                    err);
+}
+
+affect_status api_job_rows_queued(char (**ids)[API_ID_SIZE], size_t *n, api_db *db,
+                                  affect_error *err) {
+    return list_ids(ids, n, db, "SELECT id FROM jobs WHERE state = 'queued' ORDER BY id LIMIT 1000",
+                    err);
+}
+
+affect_status api_job_row_reason(api_job_row *row, api_db *db, const char *reason,
+                                 affect_error *err) {
+    return api_db_run(db, err, "UPDATE jobs SET state_reason = ? WHERE id = ?", "tt", reason,
+                      row->id);
 }
 
 /* ---- Events ---- */
@@ -169,6 +175,10 @@ affect_status api_job_row_epoch(api_job_row *row, api_db *db, affect_json *membe
         status = api_db_run(db, err,
                             "INSERT OR REPLACE INTO epochs (job_id, epoch, data) VALUES (?, ?, ?)",
                             "tit", row->id, epoch, text);
+    if (status == AFFECT_STATUS_OK && !replayed && row->restarts > 0) {
+        row->restarts = 0; /* it gets on: what counts is how often in one place */
+        status = api_db_run(db, err, "UPDATE jobs SET restarts = 0 WHERE id = ?", "t", row->id);
+    }
     free(text);
     return status;
 }
@@ -272,6 +282,7 @@ affect_status api_job_row_act(api_job_row *row, api_db *db, api_job_action actio
     row->state = after;
     row->state_number++;
     if (change->counts_restart) row->restarts++;
+    if (action == API_JOB_RESUME) row->restarts = 0;
     AFFECT_TRY(api_db_run(db, err,
                           "UPDATE jobs SET state = ?, state_reason = ?, state_number = ?, "
                           "restarts = ?, instance = coalesce(?, instance) WHERE id = ?",

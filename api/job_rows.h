@@ -21,8 +21,6 @@ typedef struct {
 
 /* NOT_FOUND. Zero-initialise the row. */
 affect_status api_job_row_load(api_job_row *row, api_db *db, const char *id, affect_error *err);
-/* The oldest queued job; row->id is "" when there is none. */
-affect_status api_job_row_next(api_job_row *row, api_db *db, affect_error *err);
 void api_job_row_free(api_job_row *row);
 
 /* Makes the row, queued, and its first event. */
@@ -72,6 +70,13 @@ affect_status api_job_rows_count(int64_t *n, api_db *db, api_job_state state, af
 /* Ids of all jobs that are active or interrupted; *ids owned, each API_ID_SIZE bytes. */
 affect_status api_job_rows_left(char (**ids)[API_ID_SIZE], size_t *n, api_db *db,
                                 affect_error *err);
+
+/* Ids of queued jobs, the oldest first, up to a thousand; likewise. */
+affect_status api_job_rows_queued(char (**ids)[API_ID_SIZE], size_t *n, api_db *db,
+                                  affect_error *err);
+/* Why it is in the state that it is in. */
+affect_status api_job_row_reason(api_job_row *row, api_db *db, const char *reason,
+                                 affect_error *err);
 
 /* Parses JSON text of a column; NULL makes null. For building bodies. */
 affect_json *api_json_column(api_rows *rows, int column);

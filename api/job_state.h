@@ -39,6 +39,7 @@ typedef enum {
     API_JOB_STOP,    /* the worker ended because it was asked to */
     API_JOB_LOSE,    /* the worker is gone without a word, or its server is */
     API_JOB_REQUEUE, /* an interrupted job waits for a worker again */
+    API_JOB_HOLD,    /* the server pauses it: its worker was lost too often, the disk is full */
     API_JOB_GIVE_UP, /* it was interrupted too often */
     API_JOB_ACTION_COUNT
 } api_job_action;

@@ -30,6 +30,11 @@ bool api_job_write_may_pass(affect_status status) {
 }
 
 affect_status api_job_write_requeue(api_job_write *w, api_db *db, affect_error *err) {
+    if (w->row.restarts > w->base->max_restarts && strcmp(w->row.type, "train") == 0) {
+        /* Its checkpoint is there: whoever mends what kills it resumes it. */
+        const api_job_change held = {.reason = "worker_lost"};
+        return api_job_row_act(&w->row, db, API_JOB_HOLD, &held, &w->events, err);
+    }
     if (w->row.restarts > w->base->max_restarts) {
         affect_json *error = affect_json_new_object();
         affect_json_set_string(error, "code", "worker_lost");

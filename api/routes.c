@@ -48,12 +48,12 @@ const api_route api_routes[] = {
      "all jobs, newest first"},
     {"GET", "/v1/jobs/{job}", api_handle_job, API_ROLE_VIEWER, 0, NULL, "wait",
      "one job; wait=SECONDS answers when its state changes"},
-    {"POST", "/v1/jobs/{job}/cancel", api_handle_job_cancel, API_ROLE_TRAINER, 0, NULL, "",
-     "stop a job"},
-    {"POST", "/v1/jobs/{job}/pause", api_handle_job_pause, API_ROLE_TRAINER, 0, NULL, "",
-     "keep a training for later: a checkpoint is written, its place is free"},
-    {"POST", "/v1/jobs/{job}/resume", api_handle_job_resume, API_ROLE_TRAINER, 0, NULL, "",
-     "queue a paused training again; it goes on to the same bits"},
+    {"POST", "/v1/jobs/{job}/cancel", api_handle_job_cancel, API_ROLE_TRAINER, JSON,
+     "max_json_bytes", "", "stop a job"},
+    {"POST", "/v1/jobs/{job}/pause", api_handle_job_pause, API_ROLE_TRAINER, JSON, "max_json_bytes",
+     "", "keep a training for later: a checkpoint is written, its place is free"},
+    {"POST", "/v1/jobs/{job}/resume", api_handle_job_resume, API_ROLE_TRAINER, JSON,
+     "max_json_bytes", "", "queue a paused training again; it goes on to the same bits"},
     {"GET", "/v1/jobs/{job}/events", api_handle_job_events, API_ROLE_VIEWER, 0, NULL, "after limit",
      "its events: a page, NDJSON or SSE, by Accept"},
     {"GET", "/v1/jobs/{job}/metrics", api_handle_job_metrics, API_ROLE_VIEWER, 0, NULL, "format",
@@ -201,6 +201,7 @@ bool api_route_check(api_exchange *exchange, uint64_t *limit) {
         api_answer_problem(exchange, "too_large", "this resource takes no body");
         return false;
     }
+    if (size == 0 && !chunked) return true; /* the handler says what it misses */
     exchange->body_kind = kind_of(api_header(exchange, "Content-Type"));
     if (!(exchange->route->bodies & 1u << exchange->body_kind)) return refuse_kind(exchange);
     *limit = body_limit(exchange, exchange->body_kind);

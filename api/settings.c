@@ -64,7 +64,7 @@ const affect_field api_settings_fields[] = {
     AFFECT_FIELD_NUMBER(api_settings, heartbeat_seconds, 15, 0.1, 3600,
                         "silence on an event stream before a comment is sent"),
     AFFECT_FIELD_NUMBER(api_settings, drain_seconds, 10, 0.1, 3600,
-                        "for open requests to end when the server stops"),
+                        "for jobs and open requests to end when the server stops"),
     AFFECT_FIELD_INTEGER(api_settings, max_json_bytes, MIB, 1024, GIB, "a JSON body"),
     AFFECT_FIELD_INTEGER(api_settings, max_prediction_bytes, 256 * MIB, 1024, 64 * GIB,
                          "all parts of a prediction together"),

@@ -58,8 +58,10 @@ struct api_workers {
 };
 
 void api_worker_options_default(api_worker_options *options) {
-    *options = (api_worker_options){
-        .cancel_grace_s = 10, .max_line_bytes = 4u << 20, .max_log_bytes = 4u << 20};
+    *options = (api_worker_options){.cancel_grace_s = 10,
+                                    .drain_grace_s = 6,
+                                    .max_line_bytes = 4u << 20,
+                                    .max_log_bytes = 4u << 20};
 }
 
 static void wake(api_workers *workers) {
@@ -378,6 +380,14 @@ static affect_status spawn(api_workers *workers, worker *w, const char *type, co
     return status;
 }
 
+/* A second request may shorten the first one's grace, never lengthen it. */
+static void ask_to_stop(worker *w, double grace_s) {
+    double until = affect_clock_seconds() + grace_s;
+    if (w->reaped) return;
+    kill(w->pid, SIGTERM);
+    if (w->kill_at == 0 || until < w->kill_at) w->kill_at = until;
+}
+
 affect_status api_workers_start(api_workers *workers, const char *job_id, const char *type,
                                 const char *folder, affect_error *err) {
     worker *w = calloc(1, sizeof *w);
@@ -393,19 +403,10 @@ affect_status api_workers_start(api_workers *workers, const char *job_id, const 
     pthread_mutex_lock(&workers->lock);
     w->next = workers->first;
     workers->first = w;
-    if (workers->stopping) {
-        kill(w->pid, SIGTERM);
-        w->kill_at = affect_clock_seconds() + workers->options.cancel_grace_s;
-    }
+    if (workers->stopping) ask_to_stop(w, workers->options.drain_grace_s);
     pthread_mutex_unlock(&workers->lock);
     wake(workers);
     return AFFECT_STATUS_OK;
-}
-
-static void ask_to_stop(api_workers *workers, worker *w) {
-    if (w->reaped) return;
-    kill(w->pid, SIGTERM);
-    if (w->kill_at == 0) w->kill_at = affect_clock_seconds() + workers->options.cancel_grace_s;
 }
 
 bool api_workers_stop(api_workers *workers, const char *job_id) {
@@ -413,7 +414,7 @@ bool api_workers_stop(api_workers *workers, const char *job_id) {
     pthread_mutex_lock(&workers->lock);
     for (worker *w = workers->first; w; w = w->next) {
         if (strcmp(w->job_id, job_id) != 0) continue;
-        ask_to_stop(workers, w);
+        ask_to_stop(w, workers->options.cancel_grace_s);
         found = true;
     }
     pthread_mutex_unlock(&workers->lock);
@@ -449,7 +450,9 @@ affect_status api_workers_create(api_workers **workers, const api_worker_options
 void api_workers_drain(api_workers *workers) {
     pthread_mutex_lock(&workers->lock);
     workers->stopping = true;
-    for (worker *w = workers->first; w; w = w->next) ask_to_stop(workers, w);
+    double grace = workers->options.cancel_grace_s;
+    if (workers->options.drain_grace_s < grace) grace = workers->options.drain_grace_s;
+    for (worker *w = workers->first; w; w = w->next) ask_to_stop(w, grace);
     pthread_mutex_unlock(&workers->lock);
     if (workers->thread_started) {
         wake(workers);

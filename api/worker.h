@@ -42,6 +42,7 @@ typedef struct {
 typedef struct {
     const char *binary;    /* of `affect`; copied */
     double cancel_grace_s; /* between SIGTERM and SIGKILL */
+    double drain_grace_s;  /* the same when all are drained, where it is less */
     size_t max_line_bytes; /* of an event line; longer ones are dropped with a warning */
     size_t max_log_bytes;  /* of stderr that is kept */
 } api_worker_options;

@@ -670,7 +670,7 @@ static bool wait_for_requests(const http_server *server, double seconds) {
 void http_server_stop(http_server *server, double seconds) {
     if (!wait_for_requests(server, seconds)) {
         connections_cut(server->connections);
-        if (!wait_for_requests(server, 5))
+        if (!wait_for_requests(server, 1))
             api_log(API_LOG_WARNING, "requests are still open", NULL);
     }
     api_executor_free(server->executor);

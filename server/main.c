@@ -91,6 +91,7 @@ static affect_status start_jobs(service *self, affect_error *err) {
     options.max_restarts = (int)s->job_max_restarts;
     options.worker.binary = self->context.worker_binary;
     options.worker.cancel_grace_s = s->job_cancel_grace_seconds;
+    options.worker.drain_grace_s = 0.6 * s->drain_seconds;
     return api_job_queue_create(&self->context.jobs, self->context.store, self->context.feed,
                                 self->context.models, &options, err);
 }
@@ -147,11 +148,12 @@ static affect_status start(service *self, affect_error *err) {
 
 static void stop(service *self) {
     api_context *context = &self->context;
+    double until = affect_clock_seconds() + self->settings.drain_seconds;
     atomic_store(&context->draining, true);
     if (context->feed) api_feed_close(context->feed);
     if (context->predictor) api_predictor_stop(context->predictor);
     if (context->jobs) api_job_queue_stop(context->jobs);
-    if (self->http) http_server_stop(self->http, self->settings.drain_seconds);
+    if (self->http) http_server_stop(self->http, until - 1 - affect_clock_seconds());
     api_predictor_free(context->predictor);
     api_job_queue_free(context->jobs);
     api_model_registry_free(context->models);

@@ -50,6 +50,8 @@ static void test_lost_workers(void) {
     CHECK(api_job_state_after(API_JOB_RUNNING, API_JOB_LOSE) == API_JOB_INTERRUPTED);
     CHECK(api_job_state_after(API_JOB_INTERRUPTED, API_JOB_REQUEUE) == API_JOB_QUEUED);
     CHECK(api_job_state_after(API_JOB_INTERRUPTED, API_JOB_GIVE_UP) == API_JOB_FAILED);
+    CHECK(api_job_state_after(API_JOB_INTERRUPTED, API_JOB_HOLD) == API_JOB_PAUSED);
+    CHECK(api_job_state_after(API_JOB_RUNNING, API_JOB_HOLD) == API_JOB_PAUSED);
     CHECK(api_job_state_after(API_JOB_QUEUED, API_JOB_LOSE) == API_JOB_STATE_COUNT);
 }
 

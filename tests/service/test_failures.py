@@ -588,13 +588,15 @@ def test_disk_full(small_disk, tmp_path):
         fill(ballast, leave=1 << 20)  # enough for rows of the database, not for a model of 5 MB
         wide = json.loads(json.dumps(ARCHITECTURE))
         wide["branches"]["motion"]["layers"][3]["units"] = 800
-        body = wait_end(server, start_job(server, "/v1/jobs", TRAIN | {"architecture": wide}))
-        assert body["state"] == "failed" and body["state_reason"] == "no_space", body
+        kept = start_job(server, "/v1/jobs", TRAIN | {"architecture": wide})
+        server.wait_for(lambda: server.get(f"/v1/jobs/{kept}").json()["state"] == "paused", "a pause")
+        assert server.get(f"/v1/jobs/{kept}").json()["state_reason"] == "no_space"
         assert server.get("/v1/models/tiny").json()["latest"] == 1
 
         ballast.unlink()
         running.check()
-        body = wait_end(server, start_job(server, "/v1/jobs", TRAIN))
+        assert server.request("POST", f"/v1/jobs/{kept}/resume").status == 202
+        body = wait_end(server, kept)
         assert body["state"] == "succeeded" and body["result"]["version"] == 2, body
     finally:
         assert server.stop() == 0
