@@ -110,10 +110,22 @@ class Readers(threading.Thread):
                         self.spread.append((now - first.setdefault(seq, now)) * 1e3)
 
 
-def measure_readers(server, train, n, seconds):
+def start_training(server, train):
     from test_failures import start_job
     job = start_job(server, "/v1/jobs", train | {"training": {"epochs": 100000, "batch_size": 8}, "model": "events"})
     server.wait_for(lambda: server.get(f"/v1/jobs/{job}").json()["state"] == "running", "running")
+    return job
+
+
+def measure_while_training(server, train, nginx_port, seconds):
+    job = start_training(server, train)
+    pairs = [(rate(nginx_port, "/document", seconds), rate(server.port, MODEL, seconds)) for _ in range(3)]
+    server.request("POST", f"/v1/jobs/{job}/cancel")
+    return statistics.median(b[0] for _, b in pairs), statistics.median(b[0] / a[0] for a, b in pairs)
+
+
+def measure_readers(server, train, n, seconds):
+    job = start_training(server, train)
     readers = Readers(server.port, job, n)
     readers.start()
     time.sleep(seconds)
@@ -158,6 +170,9 @@ def main():
                 of_nginx = statistics.median(a[0] / b[0] for a, b in zip(rows, results["nginx", what]))
                 print(f"{who:32} {what:9} {statistics.median(r[0] for r in rows):9.0f}/s"
                       f"  p99 {statistics.median(r[1] for r in rows):7.2f} ms  {of_nginx:5.2f} of nginx")
+            for build, server, train in servers:
+                number, of_nginx = measure_while_training(server, train, port, given.seconds)
+                print(f"{str(build):32} document, while a training computes: {number:.0f}/s, {of_nginx:.2f} of nginx")
             for build, server, train in servers if given.readers else ():
                 print(f"{str(build):32} {given.readers} readers: {json.dumps(measure_readers(server, train, given.readers, 10))}")
         finally:
