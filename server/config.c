@@ -36,9 +36,17 @@ static affect_status set(api_settings *settings, const char *name, const char *t
 static affect_status read_file(api_settings *settings, const char *path, affect_error *err) {
     affect_json *json = NULL;
     AFFECT_TRY(affect_json_read(&json, path, MAX_CONFIG_BYTES, err));
-    affect_status status = affect_fields_parse(settings, api_settings_fields, json, "", err);
+    affect_field_errors wrong = {0};
+    affect_error error = {.fields = &wrong};
+    affect_status status = affect_fields_parse(settings, api_settings_fields, json, "", &error);
     affect_json_free(json);
-    return status == AFFECT_STATUS_OK ? status : affect_error_prefix(err, status, "%s", path);
+    if (status == AFFECT_STATUS_OK) return status;
+    affect_error_set(err, status, "%s: %s", path, wrong.n ? wrong.items[0].message : error.message);
+    for (size_t i = 1; i < wrong.n; i++) {
+        size_t used = strlen(err->message);
+        snprintf(err->message + used, sizeof err->message - used, "; %s", wrong.items[i].message);
+    }
+    return status;
 }
 
 static affect_status read_environment(api_settings *settings, affect_error *err) {

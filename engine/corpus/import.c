@@ -87,26 +87,40 @@ static bool is_name(const char *name) {
     return *name && strchr(letters, *name) && !name[strspn(name, all)];
 }
 
+static affect_status check_texts(const affect_import_options *options, affect_error *err) {
+    affect_status status = AFFECT_STATUS_OK;
+    if (strcmp(options->type, "import") != 0)
+        AFFECT_CHECK(
+            status, err,
+            affect_field_fail(err, "", "type", "is \"%s\" (need \"import\")", options->type));
+    if (strcmp(options->layout, "iemocap") != 0)
+        AFFECT_CHECK(status, err,
+                     affect_field_fail(err, "", "layout", "\"%s\" is not known (known: iemocap)",
+                                       options->layout));
+    if (!is_name(options->name))
+        AFFECT_CHECK(status, err,
+                     affect_field_fail(err, "", "name", "\"%s\" is not [A-Za-z0-9][A-Za-z0-9._-]*",
+                                       options->name));
+    if (!*options->store)
+        AFFECT_CHECK(status, err, affect_field_fail(err, "", "store", "is missing"));
+    if (!*options->output)
+        AFFECT_CHECK(status, err, affect_field_fail(err, "", "output", "is missing"));
+    return status;
+}
+
 affect_status affect_import_options_parse(affect_import_options *options, const affect_json *json,
                                           affect_error *err) {
     affect_feature_config config;
     affect_label_map labels;
     affect_import_options_default(options);
-    AFFECT_TRY(affect_fields_parse(options, option_fields, json, "", err));
-    if (strcmp(options->type, "import") != 0)
-        return affect_field_fail(err, "", "type", "is \"%s\" (need \"import\")", options->type);
-    if (strcmp(options->layout, "iemocap") != 0)
-        return affect_field_fail(err, "", "layout", "\"%s\" is not known (known: iemocap)",
-                                 options->layout);
-    if (!is_name(options->name))
-        return affect_field_fail(err, "", "name", "\"%s\" is not [A-Za-z0-9][A-Za-z0-9._-]*",
-                                 options->name);
-    if (!*options->store) return affect_field_fail(err, "", "store", "is missing");
-    if (!*options->output) return affect_field_fail(err, "", "output", "is missing");
-    AFFECT_TRY(parse_source(options, err));
+    affect_status status = affect_fields_parse(options, option_fields, json, "", err);
+    AFFECT_CHECK(status, err, check_texts(options, err));
+    AFFECT_CHECK(status, err, parse_source(options, err));
     affect_feature_config_default(&config);
-    AFFECT_TRY(affect_feature_config_parse(&config, options->features, "/features", err));
-    return affect_label_map_parse(&labels, options->labels, "/labels", err);
+    AFFECT_CHECK(status, err,
+                 affect_feature_config_parse(&config, options->features, "/features", err));
+    AFFECT_CHECK(status, err, affect_label_map_parse(&labels, options->labels, "/labels", err));
+    return status;
 }
 
 /* ---- the run ---- */

@@ -414,6 +414,16 @@ def test_two_servers_on_one_data_folder(server):
     assert second.returncode == 1 and "another affectd" in second.stderr
 
 
+def test_all_wrong_settings_at_once(tmp_path):
+    import subprocess
+    from conftest import BUILD
+    (tmp_path / "server.json").write_text('{"job_slots": 0, "api_threads": "x", "log_level": 3, "listen": "127.0.0.1:0"}')
+    ended = subprocess.run([BUILD / "bin/affectd", "--config", tmp_path / "server.json", "--data", tmp_path / "data"],
+                           capture_output=True, text=True, timeout=30, check=False)
+    assert ended.returncode == 2
+    assert all(name in ended.stderr for name in ("server.json", "job_slots", "api_threads", "log_level"))
+
+
 def test_a_data_folder_that_cannot_be_written(tmp_path):
     """What is wrong is told as it is: no other affectd is there."""
     import subprocess
