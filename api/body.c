@@ -6,7 +6,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
+
+#define SPACE_CHECK_BYTES (8u << 20) /* between looks at the disk's free space */
 
 void api_body_begin(api_body *body, api_exchange *exchange, uint64_t limit) {
     *body = (api_body){.exchange = exchange, .limit = limit, .current = -1};
@@ -14,6 +17,30 @@ void api_body_begin(api_body *body, api_exchange *exchange, uint64_t limit) {
 
 static bool failed(const api_body *body) {
     return body->error.status != AFFECT_STATUS_OK;
+}
+
+affect_status api_body_check_space(const api_exchange *exchange, uint64_t n_bytes,
+                                   affect_error *err) {
+    const api_settings *settings = exchange->context->settings;
+    struct statvfs disk;
+    if (n_bytes <= (uint64_t)settings->spool_bytes) return AFFECT_STATUS_OK; /* stays in memory */
+    if (statvfs(settings->data, &disk) != 0) return AFFECT_STATUS_OK;        /* writing will tell */
+    uint64_t room = (uint64_t)disk.f_bavail * disk.f_frsize;
+    uint64_t reserve = (uint64_t)settings->disk_reserve_bytes;
+    if (room >= reserve && n_bytes <= room - reserve) return AFFECT_STATUS_OK;
+    return affect_fail(err, NO_SPACE, "a body of %llu bytes: the disk has %llu, %llu are kept free",
+                       (unsigned long long)n_bytes, (unsigned long long)room,
+                       (unsigned long long)reserve);
+}
+
+/* A body that cannot be stored gives its space back at once, whatever the client still sends. */
+static void drop_spooled(api_body *body) {
+    for (size_t i = 0; i < body->exchange->n_parts; i++) {
+        api_part_state *part = &body->exchange->parts[i];
+        if (part->fd >= 0) close(part->fd);
+        part->fd = -1;
+        if (part->path) unlink(part->path);
+    }
 }
 
 void api_body_count(api_body *body, size_t n_bytes) {
@@ -54,6 +81,7 @@ static void write_all(api_body *body, int fd, const char *data, size_t size) {
         if (n < 0 && errno == EINTR) continue;
         if (n < 0) {
             affect_error_errno(&body->error, errno, "storing the body");
+            drop_spooled(body);
             return;
         }
         data += n;
@@ -86,6 +114,15 @@ void api_body_append(api_body *body, const void *data, size_t size) {
     if (part->fd < 0 && part->size > in_memory && !json) begin_spool(body, part);
     if (failed(body)) return;
     if (part->fd >= 0) {
+        body->unchecked += size;
+        if (body->unchecked >= SPACE_CHECK_BYTES) {
+            body->unchecked = 0;
+            if (api_body_check_space(body->exchange, in_memory + 1, &body->error) !=
+                AFFECT_STATUS_OK) {
+                drop_spooled(body);
+                return;
+            }
+        }
         write_all(body, part->fd, data, size);
         return;
     }

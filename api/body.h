@@ -11,11 +11,15 @@
 typedef struct {
     api_exchange *exchange;
     uint64_t limit, received;
-    int current; /* index of the part that grows, -1 at the start */
+    uint64_t unchecked; /* spooled since the disk's free space was looked at */
+    int current;        /* index of the part that grows, -1 at the start */
     affect_error error;
 } api_body;
 
 void api_body_begin(api_body *body, api_exchange *exchange, uint64_t limit);
+/* Whether a body of that size fits and leaves the reserve free. NO_SPACE. */
+affect_status api_body_check_space(const api_exchange *exchange, uint64_t n_bytes,
+                                   affect_error *err);
 /* Counts bytes of the connection against the limit. */
 void api_body_count(api_body *body, size_t n_bytes);
 /* Starts a part; name "" for a raw body. */

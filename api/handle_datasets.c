@@ -9,6 +9,7 @@
 #include "api/job_queue.h"
 #include "api/job_rows.h"
 #include "api/log.h"
+#include "api/shard_collection.h"
 #include "engine/corpus/import.h"
 #include "engine/corpus/tree.h"
 
@@ -366,6 +367,8 @@ void api_handle_dataset_delete(api_exchange *exchange) {
         status =
             affect_path_join(folder, &error, context->settings->data, "datasets/%s", dataset.id);
     if (status == AFFECT_STATUS_OK) status = affect_directory_remove(folder, &error);
+    if (status == AFFECT_STATUS_OK)
+        status = api_shards_collect(context->store, context->settings->data, &error);
     if (status == AFFECT_STATUS_OK)
         api_answer_empty(exchange, 204);
     else if (status == AFFECT_STATUS_CONFLICT)

@@ -39,6 +39,33 @@ static affect_status find_version(api_model_version *version, api_exchange *exch
     return api_model_resolve(api_context_of(exchange)->models, reference, version, err);
 }
 
+static void answer_deletion(api_exchange *exchange, affect_status status,
+                            const affect_error *error) {
+    if (status == AFFECT_STATUS_OK)
+        api_answer_empty(exchange, 204);
+    else if (status == AFFECT_STATUS_CONFLICT)
+        api_answer_problem(exchange, "in_use", "%s", error->message);
+    else
+        api_answer_error(exchange, error);
+}
+
+void api_handle_model_delete(api_exchange *exchange) {
+    affect_error error = {0};
+    const char *name = api_path_value(exchange, "model");
+    answer_deletion(exchange, api_model_delete(api_context_of(exchange)->models, name, 0, &error),
+                    &error);
+}
+
+void api_handle_model_version_delete(api_exchange *exchange) {
+    affect_error error = {0};
+    api_model_version version;
+    affect_status status = find_version(&version, exchange, &error);
+    if (status == AFFECT_STATUS_OK)
+        status = api_model_delete(api_context_of(exchange)->models, version.name, version.version,
+                                  &error);
+    answer_deletion(exchange, status, &error);
+}
+
 void api_handle_model_version(api_exchange *exchange) {
     affect_error error = {0};
     affect_json *json = NULL;

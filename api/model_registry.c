@@ -92,8 +92,8 @@ static affect_status resolve(api_db *db, void *context, affect_error *err) {
     api_rows *rows = NULL;
     AFFECT_TRY(api_db_query(&rows, db, err,
                             "SELECT version, digest, bytes FROM model_versions WHERE name = ?1 AND "
-                            "version = CASE ?2 WHEN 0 THEN (SELECT latest FROM models WHERE "
-                            "name = ?1) ELSE ?2 END",
+                            "version = CASE ?2 WHEN 0 THEN (SELECT max(version) FROM "
+                            "model_versions WHERE name = ?1) ELSE ?2 END",
                             "ti", r->version->name, r->version->version));
     if (api_rows_next(rows)) {
         r->found = true;
@@ -329,6 +329,68 @@ affect_status api_model_add(api_model_registry *registry, api_db *db, const char
                             metadata, err);
 }
 
+/* ---- Deleting ---- */
+
+typedef struct {
+    const char *name;
+    int64_t version; /* 0: all */
+    int64_t *versions;
+    size_t n;
+} removal;
+
+static affect_status check_unused(const removal *r, api_db *db, affect_error *err) {
+    char reference[API_MODEL_NAME_SIZE + 24], user[64] = "";
+    api_rows *rows = NULL;
+    snprintf(reference, sizeof reference, r->version ? "%s:%lld" : "%s:", r->name,
+             (long long)r->version);
+    AFFECT_TRY(
+        api_db_query(&rows, db, err,
+                     "SELECT id FROM jobs WHERE ended_ms IS NULL AND (model = ?1 OR "
+                     "(?3 = 0 AND (model = ?2 OR substr(model, 1, length(?1)) = ?1))) LIMIT 1",
+                     "tti", reference, r->name, r->version));
+    if (api_rows_next(rows)) snprintf(user, sizeof user, "%s", api_rows_text(rows, 0));
+    AFFECT_TRY(api_rows_end(rows, err));
+    return user[0] ? affect_fail(err, CONFLICT, "the model is in use by %s", user)
+                   : AFFECT_STATUS_OK;
+}
+
+static affect_status work_delete(api_db *db, void *context, affect_error *err) {
+    removal *r = context;
+    api_rows *rows = NULL;
+    AFFECT_TRY(check_unused(r, db, err));
+    AFFECT_TRY(api_db_query(&rows, db, err,
+                            "SELECT version FROM model_versions WHERE name = ?1 AND (?2 = 0 OR "
+                            "version = ?2)",
+                            "ti", r->name, r->version));
+    r->n = 0;
+    bool memory = true;
+    while (memory && api_rows_next(rows)) {
+        int64_t *grown = realloc(r->versions, (r->n + 1) * sizeof *grown);
+        memory = grown != NULL;
+        if (!memory) break;
+        r->versions = grown;
+        grown[r->n++] = api_rows_integer(rows, 0);
+    }
+    AFFECT_TRY(api_rows_end(rows, err));
+    if (!memory) return affect_fail(err, NO_MEMORY, "no memory for versions");
+    if (!r->n) return affect_fail(err, NOT_FOUND, "no model \"%.80s\" of that version", r->name);
+    return api_db_run(db, err,
+                      "DELETE FROM model_versions WHERE name = ?1 AND (?2 = 0 OR version = ?2)",
+                      "ti", r->name, r->version);
+}
+
+affect_status api_model_delete(api_model_registry *registry, const char *name, int64_t version,
+                               affect_error *err) {
+    removal r = {.name = name, .version = version};
+    char path[AFFECT_PATH_MAX];
+    affect_status status = api_store_write(registry->store, work_delete, NULL, &r, err);
+    for (size_t i = 0; status == AFFECT_STATUS_OK && i < r.n; i++)
+        if (version_path(path, registry, name, r.versions[i], NULL) == AFFECT_STATUS_OK)
+            unlink(path);
+    free(r.versions);
+    return status;
+}
+
 /* ---- Bodies ---- */
 
 typedef struct {
@@ -371,7 +433,8 @@ static affect_status list(api_db *db, void *context, affect_error *err) {
     api_rows *rows = NULL;
     AFFECT_TRY(api_db_query(&rows, db, err,
                             "SELECT " VERSION_COLUMNS " FROM models m JOIN model_versions v ON "
-                            "v.name = m.name AND v.version = m.latest WHERE m.name > ? "
+                            "v.name = m.name AND v.version = (SELECT max(version) FROM "
+                            "model_versions WHERE name = m.name) WHERE m.name > ? "
                             "ORDER BY m.name LIMIT ?",
                             "ti", q->after, q->limit + 1));
     q->json = affect_json_new_object();

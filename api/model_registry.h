@@ -54,6 +54,10 @@ affect_status api_model_add(api_model_registry *registry, api_db *db, const char
 affect_status api_model_insert(api_db *db, const char *name, int64_t version, const char *job_id,
                                int64_t created_ms, const char *path, const char *digest,
                                const affect_json *metadata, affect_error *err);
+/* Removes one version, or all with version 0: rows, then files. NOT_FOUND; CONFLICT while a job
+ * that has not ended makes or uses one. Numbers are not given again. */
+affect_status api_model_delete(api_model_registry *registry, const char *name, int64_t version,
+                               affect_error *err);
 /* What a file's metadata becomes in a row: architecture's name, labels, feature config, dataset,
  * split, metrics, training, code version. *metadata owned. */
 affect_status api_model_describe(affect_json **metadata, const char *file, affect_error *err);

@@ -70,6 +70,11 @@ const api_route api_routes[] = {
     {"GET", "/v1/models/{model}/versions/{version}/artifact", api_handle_model_artifact,
      API_ROLE_VIEWER, 0, NULL, "format", "its model file"},
 
+    {"DELETE", "/v1/models/{model}", api_handle_model_delete, API_ROLE_TRAINER, 0, NULL, "",
+     "delete a model that nothing uses, with all its versions"},
+    {"DELETE", "/v1/models/{model}/versions/{version}", api_handle_model_version_delete,
+     API_ROLE_TRAINER, 0, NULL, "", "delete one version that nothing uses"},
+
     {"POST", "/v1/predictions", api_handle_prediction, API_ROLE_PREDICTOR, MULTIPART,
      "max_prediction_bytes", "", "classify an utterance"},
     {0},

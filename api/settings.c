@@ -76,5 +76,7 @@ const affect_field api_settings_fields[] = {
                          "all files that an import reads or unpacks"),
     AFFECT_FIELD_INTEGER(api_settings, spool_bytes, MIB, 0, GIB,
                          "a part larger than this is kept in a file"),
+    AFFECT_FIELD_INTEGER(api_settings, disk_reserve_bytes, 64 * MIB, 0, 1024 * GIB,
+                         "of the data folder's disk that bodies leave free: 507 otherwise"),
     AFFECT_FIELD_INTEGER(api_settings, max_parts, 16, 1, 1000, "parts of a multipart body"),
     AFFECT_FIELD_END};

@@ -35,7 +35,7 @@ typedef struct api_settings {
 
     int64_t max_json_bytes, max_prediction_bytes, max_upload_bytes, spool_bytes;
     int64_t max_import_file_bytes, max_import_bytes;
-    int64_t max_parts;
+    int64_t max_parts, disk_reserve_bytes;
 } api_settings;
 
 extern const affect_field api_settings_fields[];

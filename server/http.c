@@ -449,6 +449,13 @@ static bool judge(request *r, const char *version) {
         x->answer.close = api_header(x, "Content-Length") || api_header(x, "Transfer-Encoding");
         return false;
     }
+    const char *length = api_header(x, "Content-Length");
+    affect_error error = {0};
+    if (length && api_body_check_space(x, strtoull(length, NULL, 10), &error) != AFFECT_STATUS_OK) {
+        x->answer.close = true;
+        api_answer_error(x, &error);
+        return false;
+    }
     api_body_begin(&r->body, x, limit);
     return true;
 }

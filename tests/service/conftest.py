@@ -76,7 +76,10 @@ class Server:
     def request(self, method, path, body=None, headers=None, timeout=60):
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
         try:
-            connection.request(method, path, body, headers or {})
+            try:
+                connection.request(method, path, body, headers or {})
+            except (BrokenPipeError, ConnectionResetError):
+                pass  # answered by its headers, before the body was read
             response = connection.getresponse()
             return Answer(response.status, response.headers, response.read())
         finally:

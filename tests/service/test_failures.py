@@ -571,7 +571,7 @@ def fill(path, leave):
 
 
 def test_disk_full(small_disk, tmp_path):
-    running = Running(tmp_path, data=small_disk)
+    running = Running(tmp_path, data=small_disk, disk_reserve_bytes=0)
     server, ballast = running.server, small_disk / "ballast"
     try:
         fill(ballast, leave=0)

@@ -1,0 +1,12 @@
+/* Shards that no dataset names any more: they hold people's speech, and leave with the last
+ * dataset. */
+#ifndef AFFECT_API_SHARD_COLLECTION_H
+#define AFFECT_API_SHARD_COLLECTION_H
+
+#include "api/store.h"
+
+/* Removes every file of DATA/features that no manifest below DATA/datasets names. While an import
+ * has not ended, which may be about to name one, nothing is removed: the next call does it. */
+affect_status api_shards_collect(api_store *store, const char *data_dir, affect_error *err);
+
+#endif
