@@ -16,6 +16,9 @@ api_handler api_handle_dataset_create, api_handle_dataset_list, api_handle_datas
 api_handler api_handle_job_create, api_handle_job_list, api_handle_job, api_handle_job_cancel,
     api_handle_job_pause, api_handle_job_resume;
 
+/* handle_job_artifacts.c */
+api_handler api_handle_job_artifacts, api_handle_job_artifact, api_handle_job_delete;
+
 /* handle_events.c */
 api_handler api_handle_job_events;
 

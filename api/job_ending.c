@@ -4,6 +4,7 @@
 #include "api/dataset_registry.h"
 #include "api/problem.h"
 #include "engine/core/digest.h"
+#include "engine/train/job_event.h"
 
 #include <limits.h>
 #include <signal.h>
@@ -11,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 typedef struct {
     const api_job_base *base;
@@ -32,7 +34,7 @@ static void set_failure(ending *e, const char *reason, const char *code, const c
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
     api_hide_folder(text, e->base->data_dir);
-    e->action = API_JOB_FAIL;
+    e->action = strcmp(reason, "no_space") == 0 ? API_JOB_HOLD : API_JOB_FAIL;
     snprintf(e->reason, sizeof e->reason, "%s", reason);
     affect_json_free(e->error);
     e->error = affect_json_new_object();
@@ -70,7 +72,6 @@ static void judge_end(ending *e) {
     if (strcmp(state, "succeeded") == 0) {
         e->action = API_JOB_SUCCEED;
         e->result = affect_json_copy(affect_json_get(end, "result"));
-        affect_json_free(affect_json_detach(e->result, "predictions"));
     } else if (strcmp(state, "cancelled") == 0 && e->draining) {
         e->action = API_JOB_LOSE;
         snprintf(e->reason, sizeof e->reason, "drain");
@@ -95,13 +96,42 @@ static affect_status prepare_model(ending *e, const char *folder, affect_error *
     return affect_digest_file(e->digest, e->file, err);
 }
 
+static affect_status add_artifact(affect_json *files, const char *folder, const char *name,
+                                  affect_error *err) {
+    char path[AFFECT_PATH_MAX], digest[AFFECT_DIGEST_TEXT_SIZE];
+    size_t size = 0;
+    int fd = -1;
+    if (!*name || *name == '.' || strchr(name, '/'))
+        return affect_fail(err, INVALID, "the worker names an artifact outside its folder");
+    AFFECT_TRY(affect_path_join(path, err, folder, "%s", name));
+    AFFECT_TRY(affect_file_open(&fd, &size, path, err));
+    close(fd);
+    AFFECT_TRY(affect_digest_file(digest, path, err));
+    affect_json *file = affect_json_append(files, affect_json_new_object());
+    affect_json_set_string(file, "name", name);
+    affect_json_set_number(file, "bytes", (double)size);
+    affect_json_set_string(file, "sha256", digest);
+    return AFFECT_STATUS_OK;
+}
+
+/* The files that the worker names as its results, each with its size and digest. */
+static affect_status prepare_artifacts(ending *e, const char *folder, affect_error *err) {
+    affect_json *names = affect_json_detach(e->result, "artifacts");
+    affect_json *files = affect_json_set_array(e->result, "artifacts");
+    affect_status status = AFFECT_STATUS_OK;
+    for (const affect_json *n = affect_json_first(names); n && status == AFFECT_STATUS_OK;
+         n = affect_json_next(n))
+        status = add_artifact(files, folder, affect_json_string(n, ""), err);
+    affect_json_free(names);
+    return status;
+}
+
 static affect_status prepare_success(ending *e, const char *job_id, const char *type,
                                      const char *dataset_id, affect_error *err) {
     char folder[AFFECT_PATH_MAX];
-    if (strcmp(type, "train") == 0) {
-        AFFECT_TRY(api_job_base_folder(folder, e->base, job_id, err));
-        return prepare_model(e, folder, err);
-    }
+    AFFECT_TRY(api_job_base_folder(folder, e->base, job_id, err));
+    if (strcmp(type, "train") == 0) return prepare_model(e, folder, err);
+    if (strcmp(type, "evaluate") == 0) return prepare_artifacts(e, folder, err);
     if (strcmp(type, "import") == 0) {
         AFFECT_TRY(affect_path_join(folder, err, e->base->data_dir, "datasets/%s", dataset_id));
         return api_dataset_summarize(&e->summary, folder, err);
@@ -142,11 +172,6 @@ static affect_status work_exit(api_db *db, void *context, affect_error *err) {
         const api_job_change paused = {.reason = "user"};
         return api_job_row_act(&w->row, db, API_JOB_STOP, &paused, &w->events, err);
     }
-    bool no_room = e->action == API_JOB_FAIL && strcmp(e->reason, "no_space") == 0;
-    if (wanted && no_room && strcmp(w->row.type, "train") == 0) {
-        const api_job_change held = {.reason = "no_space"}; /* its last checkpoint is there */
-        return api_job_row_act(&w->row, db, API_JOB_HOLD, &held, &w->events, err);
-    }
     if (wanted && e->action == API_JOB_SUCCEED) AFFECT_TRY(store_product(w, db, e, err));
     const api_job_change change = {.reason = wanted ? (e->reason[0] ? e->reason : NULL) : "user",
                                    .error = wanted ? e->error : NULL,
@@ -172,14 +197,18 @@ static affect_status judge(ending *e, const char *job_id, affect_error *err) {
     affect_status status = prepare_success(e, job_id, row.type, row.dataset_id, &error);
     api_job_row_free(&row);
     if (status != AFFECT_STATUS_OK)
-        set_failure(e, "crash", affect_status_name(status),
+        set_failure(e, affect_job_reason(status), affect_status_name(status),
                     "the worker said it succeeded, but what it made cannot be read: %.300s",
                     error.message);
     return AFFECT_STATUS_OK;
 }
 
 static affect_status write_exit(const char *job_id, ending *e, affect_error *err) {
-    api_job_write w = {.base = e->base, .id = job_id, .work = work_exit, .context = e};
+    api_job_write w = {.base = e->base,
+                       .id = job_id,
+                       .work = work_exit,
+                       .context = e,
+                       .uses_reserve = e->action != API_JOB_SUCCEED};
     affect_status status = api_job_write_run(&w, err);
     if (status == AFFECT_STATUS_OK) api_job_clean(e->base, &w.row);
     api_job_row_free(&w.row);
@@ -195,7 +224,7 @@ affect_status api_job_end(const api_job_base *base, const char *job_id, const ap
     if (status == AFFECT_STATUS_OK) status = write_exit(job_id, &e, err);
     if (e.action == API_JOB_SUCCEED && status != AFFECT_STATUS_OK &&
         !api_job_write_may_pass(status)) {
-        set_failure(&e, "crash", affect_status_name(status),
+        set_failure(&e, affect_job_reason(status), affect_status_name(status),
                     "the job succeeded, but its product could not be kept: %.300s", err->message);
         status = write_exit(job_id, &e, err);
     }

@@ -7,12 +7,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PROGRESS_SECONDS 0.5 /* between stored progress events of one job */
+#define PROGRESS_SECONDS     0.5 /* between changes of a job's progress, and its first events */
+#define MAX_PROGRESS_SECONDS 15  /* between progress events */
 
 /* What is remembered of a running job. */
 typedef struct running {
     char job_id[API_ID_SIZE];
-    double epoch, epochs, epoch_seconds, told_at;
+    double epoch, epochs, epoch_seconds;
+    double began_at, changed_at, told_at; /* changed: the row; told: an event */
     struct running *next;
 } running;
 
@@ -27,6 +29,7 @@ static running *find_running(api_job_progress *progress, const char *job_id) {
     running *made = calloc(1, sizeof *made);
     if (!made) return NULL;
     snprintf(made->job_id, sizeof made->job_id, "%s", job_id);
+    made->began_at = affect_clock_seconds();
     made->next = progress->running;
     progress->running = made;
     return made;
@@ -64,15 +67,27 @@ static affect_status take_epoch(api_job_write *w, api_db *db, running *r, affect
     return store_progress(w, db, r, 0, -1, err);
 }
 
-/* Progress is told at most twice a second, and when it is complete. */
+double api_job_progress_interval(double seconds) {
+    double interval = seconds / 20;
+    return interval < PROGRESS_SECONDS       ? PROGRESS_SECONDS
+           : interval > MAX_PROGRESS_SECONDS ? MAX_PROGRESS_SECONDS
+                                             : interval;
+}
+
+/* The row's progress changes at most twice a second, and when it is complete; events are kept, so
+ * they become rarer. */
 static affect_status take_progress(api_job_write *w, api_db *db, running *r,
                                    const affect_json *line, affect_error *err) {
     double fraction = affect_json_get_number(line, "fraction", 0);
     double now = affect_clock_seconds();
     bool of_epoch = strcmp(affect_json_get_string(line, "what", ""), "epoch") == 0;
-    if (now - r->told_at < PROGRESS_SECONDS && (of_epoch || fraction < 1)) return AFFECT_STATUS_OK;
-    r->told_at = now;
-    AFFECT_TRY(api_job_row_event(&w->row, db, "progress", line, &w->events, err));
+    bool complete = !of_epoch && fraction >= 1;
+    if (now - r->changed_at < PROGRESS_SECONDS && !complete) return AFFECT_STATUS_OK;
+    r->changed_at = now;
+    if (complete || now - r->told_at >= api_job_progress_interval(now - r->began_at)) {
+        r->told_at = now;
+        AFFECT_TRY(api_job_row_event(&w->row, db, "progress", line, &w->events, err));
+    }
     if (of_epoch && r->epochs <= 0) return AFFECT_STATUS_OK;
     return store_progress(w, db, r, fraction, affect_json_get_number(line, "eta_seconds", -1), err);
 }

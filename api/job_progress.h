@@ -16,6 +16,10 @@ void api_job_progress_free(api_job_progress *progress);
  * again. */
 affect_status api_job_progress_take(api_job_progress *progress, const char *job_id,
                                     affect_json *const *lines, size_t n, affect_error *err);
+/* Seconds between two stored progress events of a job that runs for so many seconds: half a second
+ * at first, then a twentieth of its age, at most fifteen. A day of progress is under 6000 events,
+ * a short job is seen closely; GET of the job is never older than half a second. */
+double api_job_progress_interval(double seconds);
 void api_job_progress_forget(api_job_progress *progress, const char *job_id);
 
 #endif

@@ -4,10 +4,12 @@
 #include "api/etag.h"
 #include "api/job_ending.h"
 #include "api/job_progress.h"
+#include "api/job_removal.h"
 #include "api/job_write.h"
 #include "api/leftovers.h"
 #include "api/log.h"
 #include "engine/core/clock.h"
+#include "engine/train/job_event.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -27,11 +29,15 @@ typedef struct {
     double wait;
 } blocked_job;
 
+#define RETAIN_SECONDS 10.0 /* between looks for jobs that are past their retention */
+
 struct api_job_queue {
     api_job_base base;
     blocked_job blocked[MAX_BLOCKED]; /* the scheduler's own */
     atomic_int n_blocked;
     int n_slots;
+    api_job_retention retention;
+    double retain_at; /* the scheduler's own: when it removes old jobs next */
     char instance[AFFECT_ULID_SIZE];
     api_workers *workers;
     api_job_progress *progress; /* the workers' thread's own */
@@ -155,8 +161,10 @@ static affect_status work_ask(api_db *db, void *context, affect_error *err) {
         q->outcome = API_ASK_CHANGED;
         return AFFECT_STATUS_OK;
     }
+    /* A job of any type that was held (a full disk) is resumed; only trainings are paused. */
+    bool resumes = before == API_JOB_PAUSED && q->action == API_JOB_RESUME;
     if (api_job_state_after(before, q->action) == API_JOB_STATE_COUNT ||
-        (q->action != API_JOB_CANCEL && !pausable)) {
+        (q->action != API_JOB_CANCEL && !pausable && !resumes)) {
         q->outcome = API_ASK_REFUSED;
         return AFFECT_STATUS_OK;
     }
@@ -174,7 +182,11 @@ affect_status api_job_ask(api_job_queue *queue, const char *id, api_job_action a
                           const api_exchange *request, api_ask_outcome *outcome,
                           api_job_state *state, affect_error *err) {
     question q = {.action = action, .request = request};
-    api_job_write w = {.base = &queue->base, .id = id, .work = work_ask, .context = &q};
+    api_job_write w = {.base = &queue->base,
+                       .id = id,
+                       .work = work_ask,
+                       .context = &q,
+                       .uses_reserve = action != API_JOB_RESUME};
     affect_status status = api_job_write_run(&w, err);
     if (status == AFFECT_STATUS_OK) {
         if (is_stopping(w.row.state)) api_workers_stop(queue->workers, id);
@@ -185,6 +197,17 @@ affect_status api_job_ask(api_job_queue *queue, const char *id, api_job_action a
     *state = w.row.state;
     api_job_row_free(&w.row);
     return status;
+}
+
+affect_status api_job_delete(api_job_queue *queue, const char *id, api_job_state *state,
+                             affect_error *err) {
+    api_job_row row = {0};
+    AFFECT_TRY(api_job_read(&row, &queue->base, id, err));
+    bool paused = row.state == API_JOB_PAUSED;
+    api_job_row_free(&row);
+    api_ask_outcome outcome;
+    if (paused) AFFECT_TRY(api_job_ask(queue, id, API_JOB_CANCEL, NULL, &outcome, state, err));
+    return api_job_remove(&queue->base, id, state, err);
 }
 
 /* ---- What workers tell (their thread) ---- */
@@ -304,8 +327,8 @@ static affect_status work_start(api_db *db, void *context, affect_error *err) {
     return api_job_row_act(&w->row, db, API_JOB_START, &change, &w->events, err);
 }
 
-/* A worker could not be started: the job fails, or waits when an earlier worker still holds its
- * folder. */
+/* A worker could not be started: the job fails, is held when the disk is full, or waits when an
+ * earlier worker still holds its folder. */
 static affect_status work_not_started(api_db *db, void *context, affect_error *err) {
     api_job_write *w = context;
     const affect_error *why = w->context;
@@ -318,9 +341,10 @@ static affect_status work_not_started(api_db *db, void *context, affect_error *e
     affect_json *error = affect_json_new_object();
     affect_json_set_string(error, "code", affect_status_name(why->status));
     affect_json_set_string(error, "message", why->message);
-    const api_job_change change = {
-        .reason = why->status == AFFECT_STATUS_NO_SPACE ? "no_space" : "crash", .error = error};
-    affect_status status = api_job_row_act(&w->row, db, API_JOB_FAIL, &change, &w->events, err);
+    const api_job_change change = {.reason = affect_job_reason(why->status), .error = error};
+    affect_status status = api_job_row_act(
+        &w->row, db, why->status == AFFECT_STATUS_NO_SPACE ? API_JOB_HOLD : API_JOB_FAIL, &change,
+        &w->events, err);
     affect_json_free(error);
     return status;
 }
@@ -360,7 +384,11 @@ static void sleep_scheduler(api_job_queue *queue) {
 /* On a full disk this takes as long as the disk is full: without it the job would say "preparing"
  * until the next start. A server that stops leaves that to its next start. */
 static void tell_not_started(api_job_queue *queue, const char *id, affect_error *why) {
-    api_job_write w = {.base = &queue->base, .id = id, .work = work_not_started, .context = why};
+    api_job_write w = {.base = &queue->base,
+                       .id = id,
+                       .work = work_not_started,
+                       .context = why,
+                       .uses_reserve = true};
     bool told = false, stopping = false;
     while (!told && !stopping) {
         affect_status status = api_job_write_run(&w, NULL);
@@ -405,6 +433,15 @@ static bool start_next(api_job_queue *queue) {
     return found;
 }
 
+/* Without the lock. More than one round removes goes on in the next second. */
+static void retain(api_job_queue *queue) {
+    double now = affect_clock_seconds();
+    if (now < queue->retain_at) return;
+    int64_t n = 0;
+    api_job_retain(&queue->base, &queue->retention, &n, NULL);
+    queue->retain_at = now + (n ? 1 : RETAIN_SECONDS);
+}
+
 static void *schedule_thread(void *context) {
     api_job_queue *queue = context;
     pthread_mutex_lock(&queue->lock);
@@ -414,6 +451,9 @@ static void *schedule_thread(void *context) {
                    affect_clock_seconds() >= queue->not_before;
         if (!may) {
             sleep_scheduler(queue);
+            pthread_mutex_unlock(&queue->lock);
+            retain(queue);
+            pthread_mutex_lock(&queue->lock);
             continue;
         }
         queue->look = false;
@@ -464,6 +504,7 @@ static affect_status start(api_job_queue *queue, const api_worker_options *worke
     queue->progress = api_job_progress_create(&queue->base);
     if (!queue->progress) return affect_fail(err, NO_MEMORY, "no memory for the queue");
     AFFECT_TRY(adopt_left(queue, err));
+    AFFECT_TRY(api_job_removals_finish(queue->base.store, queue->base.data_dir, err));
     AFFECT_TRY(api_leftovers_remove(queue->base.store, queue->base.data_dir, err));
     const api_worker_callbacks callbacks = {
         .context = queue, .events = on_events, .exited = on_exited};
@@ -486,6 +527,7 @@ affect_status api_job_queue_create(api_job_queue **queue, api_store *store, api_
                                 .max_restarts = options->max_restarts};
     snprintf(made->base.data_dir, sizeof made->base.data_dir, "%s", options->data_dir);
     made->n_slots = options->n_slots;
+    made->retention = (api_job_retention){.n_kept = options->n_kept, .days = options->kept_days};
     made->look = true;
     affect_ulid_make(made->instance);
     pthread_mutex_init(&made->lock, NULL);

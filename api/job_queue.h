@@ -24,6 +24,8 @@ typedef struct {
     int n_slots;          /* workers at once */
     int max_queued;       /* jobs that may wait; more: BUSY */
     int max_restarts;     /* of one job after lost workers */
+    int64_t n_kept;       /* ended jobs that are kept, the newest; 0: all */
+    double kept_days;     /* and no longer than this; 0: for ever */
     api_worker_options worker;
 } api_job_queue_options;
 void api_job_queue_options_default(api_job_queue_options *options);
@@ -80,6 +82,11 @@ typedef enum { API_ASK_ACCEPTED, API_ASK_DONE, API_ASK_REFUSED, API_ASK_CHANGED 
 affect_status api_job_ask(api_job_queue *queue, const char *id, api_job_action action,
                           const api_exchange *request, api_ask_outcome *outcome,
                           api_job_state *state, affect_error *err);
+
+/* Removes a job with its events and its folder; what it made stays. A paused one is cancelled
+ * first. CONFLICT: it waits or runs, *state. NOT_FOUND. */
+affect_status api_job_delete(api_job_queue *queue, const char *id, api_job_state *state,
+                             affect_error *err);
 
 /* Answers with the job's body, its ETag, and with 202 its Location. */
 void api_answer_job(api_exchange *exchange, int status, const char *id);

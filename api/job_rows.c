@@ -253,6 +253,16 @@ affect_status api_job_row_insert(api_db *db, const api_job_new *job, api_event_l
     return status;
 }
 
+/* Why a job waits for someone to resume it; it is over when it starts. */
+static affect_status update_error(const api_job_row *row, api_db *db, const affect_json *error,
+                                  affect_error *err) {
+    char *text = error ? affect_json_text(error) : NULL;
+    affect_status status =
+        api_db_run(db, err, "UPDATE jobs SET error = ? WHERE id = ?", "tt", text, row->id);
+    free(text);
+    return status;
+}
+
 static affect_status update_ending(const api_job_row *row, api_db *db, const api_job_change *change,
                                    affect_error *err) {
     char *error = change->error ? affect_json_text(change->error) : NULL;
@@ -292,6 +302,8 @@ affect_status api_job_row_act(api_job_row *row, api_db *db, api_job_action actio
         AFFECT_TRY(api_db_run(db, err,
                               "UPDATE jobs SET started_ms = coalesce(started_ms, ?) WHERE id = ?",
                               "it", affect_clock_unix_ms(), row->id));
+    if (action == API_JOB_HOLD || action == API_JOB_START)
+        AFFECT_TRY(update_error(row, db, change->error, err));
     bool terminal = api_job_state_terminal(after);
     if (terminal) AFFECT_TRY(update_ending(row, db, change, err));
     AFFECT_TRY(append_state(row, db, api_job_state_name(before), change->reason, events, err));
@@ -309,16 +321,16 @@ affect_status api_job_row_act(api_job_row *row, api_db *db, api_job_action actio
 
 static void set_links(affect_json *body, const char *id, const char *type) {
     static const struct {
-        const char *name, *rest;
-        bool of_training;
-    } rows[] = {{"self", "", false},
-                {"events", "/events", false},
-                {"metrics", "/metrics", true},
-                {"plot", "/plot.svg", true}};
+        const char *name, *rest, *of_type; /* NULL: of any */
+    } rows[] = {{"self", "", NULL},
+                {"events", "/events", NULL},
+                {"metrics", "/metrics", "train"},
+                {"plot", "/plot.svg", "train"},
+                {"artifacts", "/artifacts", "evaluate"}};
     affect_json *links = affect_json_set_object(body, "links");
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         char link[128];
-        if (rows[i].of_training && strcmp(type, "train") != 0) continue;
+        if (rows[i].of_type && strcmp(type, rows[i].of_type) != 0) continue;
         snprintf(link, sizeof link, "/v1/jobs/%s%s", id, rows[i].rest);
         affect_json_set_string(links, rows[i].name, link);
     }

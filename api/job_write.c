@@ -1,6 +1,8 @@
 /* A change of one job; see job_write.h. */
 #include "api/job_write.h"
 
+#include "engine/train/trainer.h"
+
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -19,7 +21,8 @@ static void publish(void *context) {
 }
 
 affect_status api_job_write_run(api_job_write *w, affect_error *err) {
-    affect_status status = api_store_write(w->base->store, run, publish, w, err);
+    affect_status status = (w->uses_reserve ? api_store_write_freeing : api_store_write)(
+        w->base->store, run, publish, w, err);
     api_event_list_free(&w->events);
     return status;
 }
@@ -30,18 +33,15 @@ bool api_job_write_may_pass(affect_status status) {
 }
 
 affect_status api_job_write_requeue(api_job_write *w, api_db *db, affect_error *err) {
-    if (w->row.restarts > w->base->max_restarts && strcmp(w->row.type, "train") == 0) {
-        /* Its checkpoint is there: whoever mends what kills it resumes it. */
-        const api_job_change held = {.reason = "worker_lost"};
-        return api_job_row_act(&w->row, db, API_JOB_HOLD, &held, &w->events, err);
-    }
     if (w->row.restarts > w->base->max_restarts) {
         affect_json *error = affect_json_new_object();
         affect_json_set_string(error, "code", "worker_lost");
         affect_json_set_string(error, "message", "its worker was lost too often");
         const api_job_change change = {.reason = "worker_lost", .error = error};
-        affect_status status =
-            api_job_row_act(&w->row, db, API_JOB_GIVE_UP, &change, &w->events, err);
+        /* A training's checkpoint is there: it is resumed once what kills it is gone. */
+        bool resumable = strcmp(w->row.type, "train") == 0;
+        affect_status status = api_job_row_act(
+            &w->row, db, resumable ? API_JOB_HOLD : API_JOB_GIVE_UP, &change, &w->events, err);
         affect_json_free(error);
         return status;
     }
@@ -71,8 +71,13 @@ affect_status api_job_base_folder(char path[AFFECT_PATH_MAX], const api_job_base
 
 void api_job_clean(const api_job_base *base, const api_job_row *row) {
     char folder[AFFECT_PATH_MAX], path[AFFECT_PATH_MAX];
-    if (!api_job_state_terminal(row->state) || strcmp(row->type, "import") != 0) return;
-    if (api_job_base_folder(folder, base, row->id, NULL) == AFFECT_STATUS_OK &&
+    if (row->state == API_JOB_SUCCEEDED && strcmp(row->type, "train") == 0 &&
+        affect_path_join(path, NULL, base->data_dir, "jobs/%s/" AFFECT_LAST_FILE, row->id) ==
+            AFFECT_STATUS_OK)
+        unlink(path);
+    bool ended = api_job_state_terminal(row->state);
+    if (strcmp(row->type, "import") != 0 || !(ended || row->state == API_JOB_PAUSED)) return;
+    if (ended && api_job_base_folder(folder, base, row->id, NULL) == AFFECT_STATUS_OK &&
         affect_path_join(path, NULL, folder, API_JOB_UPLOAD) == AFFECT_STATUS_OK)
         unlink(path);
     if (row->state != API_JOB_SUCCEEDED && row->dataset_id[0] &&

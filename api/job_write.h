@@ -21,7 +21,8 @@ typedef struct {
     const char *id; /* the job, loaded into `row` before the work; NULL: the work finds one */
     /* Runs on the store's thread, with the write itself as its context. */
     api_store_work *work;
-    void *context; /* the work's own */
+    void *context;     /* the work's own */
+    bool uses_reserve; /* as api_store_write_freeing */
     api_job_row row;
     api_event_list events; /* what the work appends to */
 } api_job_write;
@@ -39,8 +40,10 @@ affect_status api_job_read(api_job_row *row, const api_job_base *base, const cha
 /* DATA/jobs/<id>: spec.json, log, lock and what the worker makes. */
 affect_status api_job_base_folder(char path[AFFECT_PATH_MAX], const api_job_base *base,
                                   const char *id, affect_error *err);
-/* Removes what an import that has ended needs no more: its archive, and what it made unless it
- * succeeded (a worker that was killed leaves the unpacked archive there). */
+/* Removes what a job that has ended needs no more: the last checkpoint of a training that
+ * succeeded; the archive of an import, and what it made unless it succeeded (a worker that was
+ * killed leaves the unpacked archive there). An import that is paused begins anew: only its archive
+ * stays. */
 void api_job_clean(const api_job_base *base, const api_job_row *row);
 
 #endif

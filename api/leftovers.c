@@ -4,6 +4,7 @@
 #include "api/job_queue.h"
 #include "engine/core/file.h"
 #include "engine/corpus/import.h"
+#include "engine/train/trainer.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -21,8 +22,24 @@ static affect_status find_text(char text[32], api_db *db, const char *sql, const
     return api_rows_end(rows, err);
 }
 
+/* Files that a killed process did not get to rename (affect_file_writer). */
+static void remove_asides(const char *folder) {
+    char path[AFFECT_PATH_MAX];
+    DIR *entries = opendir(folder);
+    if (!entries) return;
+    for (struct dirent *e; (e = readdir(entries));)
+        if (affect_file_is_aside(e->d_name) &&
+            affect_path_join(path, NULL, folder, "%s", e->d_name) == AFFECT_STATUS_OK)
+            unlink(path);
+    closedir(entries);
+}
+
 static affect_status clean_job(api_db *db, const char *folder, const char *id, affect_error *err) {
     char path[AFFECT_PATH_MAX], owner[32];
+    AFFECT_TRY(affect_path_join(path, err, folder, AFFECT_LAST_FILE));
+    AFFECT_TRY(
+        find_text(owner, db, "SELECT state FROM jobs WHERE id = ? AND type = 'train'", id, err));
+    if (strcmp(owner, "succeeded") == 0) unlink(path);
     AFFECT_TRY(affect_path_join(path, err, folder, API_JOB_UPLOAD));
     if (!affect_file_exists(path)) return AFFECT_STATUS_OK;
     AFFECT_TRY(
@@ -61,14 +78,18 @@ static affect_status clean_all(api_db *db, void *context, affect_error *err) {
     for (struct dirent *e; status == AFFECT_STATUS_OK && (e = readdir(entries));) {
         if (e->d_name[0] == '.') continue;
         status = affect_path_join(path, err, folder, "%s", e->d_name);
-        if (status == AFFECT_STATUS_OK) status = k->clean(db, path, e->d_name, err);
+        if (status != AFFECT_STATUS_OK) break;
+        remove_asides(path);
+        if (k->clean) status = k->clean(db, path, e->d_name, err);
     }
     closedir(entries);
     return status;
 }
 
 affect_status api_leftovers_remove(api_store *store, const char *data_dir, affect_error *err) {
-    kind kinds[] = {{data_dir, "jobs", clean_job}, {data_dir, "datasets", clean_dataset}};
+    kind kinds[] = {{data_dir, "jobs", clean_job},
+                    {data_dir, "datasets", clean_dataset},
+                    {data_dir, "models", NULL}};
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
         AFFECT_TRY(api_store_read(store, clean_all, &kinds[i], err));
     return AFFECT_STATUS_OK;

@@ -1,8 +1,9 @@
 /* What killed servers and workers left behind in the data folder.
  *
  * Called once at the start, when the jobs of an earlier server are adopted and no worker runs. Only
- * what nothing can use any more is removed: archives of imports that are not to run, and what
- * failed imports made. Folders that no row knows keep the rest of what is in them. */
+ * what nothing can use any more is removed: archives of imports that are not to run, what failed
+ * imports made, last checkpoints of trainings that succeeded, and files that were written aside.
+ * Folders that no row knows keep the rest of what is in them. */
 #ifndef AFFECT_API_LEFTOVERS_H
 #define AFFECT_API_LEFTOVERS_H
 

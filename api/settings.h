@@ -22,7 +22,8 @@ typedef struct api_settings {
     bool allow_anonymous;
 
     int64_t job_slots, job_queue, job_threads, job_max_restarts;
-    double job_cancel_grace_seconds;
+    int64_t job_retention_count;
+    double job_retention_days, job_cancel_grace_seconds;
     int64_t predictors, predictor_threads, prediction_queue, prediction_max_batch;
     double prediction_batch_window_ms, prediction_deadline_seconds;
 

@@ -1,11 +1,13 @@
 /* The store; see store.h. */
 #include "api/store.h"
 
+#include "engine/core/clock.h"
 #include "engine/core/embedded.h"
 #include "engine/core/file.h"
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <sqlite3.h>
 #include <stdarg.h>
@@ -15,7 +17,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#define SCHEMA_VERSION 1
+#define SCHEMA_VERSION  1
+#define RESERVE_BYTES   (4 << 20) /* the pages that a large deletion touches */
+#define RESERVE_SECONDS 1.0       /* between tries to make the reserve */
 enum { MAX_STATEMENTS = 96, N_READERS = 12 };
 
 typedef struct {
@@ -45,14 +49,16 @@ typedef struct write_request {
     void *context;
     affect_status status;
     affect_error error;
-    bool done;
+    bool frees, done; /* frees: it may use the reserve */
     struct write_request *next;
 } write_request;
 
 struct api_store {
     char path[AFFECT_PATH_MAX];
     int lock_fd;
-    api_db writer; /* the store thread's own */
+    api_db writer;    /* the store thread's own, as the next two */
+    bool has_reserve; /* PATH.reserve is there */
+    double reserve_tried;
     pthread_t thread;
     bool thread_started;
     pthread_mutex_t lock;            /* guards all below */
@@ -296,6 +302,47 @@ static void run_batch(api_db *db, write_request *first) {
     fail_pieces(first, NULL, status, &error);
 }
 
+/* ---- The reserve: a file that gives its blocks to work that frees space ---- */
+
+static void reserve_path(char path[AFFECT_PATH_MAX + 16], const api_store *store) {
+    snprintf(path, AFFECT_PATH_MAX + 16, "%s.reserve", store->path);
+}
+
+static void make_reserve(api_store *store) {
+    char path[AFFECT_PATH_MAX + 16];
+    double now = affect_clock_seconds();
+    if (store->has_reserve || now - store->reserve_tried < RESERVE_SECONDS) return;
+    store->reserve_tried = now;
+    reserve_path(path, store);
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0) return;
+    store->has_reserve = posix_fallocate(fd, 0, RESERVE_BYTES) == 0;
+    close(fd);
+    if (!store->has_reserve) unlink(path);
+}
+
+static bool lacks_space(const write_request *request) {
+    return request->frees && request->status == AFFECT_STATUS_NO_SPACE;
+}
+
+/* What frees space and met a full disk runs again, alone, in the room of the reserve. */
+static void retry_in_reserve(api_store *store, write_request *batch) {
+    for (write_request *r = batch, *next; r; r = next) {
+        next = r->next;
+        if (!lacks_space(r)) continue;
+        if (store->has_reserve) {
+            char path[AFFECT_PATH_MAX + 16];
+            reserve_path(path, store);
+            unlink(path);
+            store->has_reserve = false;
+            store->reserve_tried = affect_clock_seconds();
+        }
+        r->next = NULL;
+        run_batch(&store->writer, r);
+        r->next = next;
+    }
+}
+
 static void *write_thread(void *context) {
     api_store *store = context;
     pthread_mutex_lock(&store->lock);
@@ -309,6 +356,7 @@ static void *write_thread(void *context) {
 
         atomic_fetch_add(&store->version, 1);
         run_batch(&store->writer, batch);
+        retry_in_reserve(store, batch);
         atomic_fetch_add(&store->version, 1);
         for (write_request *r = batch; r; r = r->next)
             if (r->status == AFFECT_STATUS_OK && r->committed) r->committed(r->context);
@@ -319,15 +367,17 @@ static void *write_thread(void *context) {
             r->done = true;
         }
         pthread_cond_broadcast(&store->finished);
+        if (store->has_reserve) continue;
+        pthread_mutex_unlock(&store->lock);
+        make_reserve(store);
+        pthread_mutex_lock(&store->lock);
     }
     pthread_mutex_unlock(&store->lock);
     return NULL;
 }
 
-affect_status api_store_write(api_store *store, api_store_work *work,
-                              void (*committed)(void *context), void *context, affect_error *err) {
+static affect_status enqueue(api_store *store, write_request request, affect_error *err) {
     assert(!pthread_equal(pthread_self(), store->thread));
-    write_request request = {.work = work, .committed = committed, .context = context};
     pthread_mutex_lock(&store->lock);
     if (store->stopping) {
         pthread_mutex_unlock(&store->lock);
@@ -340,6 +390,21 @@ affect_status api_store_write(api_store *store, api_store_work *work,
     pthread_mutex_unlock(&store->lock);
     if (request.status != AFFECT_STATUS_OK && err) *err = request.error;
     return request.status;
+}
+
+affect_status api_store_write(api_store *store, api_store_work *work,
+                              void (*committed)(void *context), void *context, affect_error *err) {
+    return enqueue(store, (write_request){.work = work, .committed = committed, .context = context},
+                   err);
+}
+
+affect_status api_store_write_freeing(api_store *store, api_store_work *work,
+                                      void (*committed)(void *context), void *context,
+                                      affect_error *err) {
+    return enqueue(
+        store,
+        (write_request){.work = work, .committed = committed, .context = context, .frees = true},
+        err);
 }
 
 /* ---- Reading: a pool of connections ---- */
@@ -414,6 +479,7 @@ static affect_status start(api_store *store, affect_error *err) {
         AFFECT_TRY(open_connection(&store->readers[i], store->path, reader_pragmas, false, err));
         give_reader(store, &store->readers[i]);
     }
+    make_reserve(store);
     int error_number = pthread_create(&store->thread, NULL, write_thread, store);
     if (error_number) return affect_error_errno(err, error_number, "starting the store's thread");
     store->thread_started = true;

@@ -38,6 +38,12 @@ typedef affect_status api_store_work(api_db *db, void *context, affect_error *er
  * in the order of the commits, before this returns. Not from the store's thread. */
 affect_status api_store_write(api_store *store, api_store_work *work,
                               void (*committed)(void *context), void *context, affect_error *err);
+/* The same for work after which there is more space, or less is used: what deletes and what stops a
+ * job. On a full disk it gets the space that the store keeps back for it (best effort: a file
+ * beside the database, made again when there is room). */
+affect_status api_store_write_freeing(api_store *store, api_store_work *work,
+                                      void (*committed)(void *context), void *context,
+                                      affect_error *err);
 /* Runs `work` now, on this thread, in a read-only snapshot. */
 affect_status api_store_read(api_store *store, api_store_work *work, void *context,
                              affect_error *err);

@@ -90,6 +90,8 @@ static affect_status start_jobs(service *self, affect_error *err) {
     options.n_slots = (int)s->job_slots;
     options.max_queued = (int)s->job_queue;
     options.max_restarts = (int)s->job_max_restarts;
+    options.n_kept = s->job_retention_count;
+    options.kept_days = s->job_retention_days;
     options.worker.binary = self->context.worker_binary;
     options.worker.cancel_grace_s = s->job_cancel_grace_seconds;
     options.worker.drain_grace_s = 0.6 * s->drain_seconds;

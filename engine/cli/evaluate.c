@@ -19,17 +19,9 @@ static affect_status run(affect_json **summary, const affect_json *document,
     return AFFECT_STATUS_OK;
 }
 
-/* Without the row of each utterance, which is for programs. */
-static void show(const affect_json *summary) {
-    affect_json *copy = affect_json_copy(summary);
-    affect_json_free(affect_json_detach(copy, "predictions"));
-    affect_worker_show(copy);
-    affect_json_free(copy);
-}
-
 typedef struct {
     affect_worker_flags worker;
-    const char *model, *dataset, *part, *device, *precision;
+    const char *model, *dataset, *part, *output, *device, *precision;
     int64_t threads;
 } evaluate_flags;
 
@@ -39,6 +31,7 @@ static affect_status fill(affect_json *specification, const void *flags, affect_
     affect_worker_set_string(specification, "model", given->model);
     affect_worker_set_string(specification, "dataset", given->dataset);
     affect_worker_set_string(specification, "part", given->part);
+    affect_worker_set_string(specification, "output", given->output);
     affect_worker_set_string(specification, "device", given->device);
     affect_worker_set_string(specification, "precision", given->precision);
     affect_worker_set_integer(specification, "threads", given->threads);
@@ -51,6 +44,8 @@ int affect_command_evaluate(int argc, char **argv) {
         {"model", 'm', AFFECT_FLAG_STRING, &given.model, "FILE", "a model file"},
         {"dataset", 'd', AFFECT_FLAG_STRING, &given.dataset, "DIR", "a dataset's folder"},
         {"part", 'p', AFFECT_FLAG_STRING, &given.part, "NAME", "training, validation, test or all"},
+        {"output", 'o', AFFECT_FLAG_STRING, &given.output, "DIR",
+         "folder for predictions.jsonl, a line an utterance"},
         {"device", 0, AFFECT_FLAG_STRING, &given.device, "NAME", "cpu, cuda, cuda:N or auto"},
         {"precision", 0, AFFECT_FLAG_STRING, &given.precision, "NAME",
          "fp32, tf32, bf16 or auto: tf32 on a GPU, fp32 on a CPU"},
@@ -60,6 +55,6 @@ int affect_command_evaluate(int argc, char **argv) {
     const affect_usage usage = {"evaluate", "", "Evaluates a model on a dataset.", flags};
     int n = 0, code = affect_flags_read(&usage, argc, argv, NULL, 0, &n);
     if (code >= 0) return code;
-    const affect_worker worker = {.fill = fill, .run = run, .show = show};
+    const affect_worker worker = {.fill = fill, .run = run, .show = affect_worker_show};
     return affect_worker_main(&worker, &given.worker, &given);
 }

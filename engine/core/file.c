@@ -81,6 +81,8 @@ cleanup:
     return status;
 }
 
+#define ASIDE ".aside-" /* and six letters behind a file's name, until it is complete */
+
 struct affect_file_writer {
     char path[AFFECT_PATH_MAX];
     char aside[AFFECT_PATH_MAX + 32];
@@ -90,6 +92,11 @@ struct affect_file_writer {
     unsigned char buffer[1 << 16];
 };
 
+bool affect_file_is_aside(const char *name) {
+    size_t n = strlen(name), tail = strlen(ASIDE) + 6;
+    return n > tail && strncmp(name + n - tail, ASIDE, strlen(ASIDE)) == 0;
+}
+
 affect_status affect_file_writer_open(affect_file_writer **writer, const char *path,
                                       affect_error *err) {
     if (strlen(path) >= AFFECT_PATH_MAX)
@@ -97,7 +104,7 @@ affect_status affect_file_writer_open(affect_file_writer **writer, const char *p
     affect_file_writer *made = malloc(sizeof *made);
     if (!made) return affect_fail(err, NO_MEMORY, "%s: no memory", path);
     strcpy(made->path, path);
-    snprintf(made->aside, sizeof made->aside, "%s.aside-XXXXXX", path);
+    snprintf(made->aside, sizeof made->aside, "%s" ASIDE "XXXXXX", path);
     made->error_number = 0;
     made->n_buffered = 0;
     made->fd = mkostemp(made->aside, O_CLOEXEC);

@@ -37,6 +37,9 @@ void affect_file_writer_append(affect_file_writer *writer, const void *data, siz
 affect_status affect_file_writer_commit(affect_file_writer *writer, affect_error *err);
 void affect_file_writer_free(affect_file_writer *writer);
 
+/* Whether a file of that name is what a killed process had not yet committed. */
+bool affect_file_is_aside(const char *name);
+
 /* A file mapped read-only. data is borrowed until unmap; an empty file maps to "" of size 0. */
 typedef struct {
     const unsigned char *data;

@@ -1,6 +1,7 @@
 /* Evaluation; see evaluation.h. */
 #include "engine/train/evaluation.h"
 
+#include "engine/core/file.h"
 #include "engine/model/model_file.h"
 #include "engine/train/batch.h"
 
@@ -129,24 +130,43 @@ static affect_status run(evaluation *e, bool (*keep_going)(void *, size_t, size_
     return AFFECT_STATUS_OK;
 }
 
-static affect_json *predictions_json(const evaluation *e) {
-    affect_json *list = affect_json_new_array();
-    for (size_t i = 0; i < e->n; i++) {
-        const float *p = e->probabilities + i * e->n_classes;
-        const affect_utterance *utterance = affect_dataset_utterance(e->dataset, e->indices[i]);
-        affect_json *row = affect_json_append(list, affect_json_new_object());
-        affect_json *all = affect_json_new_object();
-        size_t best = 0;
-        for (size_t c = 0; c < e->n_classes; c++) {
-            if (p[c] > p[best]) best = c;
-            affect_json_set_number(all, e->classes[c], p[c]);
-        }
-        affect_json_set_string(row, "utterance", utterance->id);
-        affect_json_set_string(row, "label", e->classes[e->class_map[utterance->label]]);
-        affect_json_set_string(row, "predicted", e->classes[best]);
-        affect_json_set(row, "probabilities", all);
+static affect_json *prediction_of(const evaluation *e, size_t i) {
+    const float *p = e->probabilities + i * e->n_classes;
+    const affect_utterance *utterance = affect_dataset_utterance(e->dataset, e->indices[i]);
+    affect_json *row = affect_json_new_object(), *all = affect_json_new_object();
+    size_t best = 0;
+    for (size_t c = 0; c < e->n_classes; c++) {
+        if (p[c] > p[best]) best = c;
+        affect_json_set_number(all, e->classes[c], p[c]);
     }
-    return list;
+    affect_json_set_string(row, "utterance", utterance->id);
+    affect_json_set_string(row, "label", e->classes[e->class_map[utterance->label]]);
+    affect_json_set_string(row, "predicted", e->classes[best]);
+    affect_json_set(row, "probabilities", all);
+    return row;
+}
+
+/* Row by row: a corpus of any size needs the memory of one. */
+static affect_status write_predictions(const evaluation *e, affect_error *err) {
+    char path[AFFECT_PATH_MAX];
+    affect_file_writer *writer = NULL;
+    affect_buffer line = {0};
+    AFFECT_TRY(affect_directory_make(e->spec->output, err));
+    AFFECT_TRY(affect_path_join(path, err, e->spec->output, AFFECT_PREDICTIONS_FILE));
+    AFFECT_TRY(affect_file_writer_open(&writer, path, err));
+    for (size_t i = 0; i < e->n && !line.failed; i++) {
+        affect_json *row = prediction_of(e, i);
+        affect_buffer_clear(&line);
+        affect_json_print(&line, row);
+        affect_buffer_append(&line, "\n", 1);
+        affect_file_writer_append(writer, line.data, line.size);
+        affect_json_free(row);
+    }
+    affect_status status = line.failed ? affect_fail(err, NO_MEMORY, "no memory for predictions")
+                                       : affect_file_writer_commit(writer, err);
+    affect_file_writer_free(writer);
+    affect_buffer_free(&line);
+    return status;
 }
 
 static affect_json *summarize(const evaluation *e, const affect_metrics *metrics) {
@@ -162,7 +182,9 @@ static affect_json *summarize(const evaluation *e, const affect_metrics *metrics
     if (strcmp(part, "test") != 0)
         affect_json_set(json, "selection",
                         affect_json_copy(affect_model_metadata(e->model, "selection")));
-    affect_json_set(json, "predictions", predictions_json(e));
+    affect_json *artifacts = affect_json_set_array(json, "artifacts");
+    if (e->spec->output[0])
+        affect_json_append(artifacts, affect_json_new_string(AFFECT_PREDICTIONS_FILE));
     return json;
 }
 
@@ -178,6 +200,7 @@ affect_status affect_evaluate(affect_evaluation *result, const affect_evaluate_s
     double l2 = 0;
     if (status == AFFECT_STATUS_OK) status = affect_session_read_totals(e->totals, e->session, err);
     if (status == AFFECT_STATUS_OK) status = affect_session_l2(e->session, &l2, err);
+    if (status == AFFECT_STATUS_OK && spec->output[0]) status = write_predictions(e, err);
     if (status == AFFECT_STATUS_OK) {
         affect_metrics_from_stats(&result->metrics, e->totals, e->n_classes, l2);
         result->summary = summarize(e, &result->metrics);

@@ -3,18 +3,21 @@
  * The model file says all that is needed: feature config, normaliser, labels, and which utterances
  * trained, validated and tested it. A dataset with other features, or with a class that the model
  * does not know, is refused. Parts are matched by utterance id, so a dataset imported anew serves.
- */
+ * With an output folder, what the model said of each utterance is written there, a JSON object a
+ * line: {"utterance", "label", "predicted", "probabilities": {class: number}}. */
 #ifndef AFFECT_TRAIN_EVALUATION_H
 #define AFFECT_TRAIN_EVALUATION_H
 
 #include "engine/train/job_spec.h"
 #include "engine/train/metrics.h"
 
+#define AFFECT_PREDICTIONS_FILE "predictions.jsonl"
+
 typedef struct {
     affect_metrics metrics;
     affect_json *summary; /* {"part", "utterances", "metrics": {...}, "dataset": {...},
-                             "selection"?, "predictions": [{"utterance", "label", "predicted",
-                             "probabilities"}]}; owned by the caller */
+                             "selection"?, "artifacts": [names of files in the output folder]};
+                             owned by the caller */
 } affect_evaluation;
 
 /* `keep_going` (may be NULL) is asked between batches; false: CANCELLED. */

@@ -156,8 +156,7 @@ void affect_job_events_message(affect_job_events *events, const char *level, con
     affect_job_events_emit(events, level, members, shown);
 }
 
-/* The `state_reason` of a job that ended so (api/openapi.json). */
-static const char *reason_of(affect_status status) {
+const char *affect_job_reason(affect_status status) {
     switch (status) {
     case AFFECT_STATUS_OK:
         return NULL;
@@ -172,10 +171,22 @@ static const char *reason_of(affect_status status) {
     case AFFECT_STATUS_DEVICE_UNAVAILABLE:
     case AFFECT_STATUS_DEVICE_LOST:
         return "device";
-    case AFFECT_STATUS_INTERNAL:
-        return "crash";
+    case AFFECT_STATUS_IO:
+        return "io";
+    case AFFECT_STATUS_CONFLICT:
+    case AFFECT_STATUS_BUSY:
+        return "conflict";
+    case AFFECT_STATUS_TIMEOUT:
+        return "deadline";
+    case AFFECT_STATUS_INVALID:
+    case AFFECT_STATUS_SHAPE:
+    case AFFECT_STATUS_MALFORMED:
+    case AFFECT_STATUS_NOT_FOUND:
+    case AFFECT_STATUS_UNSUPPORTED:
+    case AFFECT_STATUS_TOO_LARGE:
+        return "dataset_invalid"; /* what the job was given */
     default:
-        return "dataset_invalid";
+        return "crash";
     }
 }
 
@@ -186,7 +197,7 @@ void affect_job_events_end(affect_job_events *events, affect_status status,
                            status == AFFECT_STATUS_OK          ? "succeeded"
                            : status == AFFECT_STATUS_CANCELLED ? "cancelled"
                                                                : "failed");
-    affect_json_set_string(members, "reason", reason_of(status));
+    affect_json_set_string(members, "reason", affect_job_reason(status));
     char text[600];
     if (status == AFFECT_STATUS_OK) {
         affect_json_set(members, "error", affect_json_new_null());

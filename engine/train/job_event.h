@@ -41,6 +41,8 @@ void affect_job_events_message(affect_job_events *events, const char *level, con
 /* Any other kind: members (owned by the call) after "event". For people, `text` is shown. */
 void affect_job_events_emit(affect_job_events *events, const char *kind, affect_json *members,
                             const char *text);
+/* The `state_reason` of a job that ended so; NULL: it ended well. */
+const char *affect_job_reason(affect_status status);
 /* The last line. status decides the state (CANCELLED: cancelled); result is owned by the call. */
 void affect_job_events_end(affect_job_events *events, affect_status status,
                            const affect_error *error, affect_json *result);

@@ -208,7 +208,7 @@ static const affect_field evaluate_fields[] = {
     AFFECT_FIELD_STRING(affect_evaluate_spec, job, "", "the job's id"),
     AFFECT_FIELD_STRING(affect_evaluate_spec, model, "", "a model file"),
     AFFECT_FIELD_STRING(affect_evaluate_spec, dataset, "", "a dataset's folder"),
-    AFFECT_FIELD_STRING(affect_evaluate_spec, output, "", "where files go"),
+    AFFECT_FIELD_STRING(affect_evaluate_spec, output, "", "where the predictions go; empty: none"),
     AFFECT_FIELD_CHOICE(affect_evaluate_spec, part, AFFECT_PART_VALIDATION, affect_evaluate_parts,
                         "a part of the model's own split, or all"),
     AFFECT_FIELD_STRING(affect_evaluate_spec, device, "auto", "cpu, cuda, cuda:N or auto"),

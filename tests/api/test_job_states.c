@@ -46,6 +46,14 @@ static void test_pause(void) {
     CHECK(!api_job_state_active(API_JOB_PAUSED) && !api_job_state_terminal(API_JOB_PAUSED));
 }
 
+/* A full disk: kept for a resume, unless someone wanted it to end. */
+static void test_hold(void) {
+    CHECK(api_job_state_after(API_JOB_PREPARING, API_JOB_HOLD) == API_JOB_PAUSED);
+    CHECK(api_job_state_after(API_JOB_RUNNING, API_JOB_HOLD) == API_JOB_PAUSED);
+    CHECK(api_job_state_after(API_JOB_PAUSING, API_JOB_HOLD) == API_JOB_PAUSED);
+    CHECK(api_job_state_after(API_JOB_CANCELLING, API_JOB_HOLD) == API_JOB_CANCELLED);
+}
+
 static void test_lost_workers(void) {
     CHECK(api_job_state_after(API_JOB_RUNNING, API_JOB_LOSE) == API_JOB_INTERRUPTED);
     CHECK(api_job_state_after(API_JOB_INTERRUPTED, API_JOB_REQUEUE) == API_JOB_QUEUED);
@@ -81,6 +89,7 @@ int main(void) {
     TEST_RUN(test_main_path);
     TEST_RUN(test_cancel);
     TEST_RUN(test_pause);
+    TEST_RUN(test_hold);
     TEST_RUN(test_lost_workers);
     TEST_RUN(test_ends);
     return TEST_END();

@@ -570,6 +570,11 @@ def fill(path, leave):
         file.write(bytes(max(0, disk.f_bavail * disk.f_frsize - leave)))
 
 
+def disk_free(path):
+    disk = os.statvfs(path)
+    return disk.f_bavail * disk.f_frsize
+
+
 def test_disk_full(small_disk, tmp_path):
     running = Running(tmp_path, data=small_disk, disk_reserve_bytes=0)
     server, ballast = running.server, small_disk / "ballast"
@@ -588,16 +593,32 @@ def test_disk_full(small_disk, tmp_path):
         fill(ballast, leave=1 << 20)  # enough for rows of the database, not for a model of 5 MB
         wide = json.loads(json.dumps(ARCHITECTURE))
         wide["branches"]["motion"]["layers"][3]["units"] = 800
-        kept = start_job(server, "/v1/jobs", TRAIN | {"architecture": wide})
-        server.wait_for(lambda: server.get(f"/v1/jobs/{kept}").json()["state"] == "paused", "a pause")
-        assert server.get(f"/v1/jobs/{kept}").json()["state_reason"] == "no_space"
+        held, other = (start_job(server, "/v1/jobs", TRAIN | {"architecture": wide}) for _ in range(2))
+        for job in (held, other):
+            server.wait_for(lambda: server.get(f"/v1/jobs/{job}").json()["state"] == "paused", "a pause")  # noqa: B023
+            body = server.get(f"/v1/jobs/{job}").json()
+            assert body["state_reason"] == "no_space" and "space" in body["error"]["message"], body
         assert server.get("/v1/models/tiny").json()["latest"] == 1
+
+        with open(ballast, "ab", buffering=0) as file:  # to the last byte: nothing fits any more
+            while disk_free(small_disk):
+                try:
+                    file.write(bytes(4096))
+                except OSError:
+                    break
+        problem(server.post_json("/v1/jobs", TRAIN), 507, "no_space")
+        assert server.request("POST", f"/v1/jobs/{other}/cancel").status == 202
+        assert server.get(f"/v1/jobs/{other}").json()["state"] == "cancelled"
+        assert server.request("DELETE", f"/v1/jobs/{other}").status == 204
+        assert server.get(f"/v1/jobs/{other}").status == 404
 
         ballast.unlink()
         running.check()
-        assert server.request("POST", f"/v1/jobs/{kept}/resume").status == 202
-        body = wait_end(server, kept)
-        assert body["state"] == "succeeded" and body["result"]["version"] == 2, body
+        assert server.request("POST", f"/v1/jobs/{held}/resume").status == 202
+        body = wait_end(server, held)
+        assert body["state"] == "succeeded" and body["error"] is None and body["result"]["version"] == 2, body
+        body = wait_end(server, start_job(server, "/v1/jobs", TRAIN))
+        assert body["state"] == "succeeded" and body["result"]["version"] == 3, body
     finally:
         assert server.stop() == 0
 

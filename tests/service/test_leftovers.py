@@ -39,8 +39,10 @@ def test_archives_that_a_killed_server_left(fake):  # noqa: F811
     kept = server.folder / "data/jobs/job_of_nobody_either"
     kept.mkdir()
     (kept / "best.safetensors").write_bytes(b"somebody's")
+    (kept / "last.safetensors.aside-aB3xY9").write_bytes(b"half of a checkpoint")
     server.start()
     assert not any(path.exists() for path in stale)
+    assert not list(kept.glob("*.aside-*")), "a kill came before its rename"
     assert not stale[-1].parent.exists() and (kept / "best.safetensors").exists()
     assert upload_of(server, waiting).exists(), "its job is to run again"
     wait_state(server, waiting, "running")

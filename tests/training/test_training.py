@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
@@ -135,8 +136,11 @@ def metadata(path):
 
 
 def evaluate(model, dataset, part="validation"):
-    job = Job("evaluate", "-m", model, "-d", dataset, "-p", part, "-t", "2", "--device", "cpu").succeeded()
-    return job.end["result"]
+    folder = pathlib.Path(tempfile.mkdtemp(dir=pathlib.Path(model).parent))
+    job = Job("evaluate", "-m", model, "-d", dataset, "-p", part, "-t", "2", "--device", "cpu", "-o", folder).succeeded()
+    assert job.end["result"]["artifacts"] == ["predictions.jsonl"]
+    rows = [json.loads(line) for line in (folder / "predictions.jsonl").read_text().splitlines()]
+    return job.end["result"] | {"predictions": rows}
 
 
 def test_what_a_run_says(first):

@@ -1,5 +1,6 @@
 /* Specifications of jobs: defaults, every unknown or wrong field by its pointer, the study's
  * values. */
+#include "engine/train/job_event.h"
 #include "engine/train/job_spec.h"
 #include "tests/test.h"
 
@@ -129,7 +130,18 @@ static void test_architecture(void) {
     affect_json_free(name);
 }
 
+/* The `state_reason` says what happened: only what a job was given makes a dataset invalid. */
+static void test_reasons(void) {
+    CHECK(affect_job_reason(AFFECT_STATUS_OK) == NULL);
+    CHECK_STRING(affect_job_reason(AFFECT_STATUS_MALFORMED), "dataset_invalid");
+    CHECK_STRING(affect_job_reason(AFFECT_STATUS_IO), "io");
+    CHECK_STRING(affect_job_reason(AFFECT_STATUS_CONFLICT), "conflict");
+    CHECK_STRING(affect_job_reason(AFFECT_STATUS_TIMEOUT), "deadline");
+    CHECK_STRING(affect_job_reason(AFFECT_STATUS_NO_SPACE), "no_space");
+}
+
 int main(void) {
+    TEST_RUN(test_reasons);
     TEST_RUN(test_defaults);
     TEST_RUN(test_values);
     TEST_RUN(test_refusals);
