@@ -187,6 +187,17 @@ affect_status affect_dataset_open(affect_dataset **dataset, const char *director
     return AFFECT_STATUS_OK;
 }
 
+affect_status affect_dataset_verify(const affect_dataset *dataset, affect_error *err) {
+    const affect_json *name = affect_json_first(affect_json_get(dataset->manifest, "shards"));
+    for (size_t i = 0; i < dataset->n_shards; i++, name = affect_json_next(name)) {
+        affect_status status = affect_shard_verify(dataset->shards[i], err);
+        if (status != AFFECT_STATUS_OK)
+            return affect_error_prefix(err, status, "shard %.16s is damaged (import again)",
+                                       affect_json_string(name, ""));
+    }
+    return AFFECT_STATUS_OK;
+}
+
 void affect_dataset_close(affect_dataset *dataset) {
     if (!dataset) return;
     for (size_t i = 0; i < dataset->n_shards; i++) affect_shard_close(dataset->shards[i]);

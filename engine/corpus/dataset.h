@@ -67,6 +67,9 @@ typedef struct affect_dataset affect_dataset;
  * manifest names ("store", relative to DIR or absolute). */
 affect_status affect_dataset_open(affect_dataset **dataset, const char *directory,
                                   const char *store, affect_error *err);
+/* Reads every shard and compares it with the digest of what was written; before results are made of
+ * it. MALFORMED names the shard. */
+affect_status affect_dataset_verify(const affect_dataset *dataset, affect_error *err);
 void affect_dataset_close(affect_dataset *dataset);
 
 const char *affect_dataset_name(const affect_dataset *dataset);

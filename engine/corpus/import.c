@@ -171,6 +171,7 @@ static bool is_made(import_run *run, const affect_iemocap_dialog *dialog, const 
     affect_error why = {0};
     affect_shard *shard = NULL;
     affect_status status = affect_shard_open(&shard, path, run->sizes, &why);
+    if (status == AFFECT_STATUS_OK) status = affect_shard_verify(shard, &why);
     bool same =
         status == AFFECT_STATUS_OK && affect_shard_n_utterances(shard) == dialog->n_utterances;
     for (size_t i = 0; same && i < dialog->n_utterances; i++)

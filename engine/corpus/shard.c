@@ -1,6 +1,8 @@
 /* Shards of the feature store; see shard.h. */
 #include "engine/corpus/shard.h"
 
+#include "engine/core/digest.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,6 +10,27 @@ static void set_text(affect_json *metadata, const char *name, const affect_json 
     char *text = affect_json_text(value);
     affect_json_set(metadata, name, text ? affect_json_new_string(text) : NULL);
     free(text);
+}
+
+/* Of the tensors and of the metadata's texts, each behind its size. */
+static void content_digest(char text[AFFECT_DIGEST_TEXT_SIZE], const affect_safetensor *tensors,
+                           size_t n_tensors, const affect_json *metadata) {
+    static const char *const names[] = {"features", "utterances", "quality", "rejected",
+                                        "n_rejected"};
+    affect_digest digest;
+    affect_digest_begin(&digest);
+    for (size_t i = 0; i < n_tensors; i++) {
+        uint64_t size = affect_shape_count(tensors[i].shape) * affect_dtype_size(tensors[i].dtype);
+        affect_digest_update(&digest, &size, sizeof size);
+        affect_digest_update(&digest, tensors[i].data, size);
+    }
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const char *value = affect_json_get_string(metadata, names[i], "");
+        uint64_t size = strlen(value);
+        affect_digest_update(&digest, &size, sizeof size);
+        affect_digest_update(&digest, value, size);
+    }
+    affect_digest_end(&digest, text);
 }
 
 affect_status affect_shard_write(const char *path, const affect_shard_content *content,
@@ -28,7 +51,10 @@ affect_status affect_shard_write(const char *path, const affect_shard_content *c
     set_text(metadata, "rejected", content->rejected);
     set_text(metadata, "n_rejected", n_rejected);
     affect_json_free(n_rejected);
-    affect_status status = affect_json_size(metadata) == 5
+    char digest[AFFECT_DIGEST_TEXT_SIZE];
+    content_digest(digest, tensors, 5, metadata);
+    affect_json_set_string(metadata, "content", digest);
+    affect_status status = affect_json_size(metadata) == 6
                                ? affect_safetensors_write(path, tensors, 5, metadata, err)
                                : affect_fail(err, NO_MEMORY, "%s: no memory", path);
     affect_json_free(metadata);
@@ -109,6 +135,19 @@ affect_status affect_shard_open(affect_shard **shard, const char *path, affect_d
     }
     *shard = made;
     return AFFECT_STATUS_OK;
+}
+
+affect_status affect_shard_verify(const affect_shard *shard, affect_error *err) {
+    static const char *const names[] = {"offsets", "mel", "pad_value", "motion", "missing"};
+    const char *written = affect_safetensors_metadata(shard->file, "content");
+    char digest[AFFECT_DIGEST_TEXT_SIZE];
+    affect_safetensor tensors[5];
+    if (!written) return AFFECT_STATUS_OK;
+    for (int i = 0; i < 5; i++) tensors[i] = *affect_safetensors_find(shard->file, names[i]);
+    content_digest(digest, tensors, 5, affect_safetensors_all_metadata(shard->file));
+    return strcmp(digest, written) == 0
+               ? AFFECT_STATUS_OK
+               : affect_fail(err, MALFORMED, "the content is not what was written");
 }
 
 void affect_shard_close(affect_shard *shard) {

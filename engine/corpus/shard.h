@@ -6,7 +6,8 @@
  *   motion    (n, parts, 189)   F32  raw means; 0 where missing
  *   missing   (n, parts, 189)   U8   1 where there was nothing to average
  *   metadata: "features" (config), "utterances" (ids), "quality" (one object an utterance),
- *             "rejected" and "n_rejected" (rows of sound and motion that could not be read)
+ *             "rejected" and "n_rejected" (rows of sound and motion that could not be read),
+ *             "content" (SHA-256 of all of the above; older shards have none)
  *
  * All rated utterances of the dialog are in it, whatever the label map, so a change of the map
  * computes nothing. Its name is the SHA-256 of what it was made of (shard_key in import.c).
@@ -39,6 +40,9 @@ typedef struct affect_shard affect_shard;
 /* Maps the file and checks that it holds together; `sizes` is what it must have. */
 affect_status affect_shard_open(affect_shard **shard, const char *path, affect_dataset_sizes sizes,
                                 affect_error *err);
+/* Reads all of it and compares with the digest of what was written: MALFORMED when it differs. A
+ * shard without a digest is taken as it is. */
+affect_status affect_shard_verify(const affect_shard *shard, affect_error *err);
 void affect_shard_close(affect_shard *shard);
 size_t affect_shard_n_utterances(const affect_shard *shard);
 /* All borrowed until close. index < n_utterances. */

@@ -90,6 +90,7 @@ static affect_status choose_utterances(evaluation *e, affect_error *err) {
 static affect_status begin(evaluation *e, affect_error *err) {
     AFFECT_TRY(affect_model_open(&e->model, e->spec->model, err));
     AFFECT_TRY(affect_dataset_open(&e->dataset, e->spec->dataset, NULL, err));
+    AFFECT_TRY(affect_dataset_verify(e->dataset, err));
     AFFECT_TRY(check_features(e, err));
     AFFECT_TRY(map_classes(e, err));
     AFFECT_TRY(affect_normalizer_from_json(&e->normalizer,

@@ -219,6 +219,7 @@ static void say_what_fits(affect_training *t, affect_error *err) {
 affect_status affect_training_begin(affect_training *t, affect_error *err) {
     if (!t->spec->dry_run) AFFECT_TRY(affect_directory_make(t->spec->output, err));
     AFFECT_TRY(affect_dataset_open(&t->dataset, t->spec->dataset, NULL, err));
+    if (!t->spec->dry_run) AFFECT_TRY(affect_dataset_verify(t->dataset, err));
     AFFECT_TRY(read_classes(t, err));
     AFFECT_TRY(make_split(t, err));
     AFFECT_TRY(make_architecture(t, err));

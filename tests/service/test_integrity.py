@@ -41,3 +41,18 @@ def test_a_damaged_model(real, how):  # noqa: F811
     assert server.get("/readyz").json()["damaged_artifacts"] == ["first:2"]
     assert server.request("POST", "/v1/system/verify").json() == {"checked": 2, "damaged": ["first:2"]}
     assert server.get("/v1/models/first/versions/1/artifact").status == 200
+
+
+def test_a_damaged_shard_is_not_trained_on(real):  # noqa: F811
+    server = real()
+    shard = sorted(server.folder.glob("data/features/*.safetensors"))[0]
+    whole = shard.read_bytes()
+    damage(shard, "flipped")
+    body = wait_end(server, train_id(server))
+    assert body["state"] == "failed" and body["state_reason"] == "dataset_invalid", body
+    assert shard.name[:16] in body["error"]["message"] and "damaged" in body["error"]["message"]
+    assert str(server.folder) not in json.dumps(body)
+    again = {"name": "again", "source": {"path": "small"}, "features": {"preset": "mel-16k", "mel": {"clip_seconds": 1}}}
+    assert wait_end(server, server.post_json("/v1/datasets", again).json()["id"])["state"] == "succeeded"
+    assert shard.read_bytes() == whole, "an import makes it again"
+    assert wait_end(server, train_id(server))["state"] == "succeeded"

@@ -98,6 +98,32 @@ static void test_broken_manifests(void) {
                  AFFECT_STATUS_MALFORMED, "not a digest");
 }
 
+/* A changed byte that leaves the file well-formed: opened, and found by verifying. */
+static void test_changed_shards(void) {
+    char path[AFFECT_PATH_MAX], where[AFFECT_PATH_MAX], *data = NULL;
+    size_t size = 0;
+    affect_error failure = {0};
+    CHECK_OK(affect_path_join(path, err, folder, "store/%s.safetensors", FIXTURE_KEY_A));
+    CHECK_OK(affect_path_join(where, err, folder, "dataset"));
+    CHECK_OK(affect_file_read(&data, &size, path, 1 << 24, err));
+    for (size_t back = 1; back < 6000 && back < size / 2; back += 997) {
+        affect_dataset *changed = NULL;
+        data[size - back] ^= 1;
+        CHECK_OK(affect_file_write(path, data, size, err));
+        CHECK_OK(affect_dataset_open(&changed, where, NULL, err));
+        CHECK(affect_dataset_verify(changed, &failure) == AFFECT_STATUS_MALFORMED);
+        CHECK(strstr(failure.message, "damaged") != NULL);
+        affect_dataset_close(changed);
+        data[size - back] ^= 1;
+    }
+    CHECK_OK(affect_file_write(path, data, size, err));
+    affect_dataset *again = NULL;
+    CHECK_OK(affect_dataset_open(&again, where, NULL, err));
+    CHECK_OK(affect_dataset_verify(again, err));
+    affect_dataset_close(again);
+    free(data);
+}
+
 static void test_broken_shards(void) {
     char path[AFFECT_PATH_MAX], *data = NULL;
     size_t size = 0;
@@ -126,6 +152,7 @@ int main(void) {
     TEST_RUN(test_head);
     TEST_RUN(test_utterances);
     TEST_RUN(test_features);
+    TEST_RUN(test_changed_shards);
     affect_dataset_close(dataset);
     TEST_RUN(test_broken_manifests);
     TEST_RUN(test_broken_shards);
