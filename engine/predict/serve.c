@@ -57,10 +57,18 @@ static affect_status find_model(server *self, affect_predictor **predictor, cons
     }
     if (strlen(path) >= sizeof oldest->path)
         return affect_fail(err, INVALID, "model: path too long");
+    /* A model leaves only for one that opened, or for memory that it lacked. */
+    affect_predictor *opened = NULL;
+    affect_status status = affect_predictor_open(&opened, path, &self->options, err);
+    if (status == AFFECT_STATUS_NO_MEMORY && oldest->predictor) {
+        affect_predictor_close(oldest->predictor);
+        oldest->predictor = NULL;
+        oldest->last_used = 0;
+        status = affect_predictor_open(&opened, path, &self->options, err);
+    }
+    if (status != AFFECT_STATUS_OK) return status;
     affect_predictor_close(oldest->predictor);
-    oldest->predictor = NULL;
-    oldest->last_used = 0;
-    AFFECT_TRY(affect_predictor_open(&oldest->predictor, path, &self->options, err));
+    oldest->predictor = opened;
     strcpy(oldest->path, path);
     oldest->last_used = self->n_batches;
     *predictor = oldest->predictor;
