@@ -16,7 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define MAX_METADATA_BYTES (256u << 10) /* of one member kept in a row; the file has all */
+#define MAX_METADATA_BYTES (16u << 20) /* of one member kept in a row */
 
 /* A file as it was when its digest was right. */
 typedef struct {
@@ -243,18 +243,27 @@ affect_status api_model_describe(affect_json **metadata, const char *file, affec
     affect_safetensors *tensors = NULL;
     AFFECT_TRY(affect_safetensors_open(&tensors, file, err));
     affect_json *json = affect_json_new_object();
+    affect_status status = AFFECT_STATUS_OK;
     for (int i = 0; names[i]; i++) {
         const char *text = affect_safetensors_metadata(tensors, names[i]);
         affect_json *value = NULL;
-        if (!text || strlen(text) > MAX_METADATA_BYTES) continue;
+        if (!text) continue;
+        if (strlen(text) > MAX_METADATA_BYTES) {
+            status = affect_fail(err, TOO_LARGE, "metadata \"%s\" has %zu bytes (at most %u)",
+                                 names[i], strlen(text), MAX_METADATA_BYTES);
+            break;
+        }
         if (affect_safetensors_metadata_json(&value, tensors, names[i], NULL) != AFFECT_STATUS_OK)
             value = affect_json_new_string(text);
         affect_json_set(json, names[i], value);
     }
     affect_json_set_number(json, "tensors", (double)affect_safetensors_count(tensors));
     affect_safetensors_close(tensors);
-    *metadata = json;
-    return AFFECT_STATUS_OK;
+    if (status == AFFECT_STATUS_OK)
+        *metadata = json;
+    else
+        affect_json_free(json);
+    return status;
 }
 
 /* Gives the file a second name: the place of a version, durably. CONFLICT when another file lies

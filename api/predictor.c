@@ -110,6 +110,7 @@ static void *predictor_thread(void *context) {
     while (!is_stopping(predictor)) {
         double now = affect_clock_seconds();
         api_predictor_sweep(predictor, now);
+        api_predictor_bound_log(predictor, now);
         for (int i = 0; i < predictor->options.n_children; i++)
             mind_child(predictor, &predictor->children[i], now);
         dispatch(predictor, now);

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -33,11 +34,17 @@ static void count(api_predictor *predictor, uint64_t *counter, uint64_t n) {
 
 static int open_log(const api_predictor *predictor) {
     const char *path = predictor->log_path[0] ? predictor->log_path : "/dev/null";
-    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-    if (fd >= 0 && predictor->log_path[0] &&
-        lseek(fd, 0, SEEK_END) > (off_t)predictor->options.max_log_bytes && ftruncate(fd, 0) != 0) {
+    return open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0644);
+}
+
+void api_predictor_bound_log(api_predictor *predictor, double now) {
+    struct stat info;
+    if (!predictor->log_path[0] || now < predictor->log_due) return;
+    predictor->log_due = now + 1;
+    if (stat(predictor->log_path, &info) == 0 && S_ISREG(info.st_mode) &&
+        info.st_size > (off_t)predictor->options.max_log_bytes &&
+        truncate(predictor->log_path, 0) != 0) {
     }
-    return fd;
 }
 
 static affect_status spawn(api_predictor *predictor, api_predictor_child *c, affect_error *err) {

@@ -58,6 +58,7 @@ struct api_predictor {
     api_predictor_options options;
     api_predictor_child children[API_PREDICTOR_MAX_CHILDREN];
     int wake_fd;
+    double log_due;    /* when its size is looked at again; the thread's own */
     char *packet;      /* API_PREDICTOR_MAX_PACKET, the thread's own */
     size_t last_batch; /* size of the newest; the thread's own */
     double next_due;   /* when the oldest request's window ends, 0: none waits; the thread's own */
@@ -83,6 +84,8 @@ api_prediction *api_predictor_take_batch(api_predictor *predictor, int n_idle, d
 /* The oldest request, or NULL. */
 api_prediction *api_predictor_take_one(api_predictor *predictor);
 
+/* Empties the log when it is longer than it may be: its writers append. Once a second at most. */
+void api_predictor_bound_log(api_predictor *predictor, double now);
 void api_predictor_start_child(api_predictor *predictor, api_predictor_child *c, double now);
 /* Ends the child, whatever it does; its requests end with the status. */
 void api_predictor_end_child(api_predictor *predictor, api_predictor_child *c, double now,

@@ -2,6 +2,7 @@
 when it is slow, hangs, dies, or when too many ask."""
 import concurrent.futures
 import contextlib
+import json
 import time
 
 import pytest
@@ -287,3 +288,21 @@ def test_not_ready_without_a_predictor(ready, tmp_path):
     broken.unlink()
     server.wait_for(lambda: server.get("/readyz").status == 200, "readiness")
     assert predict(server, audio=b"good").status == 200
+
+
+def test_the_log_of_predictors_is_bounded(ready):
+    server = ready(predictors=1)
+    log = server.folder / "data/predictor.log"
+    written = 0
+    while written < 12:
+        assert predict(server, audio=b"NOISE").status == 200
+        written += 1
+    server.wait_for(lambda: log.stat().st_size <= 1 << 20, "a log of at most its bound", 10)
+    assert predict(server, audio=b"NOISE").status == 200 and log.stat().st_size >= 600000, "it is written on"
+
+
+def test_large_metadata_of_a_model_is_kept(fake):  # noqa: F811
+    server = fake()
+    assert wait_end(server, train_id(server, 1, n_labels=6000))["state"] == "succeeded"
+    body = server.get("/v1/models/first/versions/1").json()
+    assert len(json.dumps(body)) > 256 << 10 and len((body.get("metadata") or body)["labels"]) == 6000
