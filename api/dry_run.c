@@ -1,4 +1,8 @@
-/* Dry runs; see dry_run.h. */
+/* Dry runs; see dry_run.h.
+ *
+ * The thread is detached: its last word to the exchange comes when it needs nothing of the server
+ * any more. A child that does not die (a driver hangs in the kernel) is waited for after the
+ * answer, and until it is gone there is no other dry run. */
 #include "api/dry_run.h"
 
 #include "api/child.h"
@@ -6,14 +10,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define DEADLINE_SECONDS 60.0
-enum { LOOK_MS = 100, MAX_OUTPUT = 1 << 20 };
+enum { LOOK_MS = 100, MAX_LOOKS = 10, MAX_OUTPUT = 1 << 20 };
 
 typedef struct {
     pid_t pid;
@@ -35,14 +39,17 @@ static affect_status start(child *c, const char *binary, const char *spec, affec
 }
 
 /* Reads until the child closes its end. */
-static affect_status hear(child *c, const api_context *context, affect_error *err) {
-    double until = affect_clock_seconds() + DEADLINE_SECONDS;
+static affect_status hear(child *c, const api_exchange *exchange, affect_error *err) {
+    const api_context *context = api_context_of(exchange);
+    double seconds = context->settings->dry_run_deadline_seconds;
+    double until = affect_clock_seconds() + seconds;
     for (;;) {
         struct pollfd fd = {.fd = c->events[0], .events = POLLIN};
         if (atomic_load(&context->draining))
             return affect_fail(err, CANCELLED, "the server is stopping");
+        if (api_client_gone(exchange)) return affect_fail(err, CANCELLED, "the client left");
         if (affect_clock_seconds() > until)
-            return affect_fail(err, TIMEOUT, "the dry run took over %g s", DEADLINE_SECONDS);
+            return affect_fail(err, TIMEOUT, "the dry run took over %g s", seconds);
         if (poll(&fd, 1, LOOK_MS) <= 0) continue;
         char *to = affect_buffer_reserve(&c->output, 4096);
         ssize_t n = to ? read(c->events[0], to, 4096) : -1;
@@ -53,10 +60,13 @@ static affect_status hear(child *c, const api_context *context, affect_error *er
     }
 }
 
-static void finish(child *c) {
-    if (c->pid > 0) {
-        kill(-c->pid, SIGKILL); /* nothing where it has ended */
-        waitpid(c->pid, NULL, 0);
+/* Kills the child; false: it is not gone after a second. */
+static bool stop(child *c) {
+    bool gone = c->pid <= 0;
+    if (!gone) kill(-c->pid, SIGKILL); /* nothing where it has ended */
+    for (int i = 0; !gone && i < MAX_LOOKS; i++) {
+        gone = waitpid(c->pid, NULL, WNOHANG) != 0;
+        if (!gone) poll(NULL, 0, i ? LOOK_MS : 1);
     }
     api_child_close(&c->control[0]);
     api_child_close(&c->control[1]);
@@ -64,6 +74,7 @@ static void finish(child *c) {
     api_child_close(&c->events[1]);
     api_child_close(&c->errors);
     affect_buffer_free(&c->output);
+    return gone;
 }
 
 /* The result in the end line, which is the last. */
@@ -92,30 +103,67 @@ static affect_status read_end(affect_json **result, child *c, affect_error *err)
     return status;
 }
 
-static affect_status run(affect_json **result, api_context *context, const char *spec,
-                         affect_error *err) {
-    child c = {.control = {-1, -1}, .events = {-1, -1}, .errors = -1};
-    affect_status status = start(&c, context->worker_binary, spec, err);
-    if (status == AFFECT_STATUS_OK) status = hear(&c, context, err);
-    if (status == AFFECT_STATUS_OK) status = read_end(result, &c, err);
-    finish(&c);
+static atomic_flag running = ATOMIC_FLAG_INIT;
+
+typedef struct {
+    api_exchange *exchange;
+    affect_json *spec; /* owned */
+} dry_run;
+
+static affect_status run(affect_json **result, child *c, const dry_run *d, affect_error *err) {
+    const api_context *context = api_context_of(d->exchange);
+    char path[AFFECT_PATH_MAX], ulid[AFFECT_ULID_SIZE];
+    affect_ulid_make(ulid);
+    AFFECT_TRY(affect_path_join(path, err, context->settings->data, "staging/%s.json", ulid));
+    char *text = affect_json_text(d->spec);
+    affect_status status = text ? affect_file_write(path, text, strlen(text), err)
+                                : affect_fail(err, NO_MEMORY, "no memory for a dry run");
+    free(text);
+    if (status == AFFECT_STATUS_OK) status = start(c, context->worker_binary, path, err);
+    if (status == AFFECT_STATUS_OK) status = hear(c, d->exchange, err);
+    if (status == AFFECT_STATUS_OK) status = read_end(result, c, err);
+    unlink(path);
     return status;
 }
 
-affect_status api_dry_run(affect_json **result, api_context *context, const affect_json *spec,
-                          affect_error *err) {
-    static atomic_flag running = ATOMIC_FLAG_INIT;
-    char path[AFFECT_PATH_MAX], ulid[AFFECT_ULID_SIZE], *text = NULL;
-    affect_ulid_make(ulid);
-    AFFECT_TRY(affect_path_join(path, err, context->settings->data, "staging/%s.json", ulid));
+static void *run_thread(void *context) {
+    dry_run d = *(dry_run *)context;
+    free(context);
+    child c = {.control = {-1, -1}, .events = {-1, -1}, .errors = -1};
+    affect_error error = {0};
+    affect_json *result = NULL;
+    affect_status status = run(&result, &c, &d, &error);
+    affect_json_free(d.spec);
+    bool gone = stop(&c);
+    if (gone) atomic_flag_clear(&running);
+    api_answer_result(d.exchange, status, result, &error);
+    if (gone) return NULL;
+    waitpid(c.pid, NULL, 0);
+    atomic_flag_clear(&running);
+    return NULL;
+}
+
+static affect_status begin(api_exchange *exchange, affect_json *spec, affect_error *err) {
     if (atomic_flag_test_and_set(&running))
         return affect_fail(err, BUSY, "another dry run is running");
-    text = affect_json_text(spec);
-    affect_status status = text ? affect_file_write(path, text, strlen(text), err)
-                                : affect_fail(err, NO_MEMORY, "no memory for a dry run");
-    if (status == AFFECT_STATUS_OK) status = run(result, context, path, err);
-    unlink(path);
-    free(text);
+    dry_run *d = malloc(sizeof *d);
+    pthread_t thread;
+    pthread_attr_t detached;
+    pthread_attr_init(&detached);
+    pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
+    if (d) *d = (dry_run){exchange, spec};
+    int e = d ? pthread_create(&thread, &detached, run_thread, d) : ENOMEM;
+    pthread_attr_destroy(&detached);
+    if (!e) return AFFECT_STATUS_OK;
+    free(d);
     atomic_flag_clear(&running);
-    return status;
+    return affect_error_errno(err, e, "starting a dry run");
+}
+
+void api_dry_run(api_exchange *exchange, affect_json *spec) {
+    affect_error error = {0};
+    api_defer(exchange);
+    if (begin(exchange, spec, &error) == AFFECT_STATUS_OK) return;
+    affect_json_free(spec);
+    api_answer_error(exchange, &error);
 }

@@ -1,7 +1,7 @@
 /* Dry runs: what a training would take, asked of a worker child that plans and takes a few steps.
  *
- * Runs on the handler's thread, one at a time: another meanwhile is BUSY. HTTP threads never wait.
- */
+ * Runs on a thread of its own, one at a time, so that no handler and no HTTP thread waits for it.
+ * It ends with its client, with the server, and at a deadline. */
 #ifndef AFFECT_API_DRY_RUN_H
 #define AFFECT_API_DRY_RUN_H
 
@@ -9,9 +9,9 @@
 #include "api/context.h"
 #include "engine/core/json.h"
 
-/* *result (owned) is what `affect train --dry-run` prints. spec is a train job's. INVALID with the
- * worker's reason, TIMEOUT after a minute, CANCELLED when the server stops. */
-affect_status api_dry_run(affect_json **result, api_context *context, const affect_json *spec,
-                          affect_error *err);
+/* Defers the exchange and answers it with what `affect train --dry-run` prints: INVALID with the
+ * worker's reason, TIMEOUT at dry_run_deadline_seconds, CANCELLED when the server stops, BUSY at
+ * once when there is another. spec is a train job's; owned by the call. */
+void api_dry_run(api_exchange *exchange, affect_json *spec);
 
 #endif

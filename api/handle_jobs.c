@@ -339,17 +339,17 @@ static void answer_dry_run(api_exchange *exchange, const affect_json *body) {
     creation c = {.context = api_context_of(exchange)};
     affect_field_errors wrong = {0};
     affect_error error = {.fields = &wrong};
-    affect_json *result = NULL;
     affect_status status = make(&c, body, &error);
     if (status == AFFECT_STATUS_OK && strcmp(c.request.type, "train") != 0)
         status = affect_field_fail(&error, "", "type", "only train jobs have a dry run");
+    affect_fields_free(&c.request, train_request_fields);
     if (status == AFFECT_STATUS_OK) {
         affect_json_set_bool(c.spec, "dry_run", true);
-        status = api_dry_run(&result, api_context_of(exchange), c.spec, &error);
+        api_dry_run(exchange, c.spec);
+        return;
     }
-    affect_fields_free(&c.request, train_request_fields);
     affect_json_free(c.spec);
-    api_answer_result(exchange, status, result, &error);
+    api_answer_error(exchange, &error);
 }
 
 void api_handle_job_create(api_exchange *exchange) {

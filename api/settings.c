@@ -28,6 +28,8 @@ const affect_field api_settings_fields[] = {
     AFFECT_FIELD_INTEGER(api_settings, job_threads, 0, 0, 1024, "threads of a job; 0: all cores"),
     AFFECT_FIELD_INTEGER(api_settings, job_max_restarts, 3, 0, 1000,
                          "times a job is started again after its worker was lost"),
+    AFFECT_FIELD_NUMBER(api_settings, dry_run_deadline_seconds, 30, 0.1, 3600,
+                        "for what a training would take to be found out"),
     AFFECT_FIELD_INTEGER(api_settings, job_retention_count, 0, 0, 100000000,
                          "ended jobs that are kept, the newest; 0: all"),
     AFFECT_FIELD_NUMBER(api_settings, job_retention_days, 0, 0, 100000,

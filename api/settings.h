@@ -23,7 +23,7 @@ typedef struct api_settings {
 
     int64_t job_slots, job_queue, job_threads, job_max_restarts;
     int64_t job_retention_count;
-    double job_retention_days, job_cancel_grace_seconds;
+    double dry_run_deadline_seconds, job_retention_days, job_cancel_grace_seconds;
     int64_t predictors, predictor_threads, prediction_queue, prediction_max_batch;
     double prediction_batch_window_ms, prediction_deadline_seconds;
 

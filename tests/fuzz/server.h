@@ -92,8 +92,11 @@ static inline int fuzz_exchange(const void *const pieces[], const size_t sizes[]
     size_t used = 0;
     while (used < sizeof answer - 1) {
         struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
-        FUZZ_CHECK(poll(&poll_fd, 1, FUZZ_HANG_SECONDS * 1000) == 1);
+        int ready = poll(&poll_fd, 1, FUZZ_HANG_SECONDS * 1000);
+        if (ready < 0 && errno == EINTR) continue; /* libFuzzer's alarm */
+        FUZZ_CHECK(ready == 1);
         ssize_t got = recv(fd, answer + used, sizeof answer - 1 - used, 0);
+        if (got < 0 && errno == EINTR) continue;
         if (got <= 0) break;
         used += (size_t)got;
         answer[used] = '\0';

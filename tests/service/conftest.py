@@ -33,6 +33,7 @@ class Server:
     def __init__(self, folder, **settings):
         self.folder = pathlib.Path(folder)
         self.settings = {"listen": "127.0.0.1:0", **settings}
+        self.host = "::1" if self.settings["listen"].startswith("[::1]") else "127.0.0.1"
         self.process = None
         self.start()
 
@@ -74,7 +75,7 @@ class Server:
         return self.process.returncode
 
     def request(self, method, path, body=None, headers=None, timeout=60):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=timeout)
         try:
             try:
                 connection.request(method, path, body, headers or {})
@@ -106,7 +107,7 @@ class Server:
                             {"Content-Type": f"multipart/form-data; boundary={boundary}"})
 
     def connect(self, timeout=30):
-        return socket.create_connection(("127.0.0.1", self.port), timeout=timeout)
+        return socket.create_connection((self.host, self.port), timeout=timeout)
 
     def raw(self, data, timeout=30):
         """Sends bytes and returns all that comes back until the server closes."""

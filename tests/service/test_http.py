@@ -146,6 +146,16 @@ def test_no_port_at_all(tmp_path, listen):
     assert done.returncode in (1, 2) and "listen" in done.stderr, done.stderr
 
 
+@pytest.mark.parametrize("listen", ["127.0.0.1:0", "[::1]:0", "localhost:0"])
+def test_healthcheck(make_server, listen):
+    server = make_server(listen=listen)
+    check = lambda: subprocess.run(  # noqa: E731
+        [BUILD / "bin/affectd", "--healthcheck", "--listen", listen[:-1] + str(server.port)], timeout=10).returncode
+    assert check() == 0
+    server.stop()
+    assert check() == 1
+
+
 def test_foreign_names_and_pages(make_server):
     server = make_server(allowed_hosts="affect.example proxy.example")
     for host in ("localhost", f"127.0.0.1:{server.port}", "affect.example", "proxy.example:8443"):

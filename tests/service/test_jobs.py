@@ -7,6 +7,7 @@ import pathlib
 import signal
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -573,3 +574,24 @@ def test_failed_import_frees_the_name(fake):
     assert wait_end(server, slow)["state"] == "cancelled"
     assert server.get("/v1/datasets/slow").json()["state"] == "failed"
     assert import_folder(server, "slow", "small").status == 202
+
+
+def test_a_dry_run_that_hangs_holds_no_handler(fake):
+    """One handler: it answers while a dry run hangs; a second dry run is refused; the first ends at its deadline."""
+    server = fake(api_threads=1, dry_run_deadline_seconds=4)
+    body = {"type": "train", "dataset": "ready", "model": "m", "variables": {"fake": "hang"}}
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(server.post_json, "/v1/jobs?dry_run=true", body)
+        server.wait_for(lambda: list((server.folder / "data/staging").glob("*.json")), "a dry run")
+        assert server.get("/v1/jobs").status == 200 and not first.done()
+        second = server.post_json("/v1/jobs?dry_run=true", body)
+        assert second.status == 503 and second.json()["code"] == "busy"
+        assert not first.done()
+        assert first.result().status == 503 and first.result().json()["code"] == "timeout"
+    link = server.connect()  # a client that leaves ends it
+    text = json.dumps(body).encode()
+    link.sendall(b"POST /v1/jobs?dry_run=true HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+                 b"Content-Length: %d\r\n\r\n" % len(text) + text)
+    server.wait_for(lambda: list((server.folder / "data/staging").glob("*.json")), "another dry run")
+    link.close()
+    server.wait_for(lambda: not list((server.folder / "data/staging").glob("*.json")), "its end")
