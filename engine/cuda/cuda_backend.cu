@@ -569,7 +569,10 @@ affect_status describe(affect_device *device, int number, affect_error *err) {
     cudaDeviceProp properties;
     affect_device found = {};
     cudaError_t code = cudaGetDeviceProperties(&properties, number);
-    if (code == cudaSuccess) code = read_memory(&found, number);
+    if (code == cudaSuccess && read_memory(&found, number) != cudaSuccess) {
+        cudaGetLastError(); /* in use, or not ours: it is there all the same */
+        found.memory_bytes = properties.totalGlobalMem;
+    }
     if (code == cudaSuccess) code = cudaDriverGetVersion(&found.driver);
     if (code == cudaSuccess) code = cudaRuntimeGetVersion(&found.runtime);
     if (code != cudaSuccess)
@@ -589,8 +592,15 @@ affect_status cuda_list(affect_device *devices, size_t most, size_t *n, affect_e
     cudaError_t code = cudaGetDeviceCount(&count);
     if (code != cudaSuccess)
         return affect_fail(err, DEVICE_UNAVAILABLE, "no CUDA device: %s", describe_error(code));
-    for (int i = 0; i < count && *n < most; i++) AFFECT_TRY(describe(&devices[(*n)++], i, err));
-    return AFFECT_STATUS_OK;
+    affect_status status = AFFECT_STATUS_OK; /* one that cannot be described hides no other */
+    for (int i = 0; i < count && *n < most; i++) {
+        affect_status described = describe(&devices[*n], i, err);
+        if (described == AFFECT_STATUS_OK)
+            (*n)++;
+        else
+            status = described;
+    }
+    return *n ? AFFECT_STATUS_OK : status;
 }
 
 } // namespace

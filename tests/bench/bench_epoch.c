@@ -214,7 +214,9 @@ static void make_trial(trial *t, const char *folder, const char *dataset,
         affect_json_free(affect_json_detach(t->json, affect_json_name(e)));
         affect_json_set(t->json, affect_json_name(e), affect_json_copy(e));
     }
-    affect_json_set_number(affect_json_get(t->json, "training"), "seed", (double)index + 1);
+    affect_json *training = affect_json_get(t->json, "training"); /* trials differ by their seeds */
+    double seed = affect_json_get_number(training, "seed", 1);
+    affect_json_set_number(training, "seed", seed + (double)index);
     check(affect_train_spec_parse(&t->spec, t->json, &error));
     t->epochs = affect_json_new_array();
     t->callbacks =

@@ -3,6 +3,8 @@
  * CAPABILITY,MULTIPROCESSORS,SHARED KIB A BLOCK (90,132,227). AFFECT_CUDA_HOST_FAULT injects one
  * kind of failure:
  *   nodevice    there is no device
+ *   nodriver    no driver is installed
+ *   open:N      devices cannot be opened: CUDA's error N
  *   malloc:N    the Nth allocation and all later ones fail
  *   launch:N    the Nth launch fails, and as on a device everything after it */
 #include <cublas_v2.h>
@@ -17,6 +19,7 @@
 #include <cstring>
 #include <map>
 #include <mutex>
+#include <set>
 #include <vector>
 
 struct affect_host_graph {
@@ -25,6 +28,7 @@ struct affect_host_graph {
     std::vector<cudaStream_t> forked;  /* that an event brought into the capture */
     std::vector<cudaStream_t> joined;  /* and that the capture's own stream waited for */
     cudaStream_t origin = nullptr;
+    bool invalid = false; /* while it was captured, the device was made to wait */
 };
 struct affect_host_stream {
     affect_host_graph *captured = nullptr;
@@ -110,11 +114,14 @@ cudaError_t cudaGetLastError() {
 }
 
 cudaError_t cudaGetDeviceCount(int *count) {
-    *count = fault("nodevice") ? 0 : 1;
+    *count = fault("nodevice") || fault("nodriver") ? 0 : 1;
+    if (fault("nodriver")) return cudaErrorInsufficientDriver;
     return *count ? cudaSuccess : cudaErrorNoDevice;
 }
 cudaError_t cudaSetDevice(int device) {
     if (fault("nodevice")) return cudaErrorNoDevice;
+    if (fault("nodriver")) return cudaErrorInsufficientDriver;
+    if (fault("open")) return static_cast<cudaError_t>(fault("open"));
     return device == 0 ? state() : cudaErrorInvalidDevice;
 }
 cudaError_t cudaGetDevice(int *device) {
@@ -152,7 +159,7 @@ cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int dev
     return cudaSuccess;
 }
 cudaError_t cudaDriverGetVersion(int *version) {
-    *version = 0; /* there is none */
+    *version = fault("nodriver") ? 0 : 13000;
     return cudaSuccess;
 }
 cudaError_t cudaRuntimeGetVersion(int *version) {
@@ -172,7 +179,17 @@ cudaError_t cudaMalloc(void **memory, size_t n_bytes) {
     memset(*memory, 0xff, n_bytes);
     return state();
 }
+/* What makes a device wait ends the captures of all threads, and fails itself. */
+static std::mutex captures_lock;
+static std::set<affect_host_graph *> captures;
+static bool ends_captures() {
+    std::lock_guard<std::mutex> locked(captures_lock);
+    for (affect_host_graph *graph : captures) graph->invalid = true;
+    return !captures.empty();
+}
+
 cudaError_t cudaFree(void *memory) {
+    if (ends_captures()) return cudaErrorStreamCaptureUnsupported;
     free(memory);
     return state();
 }
@@ -276,6 +293,8 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
     if (stream->captured) return cudaErrorInvalidValue;
     stream->captured = new affect_host_graph();
     stream->captured->origin = stream;
+    std::lock_guard<std::mutex> locked(captures_lock);
+    captures.insert(stream->captured);
     return state();
 }
 cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph) {
@@ -283,6 +302,11 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph) {
     *graph = stream->captured;
     stream->captured = nullptr;
     bool all = true;
+    {
+        std::lock_guard<std::mutex> locked(captures_lock);
+        captures.erase(*graph);
+        if ((*graph)->invalid) return cudaErrorStreamCaptureInvalidated;
+    }
     for (cudaStream_t forked : (*graph)->forked) {
         forked->captured = nullptr;
         all = all && std::count((*graph)->joined.begin(), (*graph)->joined.end(), forked);
@@ -354,10 +378,12 @@ const char *cublasGetStatusString(cublasStatus_t code) {
     return code == CUBLAS_STATUS_SUCCESS ? "success" : "error";
 }
 cublasStatus_t cublasCreate(cublasHandle_t *handle) {
+    if (ends_captures()) return CUBLAS_STATUS_EXECUTION_FAILED;
     *handle = new affect_host_cublas();
     return CUBLAS_STATUS_SUCCESS;
 }
 cublasStatus_t cublasDestroy(cublasHandle_t handle) {
+    if (ends_captures()) return CUBLAS_STATUS_EXECUTION_FAILED;
     delete handle;
     return CUBLAS_STATUS_SUCCESS;
 }

@@ -30,7 +30,7 @@ from gpu_lengths import lengths_like_iemocap
 PRECISIONS = ("fp32", "tf32", "bf16")
 # Of the loss before the first step, and of ten losses, as shares of the first: Adam's first steps follow the sign of a gradient,
 # so that rounding moves the later ones (fp32 on a CPU: 1.3e-3).
-LOSS_LIMITS = {"fp32": (1e-6, 2e-2), "tf32": (1e-4, 2e-2), "bf16": (1e-3, 2e-2)}
+LOSS_LIMITS = {"fp32": (1e-6, 2e-2), "tf32": (1e-3, 2e-2), "bf16": (1e-2, 2e-2)}
 
 
 class Report:
@@ -90,6 +90,7 @@ class FirstContact:
         self.ends = time.monotonic() + args.total
         self.truth = [args.programs / "run_ops64", "cpu", "fp32"]
         self.steps = ["--small"] if args.small else []
+        self.n_losses = "2" if args.small else "10"
         self.lengths = args.out / "lengths.txt"
         self.lengths.write_text("".join(f"{n}\n" for n in lengths_like_iemocap(*((3, 12) if args.small else (48, 501)))))
 
@@ -158,7 +159,7 @@ class FirstContact:
     def losses(self, truth):
         right, why = truth.result()
         for precision in self.args.precisions:
-            got, failure = self.bench_step("bench_step", "--device", self.args.device, "--precision", precision, "--losses", "10",
+            got, failure = self.bench_step("bench_step", "--device", self.args.device, "--precision", precision, "--losses", self.n_losses,
                                            self.lengths, limit=self.left(40))
             if failure or why:
                 self.report.add("FAIL" if failure else "NOTE", f"{precision} ten losses", failure or f"no truth: {why}")
@@ -166,6 +167,7 @@ class FirstContact:
             apart = np.abs(np.array(got["losses"]) - np.array(right["losses"])) / right["losses"][0]
             first = np.abs(np.array(got["probabilities"]) - np.array(right["probabilities"])).max()
             at_first, later = LOSS_LIMITS[precision]
+            later = np.inf if self.args.small else later  # a training on three clips goes anywhere
             ok = np.isfinite(apart).all() and apart[0] <= at_first and apart.max() <= later
             self.report.add("ok" if ok else "WRONG", f"{precision} ten losses", f"first {apart[0]:.1e} of {at_first:.0e}, "
                             f"all {apart.max():.1e} of {later:.0e}, probabilities {first:.1e}", losses=got["losses"])
@@ -174,7 +176,7 @@ class FirstContact:
         for precision in self.args.precisions:
             for what in (self.lengths, "FULL"):
                 got, failure = self.bench_step("bench_step", "--device", self.args.device, "--precision", precision, "--block",
-                                               "1" if self.args.small else "20", what, "2" if self.args.small else "7",
+                                               "1" if self.args.small else "20", what, "1" if self.args.small else "7",
                                                limit=self.left(40))
                 name = f"{precision} step, {'all clips 16 s' if what == 'FULL' else 'lengths of IEMOCAP'}"
                 self.report.add("FAIL" if failure else "ok", name, failure or f"{1e3 * got['seconds']:.3f} ms", result=got)
@@ -195,7 +197,7 @@ class FirstContact:
     def all(self):
         if self.first_open():
             with concurrent.futures.ThreadPoolExecutor(1) as beside:
-                truth = beside.submit(lambda: self.bench_step("bench_step64", "--losses", "10", self.lengths, limit=self.args.total))
+                truth = beside.submit(lambda: self.bench_step("bench_step64", "--losses", self.n_losses, self.lengths, limit=self.args.total))
                 self.operations()
                 self.times()
                 self.losses(truth)

@@ -274,3 +274,41 @@ def test_a_pack_runs_without_our_libraries(tmp_path):
 def test_a_stage_that_does_not_exist_is_refused(tmp_path):
     done = subprocess.run([sys.executable, HERE / "gpu_table.py", "chek", "--out", tmp_path], capture_output=True, text=True)
     assert done.returncode == 2 and "no stage chek" in done.stderr
+
+
+INJECTED = """#!{python}
+import os, pathlib, struct, subprocess, sys, time
+request = pathlib.Path(sys.argv[3]).read_bytes()
+if sys.argv[2] == "tf32" and request.startswith(b"dropout "):
+    subprocess.Popen(["sleep", "600"])  # a child that outlives it
+    time.sleep(600)
+if sys.argv[2] == "bf16" and request.startswith(b"adam_step "):
+    os.abort()
+code = subprocess.run([{program!r}, *sys.argv[1:]]).returncode
+if sys.argv[2] == "fp32" and request.startswith(b"l2_penalty "):
+    path = pathlib.Path(sys.argv[4])
+    data = bytearray(path.read_bytes())
+    data[-8:] = struct.pack("d", struct.unpack("d", data[-8:])[0] + 1e-2)
+    path.write_bytes(data)
+sys.exit(code)
+"""
+
+
+def test_first_contact_reports_a_hang_a_crash_and_a_wrong_result_and_goes_on(programs, tmp_path):
+    missing = device_missing(programs)
+    if missing:
+        pytest.skip(missing)
+    for name in ("run_ops64", "bench_step", "bench_step64"):
+        os.symlink(programs / name, tmp_path / name)
+    (tmp_path / "run_ops").write_text(INJECTED.format(python=sys.executable, program=str(programs / "run_ops")))
+    (tmp_path / "run_ops").chmod(0o755)
+    done = subprocess.run([sys.executable, HERE / "first_contact.py", "--programs", tmp_path, "--out", tmp_path / "out",
+                           "--small", "--limit", "5", "--total", "150", "--at-once", "2"], env=emulated(), capture_output=True,
+                          text=True, timeout=200)
+    rows = json.loads((tmp_path / "out" / "first_contact.json").read_text())
+    bad = {row["what"]: row["verdict"] + " " + row["detail"] for row in rows if row["verdict"] not in ("ok", "info")}
+    assert done.returncode == 1 and set(bad) == {"tf32 dropout", "bf16 Adam", "fp32 L2 penalty"}, (bad, done.stdout[-2000:])
+    assert "HANG: more than 5 s" in bad["tf32 dropout"] and "CRASH: exit -6" in bad["bf16 Adam"]
+    assert bad["fp32 L2 penalty"].startswith("WRONG") and len(rows) > 3 * 38
+    assert len(list((tmp_path / "out").iterdir())) <= 8
+    assert subprocess.run(["pgrep", "-f", "sleep 600"], capture_output=True).stdout == b"", "its child is gone too"

@@ -4,7 +4,9 @@
 #include "engine/core/backend.h"
 #include "tests/test.h"
 
+#include <pthread.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 static affect_status open_device(const char *device, affect_precision precision, char note[300],
@@ -63,6 +65,50 @@ static void check_there(const char *why) {
           AFFECT_STATUS_DEVICE_UNAVAILABLE);
 }
 
+/* There, but in use, or not ours to open. */
+static void check_occupied(const char *why) {
+    affect_error error = {0};
+    affect_device devices[AFFECT_MAX_DEVICES];
+    check_refused(why);
+    CHECK(affect_devices_list(devices, &error) == 2 && error.status == AFFECT_STATUS_OK);
+    CHECK(devices[1].memory_bytes > 0 && devices[1].memory_free_bytes == 0);
+}
+
+static void *open_and_free(void *context) {
+    affect_backend *backend = NULL;
+    affect_status *status = context;
+    *status = affect_backend_open(&backend, (affect_backend_options){.device = "cuda"}, NULL);
+    if (*status == AFFECT_STATUS_OK) {
+        backend->ops->deallocate(backend, backend->ops->allocate(backend, 64));
+        *status = affect_backend_synchronize(backend, NULL);
+    }
+    affect_backend_free(backend);
+    return NULL;
+}
+
+/* A recording of one thread while another opens, frees and closes: handles and memory make the
+ * device wait, which would end the capture. */
+static void check_captures(const char *why) {
+    (void)why;
+    affect_backend *backend = NULL;
+    CHECK_OK(affect_backend_open(&backend, (affect_backend_options){.device = "cuda"}, err));
+    affect_real *x = backend->ops->allocate(backend, 64);
+    for (int i = 0; i < 5; i++) {
+        pthread_t other;
+        affect_status status = AFFECT_STATUS_INTERNAL;
+        backend->ops->record_begin(backend);
+        CHECK(pthread_create(&other, NULL, open_and_free, &status) == 0);
+        nanosleep(&(struct timespec){.tv_nsec = 50 * 1000 * 1000}, NULL);
+        backend->ops->zero(backend, x, 64);
+        backend->ops->record_end(backend, 0);
+        CHECK_OK(affect_backend_synchronize(backend, err));
+        pthread_join(other, NULL);
+        CHECK(status == AFFECT_STATUS_OK);
+    }
+    backend->ops->deallocate(backend, x);
+    affect_backend_free(backend);
+}
+
 static void check_names(void) {
     static const char *const wrong[] = {"",        "gpu",     "cuda:",  "cuda:x",
                                         "cuda:-1", "cuda:1x", "cuda:99"};
@@ -87,7 +133,14 @@ static const device_case cases[] = {
     {"a stranger", "libm.so.6", "", h200, "is no plug-in", check_missing},
     {"no device", TEST_CUDA_LIBRARY, "nodevice", h200, "no CUDA-capable device", check_missing},
     {"an old device", TEST_CUDA_LIBRARY, "", gtx1080, "no kernel image", check_old},
+    {"no driver", TEST_CUDA_LIBRARY, "nodriver", h200, "no NVIDIA driver", check_missing},
+    {"unavailable", TEST_CUDA_LIBRARY, "open:46", h200, "device", check_occupied},
+    {"initialization", TEST_CUDA_LIBRARY, "open:3", h200, "device", check_occupied},
+    {"an old driver", TEST_CUDA_LIBRARY, "open:222", h200, "device", check_occupied},
+    {"no device file", TEST_CUDA_LIBRARY, "open:304", h200, "device", check_occupied},
+    {"not permitted", TEST_CUDA_LIBRARY, "open:800", h200, "device", check_occupied},
     {"a device", TEST_CUDA_LIBRARY, "", h200, "", check_there},
+    {"captures", TEST_CUDA_LIBRARY, "", h200, "", check_captures},
 };
 
 static void run_case(const char *program, const device_case *c) {
