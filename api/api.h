@@ -49,6 +49,8 @@ const char *api_query(const api_exchange *exchange, const char *name);
 bool api_query_integer(api_exchange *exchange, const char *name, int64_t minimum, int64_t maximum,
                        int64_t fallback, int64_t *value);
 const char *api_header(const api_exchange *exchange, const char *name);
+/* Content-Type is type, with or without parameters. */
+bool api_has_media_type(const api_exchange *exchange, const char *type);
 bool api_accepts(const api_exchange *exchange, const char *content_type); /* named in Accept */
 bool api_client_gone(const api_exchange *exchange);
 

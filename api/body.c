@@ -59,6 +59,11 @@ void api_body_part(api_body *body, const char *name, const char *file_name,
                     (long long)exchange->context->settings->max_parts);
         return;
     }
+    for (size_t i = 0; i < exchange->n_parts; i++) {
+        if (strcmp(exchange->parts[i].name, name) != 0) continue;
+        affect_field_fail(&body->error, "", name, "is given twice");
+        return;
+    }
     api_part_state *parts = realloc(exchange->parts, (exchange->n_parts + 1) * sizeof *parts);
     if (!parts) {
         affect_fail(&body->error, NO_MEMORY, "no memory for a part");

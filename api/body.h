@@ -22,7 +22,7 @@ affect_status api_body_check_space(const api_exchange *exchange, uint64_t n_byte
                                    affect_error *err);
 /* Counts bytes of the connection against the limit. */
 void api_body_count(api_body *body, size_t n_bytes);
-/* Starts a part; name "" for a raw body. */
+/* Starts a part; name "" for a raw body. A name given twice is an error. */
 void api_body_part(api_body *body, const char *name, const char *file_name,
                    const char *content_type);
 /* Appends to the part that was started last. */

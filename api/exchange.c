@@ -202,6 +202,14 @@ const char *api_header(const api_exchange *exchange, const char *name) {
     return api_pairs_find(&exchange->headers, name, true);
 }
 
+bool api_has_media_type(const api_exchange *exchange, const char *type) {
+    const char *given = api_header(exchange, "Content-Type");
+    size_t size = strlen(type);
+    if (!given || strncasecmp(given, type, size) != 0) return false;
+    given += size + strspn(given + size, " \t");
+    return !*given || *given == ';';
+}
+
 bool api_accepts(const api_exchange *exchange, const char *content_type) {
     const char *accept = api_header(exchange, "Accept");
     return accept && strcasestr(accept, content_type);
@@ -307,37 +315,45 @@ void api_answer_empty(api_exchange *exchange, int status) {
     answered(exchange, API_ANSWER_BUFFER, status);
 }
 
+/* Reads digits, saturating; false when there are none. (scanf would take blanks and signs.) */
+static bool read_number(const char **text, uint64_t *number) {
+    const char *begin = *text;
+    for (*number = 0; isdigit((unsigned char)**text); ++*text) {
+        uint64_t digit = (uint64_t)(**text - '0');
+        *number = *number > (UINT64_MAX - digit) / 10 ? UINT64_MAX : *number * 10 + digit;
+    }
+    return *text > begin;
+}
+
 /* "bytes=a-b", "bytes=a-" or "bytes=-n" within size; false when it is something else (then the
  * whole file is sent, as RFC 9110 allows), *satisfiable false when it lies outside. */
 static bool parse_range(const char *text, uint64_t size, uint64_t *first, uint64_t *last,
                         bool *satisfiable) {
-    unsigned long long a = 0, b = 0;
-    int used = 0;
-    *satisfiable = true;
+    if (strncasecmp(text, "bytes=", 6) != 0) return false;
+    text += 6;
+    uint64_t a = 0, b = 0;
+    bool begins = read_number(&text, &a);
+    if (*text++ != '-') return false;
+    bool ends = read_number(&text, &b);
+    if (*text || (!begins && !ends) || (begins && ends && b < a)) return false;
     *last = size ? size - 1 : 0;
-    if (strchr(text, ',')) return false;
-    if (sscanf(text, "bytes=-%llu%n", &b, &used) == 1 && !text[used]) {
+    if (begins) {
+        *first = a;
+        if (ends && b < *last) *last = b;
+        *satisfiable = a < size;
+    } else {
         *first = b < size ? size - b : 0;
         *satisfiable = b > 0 && size > 0;
-        return true;
     }
-    if (sscanf(text, "bytes=%llu-%llu%n", &a, &b, &used) == 2 && !text[used]) {
-        if (b < a) return false;
-        if (b < *last) *last = b;
-    } else if (sscanf(text, "bytes=%llu-%n", &a, &used) != 1 || text[used]) {
-        return false;
-    }
-    *first = a;
-    *satisfiable = a < size;
     return true;
 }
 
-static void choose_range(api_exchange *exchange, uint64_t size, const char *etag, int *status) {
+/* tag: the file's ETag as sent. A range is defined for GET only (RFC 9110, section 14.2). */
+static void choose_range(api_exchange *exchange, uint64_t size, const char *tag, int *status) {
     const char *range = api_header(exchange, "Range"), *only_of = api_header(exchange, "If-Range");
     uint64_t first = 0, last = 0;
     bool satisfiable = true;
-    size_t n = strlen(etag);
-    if (only_of && (strlen(only_of) != n + 2 || strncmp(only_of + 1, etag, n) != 0)) return;
+    if (strcmp(exchange->method, "GET") != 0 || (only_of && strcmp(only_of, tag) != 0)) return;
     if (!range || !parse_range(range, size, &first, &last, &satisfiable)) return;
     if (!satisfiable) {
         api_set_header(exchange, "Content-Range", "bytes */%llu", (unsigned long long)size);
@@ -377,7 +393,7 @@ void api_answer_file(api_exchange *exchange, const char *path, const char *conte
     api_set_header(exchange, "Accept-Ranges", "bytes");
     exchange->answer.fd = fd;
     exchange->answer.file_size = (uint64_t)size;
-    choose_range(exchange, (uint64_t)size, etag, &status);
+    choose_range(exchange, (uint64_t)size, tag, &status);
     if (status == 416) {
         api_answer_problem(exchange, "range_not_satisfiable", "the file has %lld bytes",
                            (long long)size);

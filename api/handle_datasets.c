@@ -18,7 +18,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #define MAX_MANIFEST_BYTES (512u << 20)
 #define MAX_TEXT_PART      (64u << 10)
@@ -92,10 +91,9 @@ static bool read_body(creation *c, affect_error *err, affect_status *status) {
     import_request *r = &c->request;
     const api_part *first = api_part_at(c->exchange, 0);
     const char *name = api_query(c->exchange, "name"), *layout = api_query(c->exchange, "layout");
-    const char *type = api_header(c->exchange, "Content-Type");
     affect_fields_default(r, import_fields);
     *status = AFFECT_STATUS_OK;
-    if (type && strncasecmp(type, "application/json", 16) == 0) {
+    if (api_has_media_type(c->exchange, "application/json")) {
         const affect_json *json = api_body_json(c->exchange);
         if (!json) return false;
         *status = affect_fields_parse(r, import_fields, json, "", err);

@@ -85,12 +85,8 @@ static affect_status read_part(prediction *p, const api_part *part, affect_error
 }
 
 static affect_status read_request(prediction *p, const api_exchange *exchange, affect_error *err) {
-    for (size_t i = 0; i < api_n_parts(exchange); i++) {
-        const api_part *part = api_part_at(exchange, i);
-        if (api_part_find(exchange, part->name) != part)
-            return affect_field_fail(err, "", part->name, "is given twice");
-        AFFECT_TRY(read_part(p, part, err));
-    }
+    for (size_t i = 0; i < api_n_parts(exchange); i++)
+        AFFECT_TRY(read_part(p, api_part_at(exchange, i), err));
     AFFECT_TRY(read_window(&p->motion_window, "start", "end", exchange, err));
     AFFECT_TRY(read_window(&p->audio_window, "audio_start", "audio_end", exchange, err));
     if (!p->model[0]) return affect_field_fail(err, "", "model", "is missing");

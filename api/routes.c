@@ -154,21 +154,29 @@ static bool check_queries(api_exchange *exchange) {
     const char *list = exchange->route->queries;
     for (size_t i = 0; i < exchange->queries.n; i++) {
         const char *name = exchange->queries.items[i].name;
-        if (is_listed(list, name)) continue;
-        api_answer_problem(exchange, "invalid", "unknown query \"%.60s\" (known: %s)", name,
-                           *list ? list : "none");
+        bool known = is_listed(list, name);
+        /* No query is a list: of two values, one would be dropped without a word. */
+        if (known && api_query(exchange, name) == exchange->queries.items[i].value) continue;
+        if (known)
+            api_answer_problem(exchange, "invalid", "query %s is given twice", name);
+        else
+            api_answer_problem(exchange, "invalid", "unknown query \"%.60s\" (known: %s)", name,
+                               *list ? list : "none");
         return false;
     }
     return true;
 }
 
-static api_body_kind kind_of(const char *content_type) {
-    if (!content_type) return API_BODY_UPLOAD;
-    if (strncasecmp(content_type, "application/json", 16) == 0) return API_BODY_JSON;
-    if (strncasecmp(content_type, "multipart/form-data", 19) == 0) return API_BODY_MULTIPART;
-    /* What `curl -d` says of JSON: better refused than read as an archive. */
-    if (strncasecmp(content_type, "application/x-www-form-urlencoded", 33) == 0)
-        return API_BODY_NONE;
+static api_body_kind kind_of(const api_exchange *exchange) {
+    static const char *const no_archives[] = {"application/json", "multipart/", "text/",
+                                              "application/x-www-form-urlencoded"};
+    const char *given = api_header(exchange, "Content-Type");
+    if (!given) return API_BODY_UPLOAD;
+    if (api_has_media_type(exchange, "application/json")) return API_BODY_JSON;
+    if (api_has_media_type(exchange, "multipart/form-data")) return API_BODY_MULTIPART;
+    /* What comes close, or what `curl -d` says: better refused than read as an archive. */
+    for (size_t i = 0; i < sizeof no_archives / sizeof *no_archives; i++)
+        if (strncasecmp(given, no_archives[i], strlen(no_archives[i])) == 0) return API_BODY_NONE;
     return API_BODY_UPLOAD;
 }
 
@@ -213,7 +221,7 @@ bool api_route_check(api_exchange *exchange, uint64_t *limit) {
         return false;
     }
     if (size == 0 && !chunked) return true; /* the handler says what it misses */
-    exchange->body_kind = kind_of(api_header(exchange, "Content-Type"));
+    exchange->body_kind = kind_of(exchange);
     if (!(exchange->route->bodies & 1u << exchange->body_kind)) return refuse_kind(exchange);
     *limit = body_limit(exchange, exchange->body_kind);
     if (size <= *limit) return true;

@@ -466,7 +466,13 @@ static enum MHD_Result on_part(void *cls, enum MHD_ValueKind kind, const char *n
                                size_t size) {
     (void)kind, (void)encoding;
     request *r = cls;
-    if (offset == 0) api_body_part(&r->body, name ? name : "", file_name, content_type);
+    if (!name) name = "";
+    /* A value that begins with a line break comes with offset 0 twice, first without bytes, when
+     * the break is the end of what was received. */
+    int current = r->body.current;
+    const api_part_state *part = current < 0 ? NULL : &r->exchange->parts[current];
+    bool continued = part && part->size == 0 && strcmp(part->name, name) == 0;
+    if (offset == 0 && !continued) api_body_part(&r->body, name, file_name, content_type);
     api_body_append(&r->body, data, size);
     return MHD_YES;
 }

@@ -479,3 +479,54 @@ def test_settings_from_file_environment_and_flags(tmp_path):
     run = subprocess.run([BUILD / "bin/affectd", "--help"], capture_output=True, text=True,
                          env={**os.environ, "AFFECTD_NONSENSE": "2"}, timeout=30)
     assert "nonsense" in run.stderr
+
+
+@pytest.mark.parametrize("target", ["/v1/models?limit=1&limit=2", "/v1/jobs?state=queued&state=queued",
+                                    "/v1/jobs/x/plot.svg?compare=a&compare=b", "/v1/jobs/x?wait=0&wait=1"])
+def test_a_query_given_twice_is_refused(steady, target):
+    answer = steady.get(target)
+    assert answer.status == 422 and "given twice" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("path,given", [
+    ("/v1/jobs", "application/jsonx"), ("/v1/jobs", "application/json-seq"),
+    ("/v1/datasets", "application/jsonx"), ("/v1/datasets", "multipart/form-datax; boundary=b"),
+    ("/v1/datasets", "multipart/mixed; boundary=b"), ("/v1/predictions", "multipart/form-datax; boundary=b")])
+def test_media_types_are_compared_whole(steady, path, given):
+    answer = steady.request("POST", path, b"{}", {"Content-Type": given})
+    assert answer.status == 415 and answer.headers["Accept-Post"], answer.body
+
+
+@pytest.mark.parametrize("given", ["application/json;charset=utf-8", "Application/JSON ; charset=utf-8"])
+def test_media_types_may_have_parameters(steady, given):
+    answer = steady.request("POST", "/v1/jobs", b"[]", {"Content-Type": given})
+    assert answer.status == 422, answer.body
+
+
+FORM = {"Content-Type": "multipart/form-data; boundary=edge"}
+
+
+def part(name, value):
+    return b'--edge\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n' % (name, value)
+
+
+@pytest.mark.parametrize("path,name", [("/v1/datasets", b"layout"), ("/v1/predictions", b"model")])
+def test_a_part_given_twice_is_refused(steady, path, name):
+    answer = steady.request("POST", path, part(name, b"iemocap") + part(name, b"table") + b"--edge--\r\n", FORM)
+    assert answer.status == 422 and b"given twice" in answer.body, answer.body
+
+
+def test_a_value_that_begins_with_a_line_break_is_one_part(steady):
+    """libmicrohttpd tells of its begin twice when the break is where the first piece ends."""
+    body = part(b"audio", b"\r\nhello") + b"--edge--\r\n"
+    cut = body.index(b"\r\nhello") + 2
+    with steady.connect() as s:
+        s.sendall(b"POST /v1/predictions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+                  b"Content-Type: multipart/form-data; boundary=edge\r\nContent-Length: %d\r\n\r\n" % len(body)
+                  + body[:cut])
+        time.sleep(0.3)
+        s.sendall(body[cut:])
+        received = b""
+        while piece := s.recv(65536):
+            received += piece
+    assert status_of(received) == 422 and b"given twice" not in received, received
