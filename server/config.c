@@ -146,7 +146,8 @@ void config_print_help(void) {
     printf("usage: affectd [--listen HOST:PORT] [--data DIR] [--import-root DIR] [--device NAME]\n"
            "               [--predict-device NAME] [--config FILE] [--allow-anonymous] [--set "
            "NAME=VALUE]...\n"
-           "               [--healthcheck] [--version] [--help]\n\n"
+           "               [--healthcheck] [--version] [--help]\n"
+           "       affectd recover [--data DIR]   a lost database anew from datasets and models\n\n"
            "A setting's value is the last of: its default, --config FILE (or " ENVIRONMENT
            "CONFIG), the\nenvironment (" ENVIRONMENT "JOB_SLOTS=2), flags.\n\n");
     for (const affect_field *field = api_settings_fields; field->name; field++) {
