@@ -1,6 +1,7 @@
 /* A change of one job; see job_write.h. */
 #include "api/job_write.h"
 
+#include "api/shard_collection.h"
 #include "engine/train/trainer.h"
 
 #include <stdio.h>
@@ -84,4 +85,6 @@ void api_job_clean(const api_job_base *base, const api_job_row *row) {
         affect_path_join(path, NULL, base->data_dir, "datasets/%s", row->dataset_id) ==
             AFFECT_STATUS_OK)
         affect_directory_remove(path, NULL);
+    /* What a dataset left behind that was deleted while this ran, and what a failed one made. */
+    if (ended) api_shards_collect(base->store, base->data_dir, NULL);
 }

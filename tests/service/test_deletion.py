@@ -48,6 +48,28 @@ def test_shards_leave_with_the_last_dataset(real, tmp_path):  # noqa: F811
     assert shards() == []
 
 
+def test_shards_leave_when_the_import_beside_which_they_were_left_ends(real):  # noqa: F811
+    server = real(job_slots=1)
+    features = server.folder / "data/features"
+    shards = lambda: sorted(p.name for p in features.iterdir())  # noqa: E731
+    first = shards()
+    body = {"name": "other", "source": {"path": "small"}, "features": {"preset": "mel-16k", "mel": {"clip_seconds": 2}}}
+    assert wait_end(server, server.post_json("/v1/datasets", body).json()["id"])["state"] == "succeeded"
+    both = shards()
+    assert len(both) == 2 * len(first)
+    answer = server.post_json("/v1/jobs", {"type": "train", "dataset": "other", "model": "m", "training": {"epochs": 100000},
+                                           **server.body})
+    running = answer.json()["id"]
+    wait_state(server, running, "running")
+    waiting = server.post_json("/v1/datasets", body | {"name": "third"}).json()["id"]
+    assert server.request("DELETE", "/v1/datasets/ready").status == 204 and shards() == both, "an import may name them"
+    server.request("POST", f"/v1/jobs/{waiting}/cancel")
+    wait_end(server, waiting)
+    server.wait_for(lambda: shards() == sorted(set(both) - set(first)), "the deleted dataset's shards to leave", 20)
+    server.request("POST", f"/v1/jobs/{running}/cancel")
+    wait_end(server, running)
+
+
 def test_a_body_that_would_not_fit_is_refused_by_its_headers(make_server):
     disk = os.statvfs("/tmp")
     free = disk.f_bavail * disk.f_frsize

@@ -293,12 +293,12 @@ def test_not_ready_without_a_predictor(ready, tmp_path):
 def test_the_log_of_predictors_is_bounded(ready):
     server = ready(predictors=1)
     log = server.folder / "data/predictor.log"
-    written = 0
-    while written < 12:
+    pid = predict(server, audio=b"SIZE").json()["pid"]
+    for _ in range(12):
         assert predict(server, audio=b"NOISE").status == 200
-        written += 1
     server.wait_for(lambda: log.stat().st_size <= 1 << 20, "a log of at most its bound", 10)
     assert predict(server, audio=b"NOISE").status == 200 and log.stat().st_size >= 600000, "it is written on"
+    assert predict(server, audio=b"SIZE").json()["pid"] == pid, "by the same process"
 
 
 def test_large_metadata_of_a_model_is_kept(fake):  # noqa: F811
