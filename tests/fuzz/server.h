@@ -71,6 +71,18 @@ static inline bool fuzz_is_whole(const char *text, size_t size, bool headers_onl
            (size_t)(end + 4 - text) + strtoull(length + 17, NULL, 10) <= size;
 }
 
+/* The alarm of libFuzzer interrupts, and a fast campaign runs out of ports for a moment. */
+static inline int fuzz_connect(const struct sockaddr_in *address) {
+    for (int i = 0;; i++) {
+        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        FUZZ_CHECK(fd >= 0);
+        if (connect(fd, (const struct sockaddr *)address, sizeof *address) == 0) return fd;
+        FUZZ_CHECK((errno == EINTR || errno == EADDRNOTAVAIL) && i < FUZZ_HANG_SECONDS * 10);
+        close(fd);
+        usleep(100000);
+    }
+}
+
 /* Sends the pieces on a connection of their own; without `whole` nothing more will come and the
  * server is told so. Reads one answer, or until the server closes. Its status, 0 when there was
  * none. */
@@ -82,8 +94,7 @@ static inline int fuzz_exchange(const void *const pieces[], const size_t sizes[]
                                   .sin_addr = {htonl(INADDR_LOOPBACK)}};
     const struct linger reset = {.l_onoff = 1}; /* no port is kept waiting */
     bool headers_only = sizes[0] > 5 && memcmp(pieces[0], "HEAD ", 5) == 0;
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    FUZZ_CHECK(fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof address) == 0);
+    int fd = fuzz_connect(&address);
     setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
     for (size_t i = 0; i < n; i++)
         if (sizes[i] && send(fd, pieces[i], sizes[i], MSG_NOSIGNAL) < 0)
