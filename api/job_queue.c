@@ -349,12 +349,44 @@ static affect_status work_not_started(api_db *db, void *context, affect_error *e
     return status;
 }
 
+typedef struct {
+    const char *id;
+    int64_t n;
+} told_question;
+
+static affect_status read_told(api_db *db, void *context, affect_error *err) {
+    told_question *q = context;
+    api_rows *rows = NULL;
+    AFFECT_TRY(api_db_query(
+        &rows, db, err, "SELECT coalesce(max(epoch), 0) FROM epochs WHERE job_id = ?", "t", q->id));
+    q->n = api_rows_next(rows) ? api_rows_integer(rows, 0) : 0;
+    return api_rows_end(rows, err);
+}
+
+/* A training also learns which of its epochs are stored: others may have been lost in a pipe. */
+static affect_status write_spec(const char *path, api_job_queue *queue, const api_job_row *row,
+                                affect_error *err) {
+    told_question told = {.id = row->id};
+    affect_json *spec = NULL;
+    if (strcmp(row->type, "train") != 0)
+        return affect_file_write(path, row->spec, strlen(row->spec), err);
+    AFFECT_TRY(api_store_read(queue->base.store, read_told, &told, err));
+    AFFECT_TRY(affect_json_parse(&spec, row->spec, strlen(row->spec), err));
+    affect_json_set_number(spec, "told_epochs", (double)told.n);
+    char *text = affect_json_text(spec);
+    affect_json_free(spec);
+    affect_status status = text ? affect_file_write(path, text, strlen(text), err)
+                                : affect_fail(err, NO_MEMORY, "no memory for a specification");
+    free(text);
+    return status;
+}
+
 static affect_status start_worker(api_job_queue *queue, const api_job_row *row, affect_error *err) {
     char folder[AFFECT_PATH_MAX], spec[AFFECT_PATH_MAX];
     AFFECT_TRY(api_job_base_folder(folder, &queue->base, row->id, err));
     AFFECT_TRY(affect_directory_make(folder, err));
     AFFECT_TRY(affect_path_join(spec, err, folder, "spec.json"));
-    AFFECT_TRY(affect_file_write(spec, row->spec, strlen(row->spec), err));
+    AFFECT_TRY(write_spec(spec, queue, row, err));
     return api_workers_start(queue->workers, row->id, row->type, folder, err);
 }
 

@@ -73,9 +73,8 @@ affect_status api_job_base_folder(char path[AFFECT_PATH_MAX], const api_job_base
 void api_job_clean(const api_job_base *base, const api_job_row *row) {
     char folder[AFFECT_PATH_MAX], path[AFFECT_PATH_MAX];
     if (row->state == API_JOB_SUCCEEDED && strcmp(row->type, "train") == 0 &&
-        affect_path_join(path, NULL, base->data_dir, "jobs/%s/" AFFECT_LAST_FILE, row->id) ==
-            AFFECT_STATUS_OK)
-        unlink(path);
+        api_job_base_folder(folder, base, row->id, NULL) == AFFECT_STATUS_OK)
+        affect_checkpoint_remove(folder);
     bool ended = api_job_state_terminal(row->state);
     if (strcmp(row->type, "import") != 0 || !(ended || row->state == API_JOB_PAUSED)) return;
     if (ended && api_job_base_folder(folder, base, row->id, NULL) == AFFECT_STATUS_OK &&

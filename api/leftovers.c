@@ -36,10 +36,9 @@ static void remove_asides(const char *folder) {
 
 static affect_status clean_job(api_db *db, const char *folder, const char *id, affect_error *err) {
     char path[AFFECT_PATH_MAX], owner[32];
-    AFFECT_TRY(affect_path_join(path, err, folder, AFFECT_LAST_FILE));
     AFFECT_TRY(
         find_text(owner, db, "SELECT state FROM jobs WHERE id = ? AND type = 'train'", id, err));
-    if (strcmp(owner, "succeeded") == 0) unlink(path);
+    if (strcmp(owner, "succeeded") == 0) affect_checkpoint_remove(folder);
     AFFECT_TRY(affect_path_join(path, err, folder, API_JOB_UPLOAD));
     if (!affect_file_exists(path)) return AFFECT_STATUS_OK;
     AFFECT_TRY(

@@ -2,6 +2,7 @@
 #include "engine/train/checkpoint.h"
 
 #include "engine/core/clock.h"
+#include "engine/train/epoch_log.h"
 
 #include <dirent.h>
 #include <math.h>
@@ -82,6 +83,14 @@ affect_status affect_checkpoint_save_best(affect_training *t, affect_error *err)
     AFFECT_TRY(save(t, AFFECT_BEST_FILE, false, err));
     announce(t, "best");
     return AFFECT_STATUS_OK;
+}
+
+void affect_checkpoint_remove(const char *folder) {
+    static const char *const names[] = {AFFECT_LAST_FILE, AFFECT_EPOCH_LOG, AFFECT_EPOCH_LOG_OLD};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char path[AFFECT_PATH_MAX];
+        if (affect_path_join(path, NULL, folder, "%s", names[i]) == AFFECT_STATUS_OK) unlink(path);
+    }
 }
 
 /* ---- Finding ---- */

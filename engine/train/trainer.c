@@ -3,6 +3,7 @@
 
 #include "engine/core/clock.h"
 #include "engine/train/checkpoint.h"
+#include "engine/train/epoch_log.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -166,6 +167,9 @@ static affect_status keep(affect_training *t, const epoch_numbers *numbers, bool
         affect_json_free(t->best_report);
         t->best_report = report_json(t, numbers);
     }
+    if (t->spec->told_epochs >= 0)
+        AFFECT_TRY(
+            affect_epoch_log_append(t->spec->output, affect_json_get(t->metadata, "metrics"), err));
     AFFECT_TRY(affect_checkpoint_save(t, err));
     return *best ? affect_checkpoint_save_best(t, err) : AFFECT_STATUS_OK;
 }
@@ -201,12 +205,28 @@ static affect_status run_epochs(affect_training *t, affect_error *err) {
     return AFFECT_STATUS_OK;
 }
 
+static void tell_again(void *context, const affect_json *report) {
+    const affect_training *t = context;
+    if (t->callbacks->on_epoch) t->callbacks->on_epoch(t->callbacks->context, report, false);
+}
+
+/* Epochs that were lost on their way to who listens, and which one was best. */
+static void tell_lost(affect_training *t) {
+    int64_t told = t->spec->told_epochs;
+    if (told < 0 || told + 1 >= t->result->epochs_done) return;
+    int64_t n = affect_epoch_log_replay(t->spec->output, told + 1, t->result->epochs_done - 1,
+                                        tell_again, t);
+    if (n && t->callbacks->on_checkpoint)
+        t->callbacks->on_checkpoint(t->callbacks->context, "best", t->result->best_epoch, 0);
+}
+
 /* Goes on from the folder's checkpoint, if there is one. Its last epoch is told again: whoever
  * listens may have been gone when it was done. */
 static affect_status resume(affect_training *t, affect_error *err) {
     if (!t->checkpoint) return AFFECT_STATUS_OK;
     AFFECT_TRY(affect_checkpoint_restore(t, err));
     if (t->result->epochs_done == 0) return AFFECT_STATUS_OK;
+    tell_lost(t);
     return tell(t, affect_json_get(t->metadata, "metrics"),
                 t->result->best_epoch == t->result->epochs_done, err);
 }

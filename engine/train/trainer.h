@@ -55,4 +55,8 @@ typedef struct {
 affect_status affect_train(affect_train_result *result, const affect_train_spec *spec,
                            const affect_train_callbacks *callbacks, affect_error *err);
 
+/* Removes what only a resume needs from a training's folder: the last checkpoint and the log of
+ * epochs. */
+void affect_checkpoint_remove(const char *folder);
+
 #endif
