@@ -114,9 +114,10 @@ static bool read_command(config_command *command, const char **config, int argc,
         command->healthcheck = true;
     else if (strcmp(argv[*i], "recover") == 0)
         command->recover = true;
-    else if (is_flag(argv[*i], "--config"))
-        *config = value_of(argc, argv, i);
-    else
+    else if (is_flag(argv[*i], "--config")) {
+        const char *value = value_of(argc, argv, i);
+        *config = value ? value : "";
+    } else
         return false;
     return true;
 }
@@ -127,6 +128,7 @@ affect_status config_load(api_settings *settings, config_command *command, int a
     *command = (config_command){0};
     affect_fields_default(settings, api_settings_fields);
     for (int i = 1; i < argc; i++) read_command(command, &config, argc, argv, &i);
+    if (config && !*config) return affect_fail(err, INVALID, "--config: needs the name of a file");
     if (config) AFFECT_TRY(read_file(settings, config, err));
     AFFECT_TRY(read_environment(settings, err));
     for (int i = 1; i < argc; i++) {

@@ -457,6 +457,7 @@ def test_a_data_folder_that_cannot_be_written(tmp_path):
     (["--set", "job_slots=0"], "job_slots"),
     (["--frobnicate"], "frobnicate"),
     (["--config", "/nonexistent.json"], "nonexistent"),
+    (["--config"], "--config"), (["--config="], "--config"),
 ])
 def test_wrong_settings_are_named(tmp_path, arguments, part):
     import subprocess
