@@ -192,6 +192,11 @@ static uint64_t bytes_left(import_run *run) {
     return limit > read ? limit - read : 0;
 }
 
+static affect_status fail_too_large(const import_run *run, affect_error *err) {
+    return affect_fail(err, TOO_LARGE, "the corpus' files have more than %" PRId64 " bytes",
+                       run->options->max_bytes);
+}
+
 static affect_status import_dialog(import_run *run, affect_feature_extractor *extractor,
                                    affect_dialog_files *files, size_t index, affect_error *err) {
     const affect_iemocap_dialog *dialog = &run->corpus.dialogs[index];
@@ -207,9 +212,7 @@ static affect_status import_dialog(import_run *run, affect_feature_extractor *ex
     char path[AFFECT_PATH_MAX];
     uint64_t n_bytes = 0;
     affect_status status = affect_dialog_key(run->keys[index], &n_bytes, &job, err);
-    if (status == AFFECT_STATUS_TOO_LARGE)
-        return affect_fail(err, TOO_LARGE, "the corpus' files have more than %" PRId64 " bytes",
-                           run->options->max_bytes);
+    if (status == AFFECT_STATUS_TOO_LARGE) return fail_too_large(run, err);
     if (status != AFFECT_STATUS_OK) return status;
     AFFECT_TRY(
         affect_path_join(path, err, run->options->store, "%s.safetensors", run->keys[index]));
@@ -217,11 +220,12 @@ static affect_status import_dialog(import_run *run, affect_feature_extractor *ex
     if (!made) AFFECT_TRY(affect_dialog_compute(&job, path, err));
     pthread_mutex_lock(&run->lock);
     run->n_bytes += n_bytes;
+    bool too_large = run->n_bytes > (uint64_t)run->options->max_bytes; /* threads, all together */
     *(made ? &run->n_reused : &run->n_computed) += 1;
     run->n_done += dialog->n_utterances;
     tell_progress(run, "import", run->n_done, run->n_utterances);
     pthread_mutex_unlock(&run->lock);
-    return AFFECT_STATUS_OK;
+    return too_large ? fail_too_large(run, err) : AFFECT_STATUS_OK;
 }
 
 static void keep_failure(import_run *run, affect_status status, const affect_error *error) {
