@@ -127,6 +127,8 @@ static affect_status check_below_root(const char *root, const char *path, affect
 
 static affect_status set_path_source(creation *c, affect_json *source, affect_error *err) {
     const api_settings *settings = c->context->settings;
+    if (!affect_json_is_object(c->request.source)) /* an array's elements have no names */
+        return affect_field_fail(err, "", "source", "need an object with path");
     for (const affect_json *m = affect_json_first(c->request.source); m; m = affect_json_next(m))
         if (strcmp(affect_json_name(m), "path") != 0)
             return affect_field_fail(err, "/source", affect_json_name(m),

@@ -531,3 +531,10 @@ def test_a_value_that_begins_with_a_line_break_is_one_part(steady):
         while piece := s.recv(65536):
             received += piece
     assert status_of(received) == 422 and b"given twice" not in received, received
+
+
+@pytest.mark.parametrize("field", ["source", "features", "labels"])
+@pytest.mark.parametrize("value", [[1], [[]], [{"path": "a"}], 1, "a", True, [None], {}])
+def test_an_import_whose_fields_are_no_objects_is_refused(server, field, value):
+    body = {"name": "d", "layout": "folders", "source": {"path": "a"}, field: value}
+    assert server.post_json("/v1/datasets", body).status == 422
