@@ -162,7 +162,7 @@ class Running:
 
     def stored(self):
         """Files of the data folder, but for the database and what a job keeps of itself."""
-        kept = re.compile(r"[^/]*\.(db|sqlite)(-\w+)?|jobs/[^/]*(/(spec\.json|log|lock|(best|last)\.safetensors))?|predictor.*|log.*")
+        kept = re.compile(r"[^/]*\.(db|sqlite)(-\w+)?|jobs/[^/]*(/(spec\.json|log|lock|epochs(\.old)?\.jsonl|(best|last)\.safetensors))?|predictor.*|log.*")
         return {name for path in self.data.rglob("*")
                 if not kept.fullmatch(name := str(path.relative_to(self.data)))}
 
