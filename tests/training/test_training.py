@@ -302,7 +302,7 @@ def test_diverged(dataset, tmp_path):
 
 @pytest.mark.parametrize("training, pointer", [({"learning_rat": 1}, "/training/learning_rat"),
                                                ({"epochs": 0}, "/training/epochs"),
-                                               ({"class_weights": {"sad": -1}}, "/training/class_weights")])
+                                               ({"class_weights": {"sad": -1}}, "/training/class_weights/sad")])
 def test_wrong_fields_are_named(train, tmp_path, training, pointer):
     job = train(tmp_path / "m", **training)
     assert job.code != 0 and job.end["state"] == "failed"

@@ -150,7 +150,7 @@ def test_an_emulated_device_goes_through_check_losses_and_times(programs, tmp_pa
 
 
 TOOLS = {  # in place of NVIDIA's: they run the program, and say what the real ones would
-    "compute-sanitizer": 'shift 4\n"$@" || exit 1\nexit {code}\n',
+    "compute-sanitizer": 'while [ "${{1#-}}" != "$1" ]; do shift 2; done\n"$@" || exit 1\nexit {code}\n',
     "ncu": 'while [ "${{1#-}}" != "$1" ]; do case $1 in --csv) shift ;; *) shift 2 ;; esac; done\n"$@" >/dev/null || exit 1\n'
            'echo "==PROF== Connected"\n'
            'echo \'"ID","Kernel Name","gpu__time_duration.sum","sm__throughput.avg.pct_of_peak_sustained_elapsed"\'\n'
