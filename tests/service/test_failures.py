@@ -172,7 +172,10 @@ class Running:
         assert self.predict_reference() == self.reference, "bits of the reference prediction"
         server.wait_for(lambda: server.metric("process_open_fds") <= self.descriptors,
                         f"return of descriptors to {self.descriptors}", 10)
-        server.wait_for(lambda: self.stored() <= self.files, "cleaning", 5)
+        try:
+            server.wait_for(lambda: self.stored() <= self.files, "cleaning", 5)
+        except AssertionError as error:
+            raise AssertionError(f"{sorted(self.stored() - self.files)} stay") from error
         grown = self.resident() - self.memory
         assert grown <= MEMORY_ALLOWANCE, f"{grown >> 20} MB more than before"
 
