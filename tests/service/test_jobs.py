@@ -603,10 +603,10 @@ def test_no_epoch_is_lost_in_a_pipe(real):
     job_id = train_id(server, 900)
     for _ in range(5):
         before = len(events(server, job_id))
-        server.wait_for(lambda: job(server, job_id)["last_seq"] > before + 60, "epochs")  # noqa: B023
+        server.wait_for(lambda: job(server, job_id)["last_seq"] > before + 60, "epochs", 120)  # noqa: B023
         server.stop(signal.SIGKILL)
         server.start()
-    body = wait_end(server, job_id, 60)
+    body = wait_end(server, job_id, 300)
     assert body["state"] == "succeeded" and body["best"]["epoch"] == body["result"]["best"]["epoch"], body
     assert [e["epoch"] for e in server.get(f"/v1/jobs/{job_id}/metrics").json()["epochs"]] == list(range(1, 901))
     assert not list((server.folder / "data/jobs" / job_id).glob("epochs*"))
