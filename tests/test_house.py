@@ -167,6 +167,13 @@ def test_python_tests_have_unique_names():
     expect_none(f"{stem}: {where}" for stem, where in stems.items() if len(where) > 1)
 
 
+def test_no_python_test_hides_another():
+    """A second function of a name replaces the first, which then never runs."""
+    for name in files(r"^tests/.*\.py$"):
+        tests = collections.Counter(re.findall(r"^def (test_\w+)", read(name), re.MULTILINE))
+        expect_none(f"{name}: {n} functions {test}" for test, n in tests.items() if n > 1)
+
+
 def test_headers_are_guarded():
     """The guard is made of AFFECT and the path: no two headers can share one."""
     def wrong():
