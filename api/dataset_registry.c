@@ -5,6 +5,7 @@
 #include "engine/core/clock.h"
 #include "engine/core/file.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -204,20 +205,40 @@ affect_status api_dataset_require(api_db *db, void *context, affect_error *err) 
                  : affect_fail(err, CONFLICT, "the dataset is not ready, or was just deleted");
 }
 
-static affect_status delete_row(api_db *db, void *context, affect_error *err) {
-    const char *id = context;
+typedef struct {
+    const char *id;
+    char folder[AFFECT_PATH_MAX], aside[AFFECT_PATH_MAX];
+    bool moved;
+} deletion;
+
+static affect_status work_delete(api_db *db, void *context, affect_error *err) {
+    deletion *d = context;
     api_rows *rows = NULL;
     char user[API_DATASET_ID_SIZE + 16] = "";
     AFFECT_TRY(api_db_query(&rows, db, err,
                             "SELECT id FROM jobs WHERE dataset_id = ? AND ended_ms IS NULL LIMIT 1",
-                            "t", id));
+                            "t", d->id));
     if (api_rows_next(rows)) snprintf(user, sizeof user, "%s", api_rows_text(rows, 0));
     AFFECT_TRY(api_rows_end(rows, err));
     if (user[0]) return affect_fail(err, CONFLICT, "the dataset is in use by %s", user);
-    AFFECT_TRY(api_db_run(db, err, "DELETE FROM datasets WHERE id = ?", "t", id));
-    return api_db_changes(db) ? AFFECT_STATUS_OK : affect_fail(err, NOT_FOUND, "no such dataset");
+    AFFECT_TRY(api_db_run(db, err, "DELETE FROM datasets WHERE id = ?", "t", d->id));
+    if (!api_db_changes(db)) return affect_fail(err, NOT_FOUND, "no such dataset");
+    if (rename(d->folder, d->aside) == 0)
+        d->moved = true;
+    else if (errno != ENOENT)
+        return affect_error_errno(err, errno, "the dataset's folder");
+    return AFFECT_STATUS_OK;
 }
 
-affect_status api_dataset_delete(api_store *store, const char *id, affect_error *err) {
-    return api_store_write(store, delete_row, NULL, (void *)id, err);
+affect_status api_dataset_delete(api_store *store, const char *data_dir, const char *id,
+                                 affect_error *err) {
+    deletion d = {.id = id};
+    AFFECT_TRY(affect_path_join(d.folder, err, data_dir, "datasets/%s", id));
+    AFFECT_TRY(affect_path_join(d.aside, err, data_dir, "datasets/.%s", id));
+    affect_status status = api_store_write_freeing(store, work_delete, NULL, &d, err);
+    if (status == AFFECT_STATUS_OK)
+        affect_directory_remove(d.aside, NULL); /* what resists is tried again at the next start */
+    else if (d.moved)
+        rename(d.aside, d.folder);
+    return status;
 }

@@ -17,7 +17,7 @@
 
 #define KEPT_SECONDS     10.0
 #define DEADLINE_SECONDS 15.0 /* a driver that wakes up takes seconds */
-enum { MAX_OUTPUT = 1 << 16 };
+enum { MAX_OUTPUT = 1 << 16, LOOK_MS = 100 };
 
 static struct {
     pthread_mutex_t lock;
@@ -27,14 +27,16 @@ static struct {
     bool asking; /* one caller lists, without the lock; others take what is there */
 } kept = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-/* Reads until the child closes its end. */
-static affect_status hear(affect_buffer *output, int from, affect_error *err) {
+/* Reads until the child closes its end; a server that stops does not wait for it. */
+static affect_status hear(affect_buffer *output, int from, const api_context *context,
+                          affect_error *err) {
     double until = affect_clock_seconds() + DEADLINE_SECONDS;
     for (;;) {
         struct pollfd fd = {.fd = from, .events = POLLIN};
         double left = until - affect_clock_seconds();
         if (left <= 0) return affect_fail(err, TIMEOUT, "the devices did not answer");
-        if (poll(&fd, 1, (int)(left * 1e3) + 1) <= 0) continue;
+        if (atomic_load(&context->draining)) return affect_fail(err, BUSY, "the server stops");
+        if (poll(&fd, 1, LOOK_MS) <= 0) continue;
         char *to = affect_buffer_reserve(output, 4096);
         ssize_t n = to ? read(from, to, 4096) : -1;
         if (n == 0) return AFFECT_STATUS_OK;
@@ -44,7 +46,8 @@ static affect_status hear(affect_buffer *output, int from, affect_error *err) {
     }
 }
 
-static affect_status ask(affect_json **answer, const char *binary, affect_error *err) {
+static affect_status ask(affect_json **answer, const api_context *context, affect_error *err) {
+    const char *binary = context->worker_binary;
     const char *argv[] = {binary, "inspect", "--devices", "--json", NULL};
     int ends[2] = {-1, -1}, nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
     pid_t pid = 0;
@@ -56,7 +59,7 @@ static affect_status ask(affect_json **answer, const char *binary, affect_error 
         status = api_child_spawn(&pid, binary, argv, fds, 3, err);
         api_child_close(&ends[1]);
     }
-    if (status == AFFECT_STATUS_OK) status = hear(&output, ends[0], err);
+    if (status == AFFECT_STATUS_OK) status = hear(&output, ends[0], context, err);
     if (pid > 0) {
         kill(-pid, SIGKILL); /* nothing where it has ended */
         waitpid(pid, NULL, 0);
@@ -79,7 +82,7 @@ affect_status api_devices(affect_json **devices, const api_context *context, aff
         affect_error error = {0};
         kept.asking = true;
         pthread_mutex_unlock(&kept.lock);
-        ask(&answer, context->worker_binary, &error);
+        ask(&answer, context, &error);
         pthread_mutex_lock(&kept.lock);
         affect_json_free(kept.answer);
         kept.answer = answer;

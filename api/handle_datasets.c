@@ -357,18 +357,14 @@ void api_handle_dataset_samples(api_exchange *exchange) {
 
 void api_handle_dataset_delete(api_exchange *exchange) {
     const api_context *context = api_context_of(exchange);
+    const char *data_dir = context->settings->data;
     affect_error error = {0};
     api_dataset dataset;
-    char folder[AFFECT_PATH_MAX];
     affect_status status =
         api_dataset_find(&dataset, context->store, api_path_value(exchange, "dataset"), &error);
-    if (status == AFFECT_STATUS_OK) status = api_dataset_delete(context->store, dataset.id, &error);
     if (status == AFFECT_STATUS_OK)
-        status =
-            affect_path_join(folder, &error, context->settings->data, "datasets/%s", dataset.id);
-    if (status == AFFECT_STATUS_OK) status = affect_directory_remove(folder, &error);
-    if (status == AFFECT_STATUS_OK)
-        status = api_shards_collect(context->store, context->settings->data, &error);
+        status = api_dataset_delete(context->store, data_dir, dataset.id, &error);
+    if (status == AFFECT_STATUS_OK) api_shards_collect(context->store, data_dir);
     if (status == AFFECT_STATUS_OK)
         api_answer_empty(exchange, 204);
     else if (status == AFFECT_STATUS_CONFLICT)

@@ -536,7 +536,6 @@ static affect_status start(api_job_queue *queue, const api_worker_options *worke
     queue->progress = api_job_progress_create(&queue->base);
     if (!queue->progress) return affect_fail(err, NO_MEMORY, "no memory for the queue");
     AFFECT_TRY(adopt_left(queue, err));
-    AFFECT_TRY(api_job_removals_finish(queue->base.store, queue->base.data_dir, err));
     AFFECT_TRY(api_leftovers_remove(queue->base.store, queue->base.data_dir, err));
     const api_worker_callbacks callbacks = {
         .context = queue, .events = on_events, .exited = on_exited};

@@ -6,7 +6,6 @@
 
 #include "engine/core/clock.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -90,37 +89,4 @@ affect_status api_job_retain(const api_job_base *base, const api_job_retention *
         ++*n;
     }
     return AFFECT_STATUS_OK;
-}
-
-/* ---- What interrupted removals left ---- */
-
-static affect_status finish(api_db *db, const char *jobs, const char *id, affect_error *err) {
-    char aside[AFFECT_PATH_MAX], folder[AFFECT_PATH_MAX];
-    api_rows *rows = NULL;
-    AFFECT_TRY(affect_path_join(aside, err, jobs, ".%s", id));
-    AFFECT_TRY(affect_path_join(folder, err, jobs, "%s", id));
-    AFFECT_TRY(api_db_query(&rows, db, err, "SELECT 1 FROM jobs WHERE id = ?", "t", id));
-    bool exists = api_rows_next(rows);
-    AFFECT_TRY(api_rows_end(rows, err));
-    if (!exists) return affect_directory_remove(aside, err);
-    return rename(aside, folder) == 0 ? AFFECT_STATUS_OK
-                                      : affect_error_errno(err, errno, "a job's folder");
-}
-
-static affect_status finish_all(api_db *db, void *context, affect_error *err) {
-    const char *jobs = context;
-    affect_status status = AFFECT_STATUS_OK;
-    DIR *entries = opendir(jobs);
-    if (!entries)
-        return errno == ENOENT ? AFFECT_STATUS_OK : affect_error_errno(err, errno, "%s", jobs);
-    for (struct dirent *e; status == AFFECT_STATUS_OK && (e = readdir(entries));)
-        if (strncmp(e->d_name, ".job_", 5) == 0) status = finish(db, jobs, e->d_name + 1, err);
-    closedir(entries);
-    return status;
-}
-
-affect_status api_job_removals_finish(api_store *store, const char *data_dir, affect_error *err) {
-    char jobs[AFFECT_PATH_MAX];
-    AFFECT_TRY(affect_path_join(jobs, err, data_dir, "jobs"));
-    return api_store_read(store, finish_all, jobs, err);
 }

@@ -1,8 +1,9 @@
 /* Removal of jobs: rows, events, epochs and folder, at once or not at all.
  *
  * The folder is renamed before the rows go and removed after they are gone, so that a server that
- * ends in between finds at its next start what to do: a renamed folder whose job has a row gets its
- * name back, any other is removed. What the job made stays: a dataset, a version of a model. */
+ * ends in between finds at its next start what to do (api_leftovers_remove): a renamed folder whose
+ * job has a row gets its name back, any other is removed. What the job made stays: a dataset, a
+ * version of a model. */
 #ifndef AFFECT_API_JOB_REMOVAL_H
 #define AFFECT_API_JOB_REMOVAL_H
 
@@ -21,8 +22,5 @@ typedef struct {
 /* Removes at most a few jobs that are past that, oldest first; *n is how many. */
 affect_status api_job_retain(const api_job_base *base, const api_job_retention *retention,
                              int64_t *n, affect_error *err);
-
-/* At the start, before any job runs: what interrupted removals left in the folder of jobs. */
-affect_status api_job_removals_finish(api_store *store, const char *data_dir, affect_error *err);
 
 #endif

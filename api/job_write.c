@@ -85,5 +85,5 @@ void api_job_clean(const api_job_base *base, const api_job_row *row) {
             AFFECT_STATUS_OK)
         affect_directory_remove(path, NULL);
     /* What a dataset left behind that was deleted while this ran, and what a failed one made. */
-    if (ended) api_shards_collect(base->store, base->data_dir, NULL);
+    if (ended) api_shards_collect(base->store, base->data_dir);
 }

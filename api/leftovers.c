@@ -63,32 +63,51 @@ static affect_status clean_dataset(api_db *db, const char *folder, const char *i
 
 typedef struct {
     const char *data_dir, *name;
+    const char *find; /* its row's id; NULL where no folder is set aside */
     affect_status (*clean)(api_db *db, const char *folder, const char *id, affect_error *err);
 } kind;
 
+/* `.ID`, of a deletion that a kill cut: with a row it gets its name back, else it goes. */
+static affect_status finish_deletion(api_db *db, const kind *k, const char *aside, const char *path,
+                                     const char *id, affect_error *err) {
+    char found[32];
+    AFFECT_TRY(find_text(found, db, k->find, id, err));
+    if (!found[0]) return affect_directory_remove(aside, err);
+    return rename(aside, path) == 0 ? AFFECT_STATUS_OK
+                                    : affect_error_errno(err, errno, "%s/%s", k->name, id);
+}
+
+static affect_status clean(api_db *db, const kind *k, const char *name, affect_error *err) {
+    char entry[AFFECT_PATH_MAX], path[AFFECT_PATH_MAX];
+    const char *id = name[0] == '.' ? name + 1 : name;
+    AFFECT_TRY(affect_path_join(entry, err, k->data_dir, "%s/%s", k->name, name));
+    AFFECT_TRY(affect_path_join(path, err, k->data_dir, "%s/%s", k->name, id));
+    if (id != name) AFFECT_TRY(finish_deletion(db, k, entry, path, id, err));
+    remove_asides(path);
+    return k->clean ? k->clean(db, path, id, err) : AFFECT_STATUS_OK;
+}
+
 static affect_status clean_all(api_db *db, void *context, affect_error *err) {
     const kind *k = context;
-    char folder[AFFECT_PATH_MAX], path[AFFECT_PATH_MAX];
+    char folder[AFFECT_PATH_MAX];
     affect_status status = AFFECT_STATUS_OK;
     AFFECT_TRY(affect_path_join(folder, err, k->data_dir, "%s", k->name));
     DIR *entries = opendir(folder);
     if (!entries)
         return errno == ENOENT ? AFFECT_STATUS_OK : affect_error_errno(err, errno, "%s", folder);
     for (struct dirent *e; status == AFFECT_STATUS_OK && (e = readdir(entries));) {
-        if (e->d_name[0] == '.') continue;
-        status = affect_path_join(path, err, folder, "%s", e->d_name);
-        if (status != AFFECT_STATUS_OK) break;
-        remove_asides(path);
-        if (k->clean) status = k->clean(db, path, e->d_name, err);
+        bool aside = e->d_name[0] == '.';
+        if (!aside || (k->find && e->d_name[1] != '\0' && e->d_name[1] != '.'))
+            status = clean(db, k, e->d_name, err);
     }
     closedir(entries);
     return status;
 }
 
 affect_status api_leftovers_remove(api_store *store, const char *data_dir, affect_error *err) {
-    kind kinds[] = {{data_dir, "jobs", clean_job},
-                    {data_dir, "datasets", clean_dataset},
-                    {data_dir, "models", NULL}};
+    kind kinds[] = {{data_dir, "jobs", "SELECT id FROM jobs WHERE id = ?", clean_job},
+                    {data_dir, "datasets", "SELECT id FROM datasets WHERE id = ?", clean_dataset},
+                    {data_dir, "models", NULL, NULL}};
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
         AFFECT_TRY(api_store_read(store, clean_all, &kinds[i], err));
     return AFFECT_STATUS_OK;

@@ -2,8 +2,9 @@
  *
  * Called once at the start, when the jobs of an earlier server are adopted and no worker runs. Only
  * what nothing can use any more is removed: archives of imports that are not to run, what failed
- * imports made, last checkpoints of trainings that succeeded, and files that were written aside.
- * Folders that no row knows keep the rest of what is in them. */
+ * imports made, last checkpoints of trainings that succeeded, files that were written aside, and
+ * folders of deletions that were cut. Folders that no row knows keep the rest of what is in them.
+ */
 #ifndef AFFECT_API_LEFTOVERS_H
 #define AFFECT_API_LEFTOVERS_H
 

@@ -1,9 +1,13 @@
 /* Collecting shards; see shard_collection.h.
  *
- * It runs as a write of the store, so that no import's row can appear between the look for imports
- * and the last removal. A manifest that cannot be read stops it: what it names is not known. */
+ * Manifests are read on the caller's thread: those of large corpora take a while. The removal is a
+ * write of the store, so that no import's row can appear before its end, and it is made only if no
+ * import began since before the manifests were read. A manifest that cannot be read stops it: what
+ * it names is not known. */
 #include "api/shard_collection.h"
 
+#include "api/job_queue.h"
+#include "api/log.h"
 #include "engine/core/file.h"
 #include "engine/core/json.h"
 
@@ -21,6 +25,7 @@ typedef struct {
     const char *data_dir;
     char (*names)[NAME_SIZE]; /* that manifests name; sorted once all are read */
     size_t n;
+    char newest[API_ID_SIZE]; /* import when the manifests were read */
 } collection;
 
 static affect_status add_names(collection *c, const affect_json *shards, affect_error *err) {
@@ -76,24 +81,44 @@ static affect_status remove_unnamed(collection *c, const char *folder, const cha
                                                 : affect_error_errno(err, errno, "%s", path);
 }
 
-static affect_status work_collect(api_db *db, void *context, affect_error *err) {
-    collection *c = context;
+/* CONFLICT while an import has not ended; else the newest import's id, "" without one. */
+static affect_status find_newest(char newest[API_ID_SIZE], api_db *db, affect_error *err) {
     api_rows *rows = NULL;
     AFFECT_TRY(api_db_query(&rows, db, err,
-                            "SELECT 1 FROM jobs WHERE type = 'import' AND ended_ms IS NULL LIMIT 1",
+                            "SELECT coalesce(max(id), ''), count(*) > count(ended_ms) FROM jobs "
+                            "WHERE type = 'import'",
                             ""));
-    bool importing = api_rows_next(rows);
+    bool importing = false;
+    newest[0] = '\0';
+    if (api_rows_next(rows)) {
+        snprintf(newest, API_ID_SIZE, "%s", api_rows_text(rows, 0));
+        importing = api_rows_integer(rows, 1) != 0;
+    }
     AFFECT_TRY(api_rows_end(rows, err));
-    if (importing) return AFFECT_STATUS_OK;
-    c->n = 0;
-    AFFECT_TRY(walk(c, "datasets", read_manifest, err));
-    if (c->n) qsort(c->names, c->n, NAME_SIZE, compare);
+    return importing ? affect_fail(err, CONFLICT, "an import runs") : AFFECT_STATUS_OK;
+}
+
+static affect_status work_begin(api_db *db, void *context, affect_error *err) {
+    collection *c = context;
+    return find_newest(c->newest, db, err);
+}
+
+static affect_status work_remove(api_db *db, void *context, affect_error *err) {
+    collection *c = context;
+    char newest[API_ID_SIZE];
+    AFFECT_TRY(find_newest(newest, db, err));
+    if (strcmp(newest, c->newest) != 0) return affect_fail(err, CONFLICT, "an import ran");
     return walk(c, "features", remove_unnamed, err);
 }
 
-affect_status api_shards_collect(api_store *store, const char *data_dir, affect_error *err) {
+void api_shards_collect(api_store *store, const char *data_dir) {
     collection c = {.data_dir = data_dir};
-    affect_status status = api_store_write(store, work_collect, NULL, &c, err);
+    affect_error error = {0};
+    affect_status status = api_store_read(store, work_begin, &c, &error);
+    if (status == AFFECT_STATUS_OK) status = walk(&c, "datasets", read_manifest, &error);
+    if (status == AFFECT_STATUS_OK && c.n) qsort(c.names, c.n, NAME_SIZE, compare);
+    if (status == AFFECT_STATUS_OK) status = api_store_write(store, work_remove, NULL, &c, &error);
+    if (status != AFFECT_STATUS_OK && status != AFFECT_STATUS_CONFLICT)
+        api_log(API_LOG_WARNING, "features that nothing uses stay", "reason", error.message, NULL);
     free(c.names);
-    return status;
 }

@@ -144,9 +144,7 @@ static affect_status start(service *self, affect_error *err) {
     AFFECT_TRY(api_feed_create(&context->feed, context->store, err));
     AFFECT_TRY(api_model_registry_create(&context->models, context->store, s->data, err));
     AFFECT_TRY(start_jobs(self, err));
-    affect_error left = {0}; /* what could not be removed now is tried at the next start */
-    if (api_shards_collect(context->store, s->data, &left) != AFFECT_STATUS_OK)
-        api_log(API_LOG_WARNING, "features that nothing uses stay", "reason", left.message, NULL);
+    api_shards_collect(context->store, s->data);
     AFFECT_TRY(start_predictors(self, err));
     AFFECT_TRY(http_server_start(&self->http, context, err));
     return write_port(self, err);

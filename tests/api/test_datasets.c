@@ -50,11 +50,11 @@ static void test_jobs_and_deletion(void) {
     CHECK(api_store_write(store, add_job, NULL, id, NULL) == AFFECT_STATUS_CONFLICT);
     CHECK_OK(api_store_write(store, finish, NULL, id, err));
     CHECK_OK(api_store_write(store, add_job, NULL, id, err));
-    CHECK(api_dataset_delete(store, id, NULL) == AFFECT_STATUS_CONFLICT);
+    CHECK(api_dataset_delete(store, folder, id, NULL) == AFFECT_STATUS_CONFLICT);
     CHECK_OK(api_store_write(store, end_job, NULL, NULL, err));
-    CHECK_OK(api_dataset_delete(store, id, err));
+    CHECK_OK(api_dataset_delete(store, folder, id, err));
     CHECK(api_store_write(store, add_job, NULL, id, NULL) == AFFECT_STATUS_CONFLICT);
-    CHECK(api_dataset_delete(store, id, NULL) == AFFECT_STATUS_NOT_FOUND);
+    CHECK(api_dataset_delete(store, folder, id, NULL) == AFFECT_STATUS_NOT_FOUND);
     api_store_close(store);
 }
 

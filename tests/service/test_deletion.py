@@ -1,5 +1,6 @@
 """What is deleted leaves the disk: models, and shards that no dataset names; and bodies leave room on it."""
 import os
+import signal
 import socket
 import subprocess
 
@@ -46,6 +47,38 @@ def test_shards_leave_with_the_last_dataset(real, tmp_path):  # noqa: F811
     server.stop()
     server.start()
     assert shards() == []
+
+
+def test_a_dataset_whose_deletion_a_kill_cut(real):  # noqa: F811
+    """Its folder goes aside with its row: with the row there it comes back, else it goes, and its shards."""
+    server = real()
+    data = server.folder / "data"
+    folder, = (data / "datasets").iterdir()
+    files = sorted(p.name for p in folder.iterdir())
+    server.stop(signal.SIGKILL)
+    folder.rename(folder.with_name("." + folder.name))
+    gone = folder.with_name(".ds_gone")
+    gone.mkdir()
+    (gone / "dataset.json").write_text("transcripts")
+    server.start()
+    assert sorted(p.name for p in folder.iterdir()) == files and not gone.exists()
+    assert list((data / "features").iterdir())
+    assert wait_end(server, train_id(server))["state"] == "succeeded"
+    assert server.request("DELETE", "/v1/datasets/ready").status == 204
+    assert not list((data / "datasets").iterdir()) and not list((data / "features").iterdir())
+
+
+def test_a_damaged_manifest_keeps_no_dataset_from_being_deleted(real):  # noqa: F811
+    server = real()
+    body = {"name": "other", "source": {"path": "small"}, "features": {"preset": "mel-16k", "mel": {"clip_seconds": 2}}}
+    assert wait_end(server, server.post_json("/v1/datasets", body).json()["id"])["state"] == "succeeded"
+    features = server.folder / "data/features"
+    before = len(list(features.iterdir()))
+    manifest = server.folder / "data/datasets" / server.get("/v1/datasets/ready").json()["id"] / "dataset.json"
+    manifest.write_text("{")
+    assert server.request("DELETE", "/v1/datasets/other").status == 204
+    assert len(list(features.iterdir())) == before, "what the damaged manifest names is not known"
+    assert server.request("DELETE", "/v1/datasets/ready").status == 204 and not list(features.iterdir())
 
 
 def test_shards_leave_when_the_import_beside_which_they_were_left_ends(real):  # noqa: F811

@@ -203,6 +203,7 @@ def test_liveness_needs_no_handler(make_server, tmp_path):
     time.sleep(0.5)
     for _ in range(5):
         assert server.request("GET", "/livez", timeout=3).status == 200
+    assert server.stop(seconds=10) == 0, "the stop does not wait for the driver"
     begun.close()
 
 

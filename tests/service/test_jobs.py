@@ -600,13 +600,13 @@ def test_a_dry_run_that_hangs_holds_no_handler(fake):
 def test_no_epoch_is_lost_in_a_pipe(real):
     """Epochs of milliseconds: many are in the pipe when the server is killed, and behind the last checkpoint."""
     server = real(job_max_restarts=100)
-    job_id = train_id(server, 900)
-    for _ in range(5):
+    job_id = train_id(server, 500)
+    for _ in range(3):
         before = len(events(server, job_id))
         server.wait_for(lambda: job(server, job_id)["last_seq"] > before + 60, "epochs", 120)  # noqa: B023
         server.stop(signal.SIGKILL)
         server.start()
     body = wait_end(server, job_id, 300)
     assert body["state"] == "succeeded" and body["best"]["epoch"] == body["result"]["best"]["epoch"], body
-    assert [e["epoch"] for e in server.get(f"/v1/jobs/{job_id}/metrics").json()["epochs"]] == list(range(1, 901))
+    assert [e["epoch"] for e in server.get(f"/v1/jobs/{job_id}/metrics").json()["epochs"]] == list(range(1, 501))
     assert not list((server.folder / "data/jobs" / job_id).glob("epochs*"))
