@@ -293,17 +293,15 @@ int affect_command_inspect(int argc, char **argv) {
     const char *path = NULL;
     int n = 0, code = affect_flags_read(&usage, argc, argv, &path, 1, &n);
     if (code >= 0) return code;
-    affect_error err = {0};
-    affect_status status;
-    if (a.devices)
-        status = print_devices(&a);
-    else if (a.init)
-        status = initialize(&a, &err);
-    else if (n == 1)
-        status = inspect_model(path, &a, &err);
-    else {
+    if (a.devices + (a.init != NULL) + n != 1 || (a.predict && n == 0)) {
+        fprintf(stderr,
+                "affect inspect: need one of MODEL, --init and --devices; --predict needs MODEL\n");
         affect_flags_print(stderr, &usage);
         return AFFECT_EXIT_USAGE;
     }
+    affect_error err = {0};
+    affect_status status = a.devices ? print_devices(&a)
+                           : a.init  ? initialize(&a, &err)
+                                     : inspect_model(path, &a, &err);
     return status == AFFECT_STATUS_OK ? AFFECT_EXIT_OK : affect_command_fail("inspect", &err);
 }

@@ -69,6 +69,9 @@ def test_help_and_version():
         (["inspect", "/nonexistent.safetensors"], 1, "/nonexistent.safetensors"),
         (["inspect", "--init", "paper-worst", "-o", "/nonexistent/x"], 1, "no preset is called"),
         (["inspect", "--init", "paper-base"], 1, "needs --output"),
+        (["inspect", "--init", "paper-base", "--devices"], 2, "need one of"),
+        (["inspect", "model.safetensors", "--devices"], 2, "need one of"),
+        (["inspect", "--predict", "x", "--devices"], 2, "--predict needs MODEL"),
         (["inspect", "--init", "audio-only", "--mels", "64", "-o", "/nonexistent/x"], 1, "audio.conv_5"),
     ],
 )
