@@ -125,10 +125,9 @@ class Running:
     def __init__(self, folder, **settings):
         self.tree = SmallTree(folder / "corpora" / "tiny")
         (folder / "server").mkdir()
-        self.server = Server(folder / "server", import_root=folder / "corpora",
-                             header_timeout_seconds=0.5, body_timeout_seconds=1,
-                             min_body_bytes_per_second=1000000, prediction_queue=2, job_queue=2,
-                             **settings)
+        self.server = Server(folder / "server", **{
+            "import_root": folder / "corpora", "header_timeout_seconds": 0.5, "body_timeout_seconds": 1,
+            "min_body_bytes_per_second": 1000000, "prediction_queue": 2, "job_queue": 2, **settings})
         self.data = pathlib.Path(self.server.settings.get("data", folder / "server" / "data"))
         prepare(self.server)
         dialog = "Ses01F_impro01"
