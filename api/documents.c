@@ -5,7 +5,7 @@
 #include "api/documents.h"
 
 #include "api/exchange.h"
-#include "api/store.h"
+#include "api/store/store.h"
 
 #include <pthread.h>
 #include <stdlib.h>

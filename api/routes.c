@@ -3,7 +3,7 @@
 #include "api/routes.h"
 
 #include "api/exchange.h"
-#include "api/handlers.h"
+#include "api/handlers/handlers.h"
 
 #include <errno.h>
 #include <stdio.h>

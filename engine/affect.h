@@ -41,14 +41,14 @@
 #ifndef AFFECT_AFFECT_H
 #define AFFECT_AFFECT_H
 
-#include "engine/core/backend.h"
 #include "engine/core/json.h"
 #include "engine/core/status.h"
-#include "engine/corpus/dataset.h"
-#include "engine/corpus/features.h"
 #include "engine/corpus/import.h"
-#include "engine/corpus/normalizer.h"
-#include "engine/corpus/protocol.h"
+#include "engine/dataset/dataset.h"
+#include "engine/dataset/normalizer.h"
+#include "engine/device/backend.h"
+#include "engine/evaluation/protocol.h"
+#include "engine/modality/features.h"
 #include "engine/model/architecture.h"
 #include "engine/model/model_file.h"
 #include "engine/model/session.h"

@@ -18,22 +18,24 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 LAYERS = ("engine", "api", "server")
+# A folder of engine includes itself and those before it.
+ENGINE = ("core", "device", "modality", "dataset", "corpus", "evaluation", "nn", "model", "train", "predict", "cli")
 LONGEST_FILE = 700  # lines; most are under 400
 LONGEST_FUNCTION = 80  # lines; reported, not enforced
 
 # Each third-party header is included by this one file; a pattern per library.
 HOMES = {
     r"microhttpd": "server/http.c",
-    r"sqlite3": "api/store.c",
+    r"sqlite3": "api/store/store.c",
     r"cjson/|cJSON": "engine/core/json.c",
-    r"sndfile": "engine/audio/sound_file.c",
-    r"soxr": "engine/audio/resample.c",
-    r"fftw3": "engine/audio/spectrogram.c",
+    r"sndfile": "engine/modality/sound_file.c",
+    r"soxr": "engine/modality/resample.c",
+    r"fftw3": "engine/modality/spectrogram.c",
     r"archive": "engine/corpus/archive.c",
     r"seccomp": "engine/core/confine.c",
     r"zlib": "engine/corpus/gzip.c",
-    r"cuda|cublas|cudnn": "engine/cuda/",
-    r"(cstdio|cstdlib|cstring|cstdint|cmath|new|utility|type_traits|algorithm|mutex|condition_variable)$": "engine/cuda/",  # C++, of CUDA only
+    r"cuda|cublas|cudnn": "engine/device/cuda/",
+    r"(cstdio|cstdlib|cstring|cstdint|cmath|new|utility|type_traits|algorithm|mutex|condition_variable)$": "engine/device/cuda/",  # C++, of CUDA only
 }
 # Headers of the C library and of Linux: anything else in <> is a library that needs a home.
 SYSTEM = re.compile(
@@ -43,7 +45,7 @@ SYSTEM = re.compile(
     r"|(sys|netinet|arpa|net|linux|asm)/\w+|netdb|immintrin|omp)\.h"
 )
 # engine/cli is the one place in engine that prints and exits; besides it:
-MAY_PRINT = {"engine/cuda/cuda_backend.cu": "with AFFECT_CUDA_DEBUG=1 kernels are named on stderr",
+MAY_PRINT = {"engine/device/cuda/cuda_backend.cu": "with AFFECT_CUDA_DEBUG=1 kernels are named on stderr",
              "engine/train/job_event.c": "progress bars and lines for people go to the terminal's stderr"}
 
 
@@ -111,6 +113,18 @@ def test_includes_point_one_way():
                     yield f"{name}:{number}: {name.split('/')[0]} may not include {path}"
                 elif not (ROOT / path).is_file():
                     yield f"{name}:{number}: no file {path}"
+
+    expect_none(wrong())
+
+
+def test_includes_inside_engine_point_one_way():
+    def wrong():
+        for name in files(r"^engine/\w+/.*\.(c|h|cu|cuh)$"):
+            folder = name.split("/")[1]
+            for number, kind, path in includes(name):
+                parts = path.split("/")
+                if kind == "quote" and parts[0] == "engine" and len(parts) > 2 and ENGINE.index(parts[1]) > ENGINE.index(folder):
+                    yield f"{name}:{number}: engine/{folder} may not include {path}"
 
     expect_none(wrong())
 

@@ -1,7 +1,7 @@
 /* From one dialog's files to its shard; see dialog_features.h. Runs on a worker's thread. */
 #include "engine/corpus/dialog_features.h"
 
-#include "engine/corpus/shard.h"
+#include "engine/dataset/shard.h"
 
 #include <errno.h>
 #include <stdio.h>

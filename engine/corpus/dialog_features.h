@@ -16,8 +16,8 @@
 
 #include "engine/core/digest.h"
 #include "engine/corpus/dialog_files.h"
-#include "engine/corpus/features.h"
 #include "engine/corpus/iemocap.h"
+#include "engine/modality/features.h"
 
 #include <stdbool.h>
 

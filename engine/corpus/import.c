@@ -13,7 +13,7 @@
 #include "engine/corpus/archive.h"
 #include "engine/corpus/dialog_features.h"
 #include "engine/corpus/manifest.h"
-#include "engine/corpus/shard.h"
+#include "engine/dataset/shard.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -1,7 +1,7 @@
 /* The manifest of a dataset; see manifest.h. Runs on one thread, after all shards are written. */
 #include "engine/corpus/manifest.h"
 
-#include "engine/corpus/shard.h"
+#include "engine/dataset/shard.h"
 
 #include <errno.h>
 #include <stdarg.h>

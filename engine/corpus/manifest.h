@@ -15,9 +15,9 @@
 #define AFFECT_CORPUS_MANIFEST_H
 
 #include "engine/core/digest.h"
-#include "engine/corpus/dataset.h"
 #include "engine/corpus/iemocap.h"
-#include "engine/corpus/label_map.h"
+#include "engine/dataset/dataset.h"
+#include "engine/dataset/label_map.h"
 
 typedef char affect_shard_key[AFFECT_DIGEST_TEXT_SIZE];
 

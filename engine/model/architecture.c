@@ -5,7 +5,7 @@
  * before it. Limits stand in nn/layer.h: documents come from clients. */
 #include "engine/core/embedded.h"
 #include "engine/core/fields.h"
-#include "engine/corpus/label_map.h"
+#include "engine/dataset/label_map.h"
 #include "engine/model/graph.h"
 #include "engine/model/variables.h"
 

@@ -14,7 +14,7 @@
 #ifndef AFFECT_MODEL_SESSION_H
 #define AFFECT_MODEL_SESSION_H
 
-#include "engine/core/backend.h"
+#include "engine/device/backend.h"
 #include "engine/model/architecture.h"
 
 typedef struct {

@@ -11,8 +11,8 @@
 #ifndef AFFECT_NN_LAYER_H
 #define AFFECT_NN_LAYER_H
 
-#include "engine/core/backend.h"
 #include "engine/core/fields.h"
+#include "engine/device/backend.h"
 #include "engine/nn/parameter.h"
 
 enum {

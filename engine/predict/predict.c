@@ -7,7 +7,7 @@
 
 #include "engine/core/clock.h"
 #include "engine/core/parallel.h"
-#include "engine/corpus/normalizer.h"
+#include "engine/dataset/normalizer.h"
 #include "engine/model/model_file.h"
 
 #include <assert.h>

@@ -19,8 +19,8 @@
 #ifndef AFFECT_PREDICT_PREDICT_H
 #define AFFECT_PREDICT_PREDICT_H
 
-#include "engine/core/backend.h"
-#include "engine/corpus/features.h"
+#include "engine/device/backend.h"
+#include "engine/modality/features.h"
 
 #define AFFECT_PREDICTOR_MAX_BATCH 64
 

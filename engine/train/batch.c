@@ -1,7 +1,7 @@
 /* Batches; see batch.h. */
 #include "engine/train/batch.h"
 
-#include "engine/train/metrics.h"
+#include "engine/evaluation/metrics.h"
 
 #include <stdlib.h>
 #include <string.h>

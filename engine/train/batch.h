@@ -7,8 +7,8 @@
 #ifndef AFFECT_TRAIN_BATCH_H
 #define AFFECT_TRAIN_BATCH_H
 
-#include "engine/corpus/dataset.h"
-#include "engine/corpus/normalizer.h"
+#include "engine/dataset/dataset.h"
+#include "engine/dataset/normalizer.h"
 #include "engine/model/session.h"
 
 typedef struct affect_batch affect_batch;

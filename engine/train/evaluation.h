@@ -8,8 +8,8 @@
 #ifndef AFFECT_TRAIN_EVALUATION_H
 #define AFFECT_TRAIN_EVALUATION_H
 
+#include "engine/evaluation/metrics.h"
 #include "engine/train/job_spec.h"
-#include "engine/train/metrics.h"
 
 #define AFFECT_PREDICTIONS_FILE "predictions.jsonl"
 

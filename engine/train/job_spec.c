@@ -1,8 +1,8 @@
 /* Job specifications; see job_spec.h. */
 #include "engine/train/job_spec.h"
 
-#include "engine/core/backend.h"
-#include "engine/corpus/label_map.h"
+#include "engine/dataset/label_map.h"
+#include "engine/device/backend.h"
 #include "engine/model/architecture.h"
 
 #include <stdio.h>

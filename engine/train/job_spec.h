@@ -7,8 +7,8 @@
 #define AFFECT_TRAIN_JOB_SPEC_H
 
 #include "engine/core/file.h"
-#include "engine/corpus/dataset.h"
-#include "engine/corpus/protocol.h"
+#include "engine/dataset/dataset.h"
+#include "engine/evaluation/protocol.h"
 #include "engine/train/schedule.h"
 
 typedef enum { AFFECT_MONITOR_VAL_LOSS, AFFECT_MONITOR_VAL_ACCURACY } affect_monitor;

@@ -17,8 +17,8 @@
 #ifndef AFFECT_TRAIN_TRAINER_H
 #define AFFECT_TRAIN_TRAINER_H
 
+#include "engine/evaluation/metrics.h"
 #include "engine/train/job_spec.h"
-#include "engine/train/metrics.h"
 
 #define AFFECT_BEST_FILE "best.safetensors"
 #define AFFECT_LAST_FILE "last.safetensors"

@@ -1,9 +1,9 @@
 /* Trials side by side; see trials.h. */
 #include "engine/train/trials.h"
 
-#include "engine/core/backend.h"
 #include "engine/core/memory.h"
 #include "engine/core/parallel.h"
+#include "engine/device/backend.h"
 #include "engine/train/memory_plan.h"
 
 #include <pthread.h>

@@ -1,6 +1,6 @@
 /* Rows of datasets: who may use one, and when it can be deleted. */
-#include "api/dataset_registry.h"
-#include "api/job_rows.h"
+#include "api/jobs/job_rows.h"
+#include "api/store/dataset_registry.h"
 #include "engine/core/file.h"
 #include "tests/test.h"
 

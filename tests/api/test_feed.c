@@ -1,7 +1,7 @@
 /* The feed while the store does not answer: its lock stays free, a stream's `read` returns at once,
  * and a reader that leaves meanwhile leaves nothing behind. */
 #include "api/exchange.h"
-#include "api/feed.h"
+#include "api/jobs/feed.h"
 #include "engine/core/file.h"
 #include "tests/test.h"
 

@@ -1,5 +1,5 @@
 /* How many progress events a job may store. */
-#include "api/job_progress.h"
+#include "api/jobs/job_progress.h"
 
 #include "tests/test.h"
 

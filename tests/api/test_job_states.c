@@ -1,5 +1,5 @@
 /* The table of states: which actions are possible, and that every job can end. */
-#include "api/job_state.h"
+#include "api/jobs/job_state.h"
 
 #include "tests/test.h"
 

@@ -1,5 +1,5 @@
 /* The plot: well-formed SVG, curves where they belong, values that are not numbers left out. */
-#include "api/plot.h"
+#include "api/handlers/plot.h"
 
 #include "tests/test.h"
 

@@ -13,7 +13,7 @@
 #include "engine/core/clock.h"
 #include "engine/core/file.h"
 #include "engine/core/random.h"
-#include "engine/corpus/shard.h"
+#include "engine/dataset/shard.h"
 #include "engine/train/trials.h"
 
 #include <math.h>

@@ -7,8 +7,8 @@
  * is the median of REPEATS blocks, each of BLOCK calls on a GPU (they are enqueued; the clock is
  * looked at when all are done) and of one on a CPU. Each call is one step (step_begin, step_end),
  * as a training records it. The last line is a JSON object: seconds by operation. */
-#include "engine/core/backend.h"
 #include "engine/core/clock.h"
+#include "engine/device/backend.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -17,8 +17,8 @@
  * Prints one JSON object: seconds a step (median, least, most of REPEATS blocks), parameters, the
  * plan's bytes, peak memory, level. bench_step64 is the same in double precision: its losses are
  * the truth that others are compared with. */
-#include "engine/core/backend.h"
 #include "engine/core/clock.h"
+#include "engine/device/backend.h"
 #include "engine/model/session.h"
 
 #include <stdio.h>

@@ -1,5 +1,5 @@
 /* The emulation itself: barriers, shuffles, fragments, launches in a stream and in a graph. */
-#include "engine/cuda/cuda_ptx.cuh"
+#include "engine/device/cuda/cuda_ptx.cuh"
 
 #include <cublas_v2.h>
 

@@ -2,7 +2,7 @@
  * tf32, bf16 with slices of 4 and 8 sequences), forward and backward, over batches that do and do
  * not fill slices, shared rows, masks, last states, one direction and two. Everything that an
  * operation must write is NaN before, as are the masked rows of x. */
-#include "engine/cuda/cuda_lstm_persistent.cuh"
+#include "engine/device/cuda/cuda_lstm_persistent.cuh"
 
 #include <cmath>
 #include <cstdio>

@@ -1,5 +1,5 @@
 /* Model files: one that is accepted and small can be loaded into a session of its architecture. */
-#include "engine/core/backend.h"
+#include "engine/device/backend.h"
 #include "engine/model/model_file.h"
 #include "tests/fuzz/fuzz.h"
 

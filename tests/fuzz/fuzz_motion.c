@@ -1,6 +1,6 @@
 /* Motion text: the first byte tells kind and size of the pieces, the rest is the file. In pieces it
  * has the rows that it has as a whole, and their averages are finite. */
-#include "engine/mocap/segments.h"
+#include "engine/modality/segments.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <math.h>

@@ -1,5 +1,5 @@
 /* Sound: from memory and as a file the same samples, all finite, no more than the limit. */
-#include "engine/audio/sound_file.h"
+#include "engine/modality/sound_file.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <math.h>

@@ -1,4 +1,4 @@
-"""Reference numbers of numpy for engine/mocap/segments: the averages over parts of an utterance.
+"""Reference numbers of numpy for engine/modality/segments: the averages over parts of an utterance.
 
     python make_segments.py --check    recompute from the stored texts and compare exactly (exit code 1 if not)
     python make_segments.py            make the texts anew (seeded) and their averages

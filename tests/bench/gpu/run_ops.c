@@ -10,7 +10,7 @@
  * request, recorded as a whole (record_begin, record_end), as a training does. What an operation
  * must write is NaN before. Backward may take its y from the request instead (`use_y`): so the
  * double run follows the device's own ReLU. Exits with 1 and a sentence when the device fails. */
-#include "engine/core/backend.h"
+#include "engine/device/backend.h"
 
 #include <math.h>
 #include <stdio.h>

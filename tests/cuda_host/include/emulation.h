@@ -66,7 +66,7 @@ template <typename T> T exchange(unsigned mask, T value, int from) {
     return mine.got;
 }
 
-/* Sums of products of a warp's fragments (engine/cuda/cuda_ptx.cuh says which is where). */
+/* Sums of products of a warp's fragments (engine/device/cuda/cuda_ptx.cuh says which is where). */
 struct product_lane {
     float *c;
     const uint32_t *a;

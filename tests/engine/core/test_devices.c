@@ -1,7 +1,7 @@
 /* Devices by name, and every way in which the CUDA plug-in can be missing: told plainly, and the
  * CPU under "auto". The plug-in is loaded once a process, so each case is a process of its own:
  * this program again, with the case as its argument. */
-#include "engine/core/backend.h"
+#include "engine/device/backend.h"
 #include "tests/test.h"
 
 #include <pthread.h>

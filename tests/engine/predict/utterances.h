@@ -5,7 +5,7 @@
 
 #include "engine/core/buffer.h"
 #include "engine/core/random.h"
-#include "engine/corpus/normalizer.h"
+#include "engine/dataset/normalizer.h"
 #include "engine/model/model_file.h"
 #include "engine/predict/predict.h"
 #include "tests/engine/core/scratch.h"

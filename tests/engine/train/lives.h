@@ -6,7 +6,7 @@
 
 #include "engine/train/training.h"
 #include "tests/engine/core/scratch.h"
-#include "tests/engine/corpus/store_fixture.h"
+#include "tests/engine/dataset/store_fixture.h"
 
 #include <signal.h>
 #include <sys/mman.h>

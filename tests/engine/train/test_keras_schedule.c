@@ -1,6 +1,6 @@
 /* Learning rates, stopping and metrics against stored numbers: Keras' own callbacks and numpy
  * (tests/reference/make_keras.py made schedules.json and metrics.json). */
-#include "engine/train/metrics.h"
+#include "engine/evaluation/metrics.h"
 #include "engine/train/schedule.h"
 #include "tests/test.h"
 

@@ -5,7 +5,7 @@
  * With an argument, the plug-in's file, on a real GPU. */
 #include "tests/engine/train/lives.h"
 
-#include "engine/core/backend.h"
+#include "engine/device/backend.h"
 #include "engine/train/trials.h"
 
 static void test_any_moment(void) {

@@ -1,0 +1,374 @@
+/* /v1/datasets: importing, listing, reports, samples, deleting.
+ *
+ * A body names its source in one of three ways: JSON with a path below the import root, a multipart
+ * form with the archive as a part, or the raw archive with name and layout in the query. All three
+ * become one specification, checked by the engine's own parser, and an import job. */
+#include "api/context.h"
+#include "api/handlers/handlers.h"
+#include "api/jobs/job_queue.h"
+#include "api/jobs/job_rows.h"
+#include "api/log.h"
+#include "api/store/dataset_registry.h"
+#include "api/store/shard_collection.h"
+#include "engine/corpus/import.h"
+#include "engine/corpus/tree.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MAX_MANIFEST_BYTES (512u << 20)
+#define MAX_TEXT_PART      (64u << 10)
+
+/* What a client asked for. */
+typedef struct {
+    char name[72], layout[32];
+    affect_json *source, *features, *labels; /* owned */
+} import_request;
+
+static const affect_field import_fields[] = {
+    AFFECT_FIELD_STRING(import_request, name, "", "the dataset's name"),
+    AFFECT_FIELD_STRING(import_request, layout, "iemocap", "how the corpus is laid out"),
+    AFFECT_FIELD_JSON(import_request, source, "{\"path\": folder below the import root}"),
+    AFFECT_FIELD_JSON(import_request, features, "{\"preset\": \"mel-16k\", ...}"),
+    AFFECT_FIELD_JSON(import_request, labels, "{\"happy\": [\"hap\", \"exc\"], ...}"),
+    AFFECT_FIELD_END};
+
+/* One creation on its way. */
+typedef struct {
+    api_exchange *exchange;
+    const api_context *context;
+    import_request request;
+    const api_part *archive;
+    char job_id[API_ID_SIZE], dataset_id[API_DATASET_ID_SIZE];
+    char folder[AFFECT_PATH_MAX]; /* of the job */
+    affect_json *told, *spec;     /* owned: the request as it is kept; the worker's */
+} creation;
+
+/* ---- The three kinds of bodies ---- */
+
+static affect_status copy_text(char *to, size_t size, const char *name, const api_part *part,
+                               affect_error *err) {
+    if (!part->data || part->size >= size || memchr(part->data, 0, part->size))
+        return affect_field_fail(err, "", name, "is longer than %zu bytes, or no text", size - 1);
+    memcpy(to, part->data, part->size);
+    to[part->size] = '\0';
+    return AFFECT_STATUS_OK;
+}
+
+static affect_status parse_json_part(affect_json **json, const char *name, const api_part *part,
+                                     affect_error *err) {
+    if (!part->data || part->size > MAX_TEXT_PART)
+        return affect_field_fail(err, "", name, "is longer than %u bytes", MAX_TEXT_PART);
+    affect_json_free(*json);
+    *json = NULL;
+    affect_error why = {0};
+    if (affect_json_parse(json, part->data, part->size, &why) != AFFECT_STATUS_OK)
+        return affect_field_fail(err, "", name, "%.300s", why.message);
+    return AFFECT_STATUS_OK;
+}
+
+static affect_status read_part(creation *c, const api_part *part, affect_error *err) {
+    import_request *r = &c->request;
+    if (strcmp(part->name, "name") == 0)
+        return copy_text(r->name, sizeof r->name, "name", part, err);
+    if (strcmp(part->name, "layout") == 0)
+        return copy_text(r->layout, sizeof r->layout, "layout", part, err);
+    if (strcmp(part->name, "features") == 0)
+        return parse_json_part(&r->features, "features", part, err);
+    if (strcmp(part->name, "labels") == 0) return parse_json_part(&r->labels, "labels", part, err);
+    if (strcmp(part->name, "archive") != 0)
+        return affect_field_fail(err, "", part->name,
+                                 "unknown part (known: name, layout, features, labels, archive)");
+    c->archive = part;
+    return AFFECT_STATUS_OK;
+}
+
+/* False: already answered. */
+static bool read_body(creation *c, affect_error *err, affect_status *status) {
+    import_request *r = &c->request;
+    const api_part *first = api_part_at(c->exchange, 0);
+    const char *name = api_query(c->exchange, "name"), *layout = api_query(c->exchange, "layout");
+    affect_fields_default(r, import_fields);
+    *status = AFFECT_STATUS_OK;
+    if (api_has_media_type(c->exchange, "application/json")) {
+        const affect_json *json = api_body_json(c->exchange);
+        if (!json) return false;
+        *status = affect_fields_parse(r, import_fields, json, "", err);
+        return true;
+    }
+    if (name && strlen(name) < sizeof r->name) snprintf(r->name, sizeof r->name, "%s", name);
+    if (layout && strlen(layout) < sizeof r->layout)
+        snprintf(r->layout, sizeof r->layout, "%s", layout);
+    if (first && !first->name[0]) {
+        c->archive = first;
+        return true;
+    }
+    for (size_t i = 0; i < api_n_parts(c->exchange); i++)
+        AFFECT_CHECK(*status, err, read_part(c, api_part_at(c->exchange, i), err));
+    return true;
+}
+
+/* ---- Sources ---- */
+
+/* A folder below the import root: opened here to refuse what is none, and once more by the worker,
+ * which reads what it opened. */
+static affect_status check_below_root(const char *root, const char *path, affect_error *err) {
+    affect_tree *folder = NULL;
+    affect_error why = {0};
+    affect_status status = affect_tree_open(&folder, root, path, &why);
+    affect_tree_close(folder);
+    if (status == AFFECT_STATUS_OK) return status;
+    return affect_field_fail(err, "/source", "path", "no folder below the import root: %.300s",
+                             why.message);
+}
+
+static affect_status set_path_source(creation *c, affect_json *source, affect_error *err) {
+    const api_settings *settings = c->context->settings;
+    if (!affect_json_is_object(c->request.source)) /* an array's elements have no names */
+        return affect_field_fail(err, "", "source", "need an object with path");
+    for (const affect_json *m = affect_json_first(c->request.source); m; m = affect_json_next(m))
+        if (strcmp(affect_json_name(m), "path") != 0)
+            return affect_field_fail(err, "/source", affect_json_name(m),
+                                     "unknown field (known: path)");
+    const char *path = affect_json_get_string(c->request.source, "path", NULL);
+    if (!path) return affect_field_fail(err, "/source", "path", "is missing, or no string");
+    if (!settings->import_root[0])
+        return affect_field_fail(err, "/source", "path",
+                                 "this server imports no folders (start it with --import-root)");
+    char root[PATH_MAX];
+    if (!realpath(settings->import_root, root))
+        return affect_error_errno(err, errno, "the import root");
+    AFFECT_TRY(check_below_root(root, path, err));
+    affect_json_set_string(source, "root", root);
+    affect_json_set_string(source, "path", path);
+    return AFFECT_STATUS_OK;
+}
+
+static affect_status set_archive_source(creation *c, affect_json *source, affect_error *err) {
+    char path[AFFECT_PATH_MAX];
+    if (!c->archive)
+        return affect_field_fail(err, "", c->request.source ? "source" : "archive",
+                                 "is missing: need an archive, or a source with a path");
+    if (!c->archive->size) return affect_field_fail(err, "", "archive", "is empty");
+    AFFECT_TRY(affect_path_join(path, err, c->folder, API_JOB_UPLOAD));
+    affect_json_set_string(source, "archive", path);
+    return AFFECT_STATUS_OK;
+}
+
+static void set_copy(affect_json *to, const char *name, const affect_json *value) {
+    if (value) affect_json_set(to, name, affect_json_copy(value));
+}
+
+/* ---- The job ---- */
+
+static affect_status absolute_data(char data[PATH_MAX], const api_context *context,
+                                   affect_error *err) {
+    if (!realpath(context->settings->data, data))
+        return affect_error_errno(err, errno, "the data folder");
+    return AFFECT_STATUS_OK;
+}
+
+static affect_status make_spec(creation *c, affect_error *err) {
+    const import_request *r = &c->request;
+    char data[PATH_MAX], path[AFFECT_PATH_MAX];
+    AFFECT_TRY(absolute_data(data, c->context, err));
+    AFFECT_TRY(affect_path_join(c->folder, err, data, "jobs/%s", c->job_id));
+    affect_json *spec = c->spec = affect_json_new_object();
+    affect_json_set_string(spec, "type", "import");
+    affect_json_set_string(spec, "name", r->name);
+    affect_json_set_string(spec, "layout", r->layout);
+    affect_json *source = affect_json_set_object(spec, "source");
+    affect_status status =
+        r->source ? set_path_source(c, source, err) : set_archive_source(c, source, err);
+    if (status != AFFECT_STATUS_OK) /* what else is wrong does not depend on it */
+        affect_json_set_string(source, "path", "/");
+    set_copy(spec, "features", r->features);
+    set_copy(spec, "labels", r->labels);
+    AFFECT_TRY(affect_path_join(path, err, data, "features"));
+    affect_json_set_string(spec, "store", path);
+    AFFECT_TRY(affect_path_join(path, err, data, "datasets/%s", c->dataset_id));
+    affect_json_set_string(spec, "output", path);
+    const api_settings *settings = c->context->settings;
+    affect_json_set_number(spec, "threads", (double)settings->job_threads);
+    affect_json_set_number(spec, "max_file_bytes", (double)settings->max_import_file_bytes);
+    affect_json_set_number(spec, "max_bytes", (double)settings->max_import_bytes);
+    affect_import_options options;
+    affect_import_options_default(&options);
+    AFFECT_CHECK(status, err, affect_import_options_parse(&options, spec, err));
+    affect_import_options_free(&options);
+    return status;
+}
+
+static void make_told(creation *c) {
+    const import_request *r = &c->request;
+    c->told = affect_json_new_object();
+    affect_json_set_string(c->told, "type", "import");
+    affect_json_set_string(c->told, "name", r->name);
+    affect_json_set_string(c->told, "layout", r->layout);
+    set_copy(c->told, "source", r->source);
+    set_copy(c->told, "features", r->features);
+    set_copy(c->told, "labels", r->labels);
+    if (c->archive) affect_json_set_number(c->told, "archive_bytes", (double)c->archive->size);
+}
+
+static affect_status keep_archive(creation *c, affect_error *err) {
+    char path[AFFECT_PATH_MAX];
+    if (!c->archive) return AFFECT_STATUS_OK;
+    AFFECT_TRY(affect_directory_make(c->folder, err));
+    AFFECT_TRY(affect_path_join(path, err, c->folder, API_JOB_UPLOAD));
+    return api_part_keep(c->archive, path, err);
+}
+
+static affect_status check(creation *c, affect_status status, affect_error *err) {
+    if (c->request.source && c->archive)
+        AFFECT_CHECK(status, err,
+                     affect_field_fail(err, "", "source", "and an archive: need one of them"));
+    AFFECT_CHECK(status, err, api_name_check(c->request.name, "/name", err));
+    AFFECT_CHECK(status, err, make_spec(c, err));
+    return status;
+}
+
+/* `status` is that of reading the body: what else is wrong with it is told in the same answer. */
+static affect_status create(creation *c, affect_status status, affect_error *err) {
+    api_job_id_make(c->job_id);
+    api_dataset_id_make(c->dataset_id);
+    status = check(c, status, err);
+    if (status != AFFECT_STATUS_OK) return status;
+    make_told(c);
+    status = keep_archive(c, err);
+    api_dataset_new dataset = {c->dataset_id, c->request.name, c->job_id, c->request.layout};
+    const api_job_new job = {.type = "import",
+                             .id = c->job_id,
+                             .request = c->told,
+                             .spec = c->spec,
+                             .dataset_id = c->dataset_id,
+                             .also = api_dataset_insert,
+                             .also_context = &dataset};
+    char id[API_ID_SIZE];
+    bool existed;
+    if (status == AFFECT_STATUS_OK)
+        status = api_job_create(c->context->jobs, &job, id, &existed, err);
+    if (status != AFFECT_STATUS_OK) affect_directory_remove(c->folder, NULL);
+    return status;
+}
+
+void api_handle_dataset_create(api_exchange *exchange) {
+    creation c = {.exchange = exchange, .context = api_context_of(exchange)};
+    affect_field_errors wrong = {0};
+    affect_error error = {.fields = &wrong};
+    affect_status status;
+    bool open = read_body(&c, &error, &status);
+    if (open) status = create(&c, status, &error);
+    if (open && status == AFFECT_STATUS_OK)
+        api_answer_job(exchange, 202, c.job_id);
+    else if (open && status == AFFECT_STATUS_CONFLICT)
+        api_answer_problem(exchange, "name_taken", "%s", error.message);
+    else if (open)
+        api_answer_error(exchange, &error);
+    affect_fields_free(&c.request, import_fields);
+    affect_json_free(c.told);
+    affect_json_free(c.spec);
+}
+
+/* ---- Reading ---- */
+
+void api_handle_dataset_list(api_exchange *exchange) {
+    int64_t limit;
+    if (!api_query_integer(exchange, "limit", 1, 1000, 100, &limit)) return;
+    const char *after = api_query(exchange, "after");
+    affect_error error = {0};
+    affect_json *json = NULL;
+    affect_status status =
+        api_dataset_list(&json, api_context_of(exchange)->store, after ? after : "", limit, &error);
+    api_answer_document(exchange, status, json, &error);
+}
+
+void api_handle_dataset(api_exchange *exchange) {
+    affect_error error = {0};
+    affect_json *json = NULL;
+    affect_status status = api_dataset_get(&json, api_context_of(exchange)->store,
+                                           api_path_value(exchange, "dataset"), &error);
+    api_answer_document(exchange, status, json, &error);
+}
+
+/* The manifest of a dataset that is ready; owned. */
+static affect_status read_manifest(affect_json **manifest, api_exchange *exchange,
+                                   affect_error *err) {
+    const api_context *context = api_context_of(exchange);
+    api_dataset dataset;
+    char path[AFFECT_PATH_MAX];
+    AFFECT_TRY(
+        api_dataset_find(&dataset, context->store, api_path_value(exchange, "dataset"), err));
+    if (strcmp(dataset.state, "ready") != 0)
+        return affect_fail(err, CONFLICT, "dataset %s is %s (need ready)", dataset.name,
+                           dataset.state);
+    AFFECT_TRY(affect_path_join(path, err, context->settings->data, "datasets/%s/dataset.json",
+                                dataset.id));
+    affect_status status = affect_json_read(manifest, path, MAX_MANIFEST_BYTES, err);
+    bool whole = status == AFFECT_STATUS_OK &&
+                 affect_json_is_object(affect_json_get(*manifest, "report")) &&
+                 affect_json_is_array(affect_json_get(*manifest, "utterances"));
+    if (whole || status == AFFECT_STATUS_NO_MEMORY) return status;
+    api_log(API_LOG_ERROR, "damaged manifest", "dataset", dataset.id, "detail",
+            status == AFFECT_STATUS_OK ? "no report or no utterances" : err->message, NULL);
+    return affect_fail(err, INTERNAL, "the manifest of dataset %s is missing or damaged",
+                       dataset.name);
+}
+
+void api_handle_dataset_report(api_exchange *exchange) {
+    affect_error error = {0};
+    affect_json *manifest = NULL, *report = NULL;
+    affect_status status = read_manifest(&manifest, exchange, &error);
+    if (status == AFFECT_STATUS_OK) report = affect_json_detach(manifest, "report");
+    affect_json_free(manifest);
+    api_answer_result(exchange, status, report, &error);
+}
+
+static const char *id_of(const affect_json *utterance) {
+    return affect_json_get_string(utterance, "id", "");
+}
+
+static affect_json *page_of(const affect_json *utterances, const char *after, int64_t limit) {
+    affect_json *page = affect_json_new_object(), *data = affect_json_set_array(page, "data");
+    const affect_json *u = affect_json_first(utterances);
+    while (u && after && strcmp(id_of(u), after) != 0) u = affect_json_next(u);
+    if (u && after) u = affect_json_next(u);
+    for (int64_t n = 0; u && n < limit; n++, u = affect_json_next(u))
+        affect_json_append(data, affect_json_copy(u));
+    affect_json_set_bool(page, "more", u != NULL);
+    return page;
+}
+
+void api_handle_dataset_samples(api_exchange *exchange) {
+    int64_t limit;
+    if (!api_query_integer(exchange, "limit", 1, 1000, 100, &limit)) return;
+    affect_error error = {0};
+    affect_json *manifest = NULL, *page = NULL;
+    affect_status status = read_manifest(&manifest, exchange, &error);
+    if (status == AFFECT_STATUS_OK)
+        page =
+            page_of(affect_json_get(manifest, "utterances"), api_query(exchange, "after"), limit);
+    affect_json_free(manifest);
+    api_answer_result(exchange, status, page, &error);
+}
+
+void api_handle_dataset_delete(api_exchange *exchange) {
+    const api_context *context = api_context_of(exchange);
+    const char *data_dir = context->settings->data;
+    affect_error error = {0};
+    api_dataset dataset;
+    affect_status status =
+        api_dataset_find(&dataset, context->store, api_path_value(exchange, "dataset"), &error);
+    if (status == AFFECT_STATUS_OK)
+        status = api_dataset_delete(context->store, data_dir, dataset.id, &error);
+    if (status == AFFECT_STATUS_OK) api_shards_collect(context->store, data_dir);
+    if (status == AFFECT_STATUS_OK)
+        api_answer_empty(exchange, 204);
+    else if (status == AFFECT_STATUS_CONFLICT)
+        api_answer_problem(exchange, "in_use", "%s", error.message);
+    else
+        api_answer_error(exchange, &error);
+}

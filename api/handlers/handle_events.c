@@ -1,0 +1,100 @@
+/* /v1/jobs/{job}/events: a page, lines, or a stream for browsers, by the Accept header. */
+#include "api/context.h"
+#include "api/handlers/handlers.h"
+#include "api/jobs/feed.h"
+#include "api/jobs/job_rows.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct {
+    const char *job_id;
+    int64_t after, limit, last_seq;
+    bool ended;
+    affect_buffer text; /* of a page */
+} events_question;
+
+static affect_status read_head(api_db *db, void *context, affect_error *err) {
+    events_question *q = context;
+    api_job_row row = {0};
+    AFFECT_TRY(api_job_row_load(&row, db, q->job_id, err));
+    q->last_seq = row.last_seq;
+    q->ended = api_job_state_terminal(row.state);
+    api_job_row_free(&row);
+    return AFFECT_STATUS_OK;
+}
+
+static affect_status read_page(api_db *db, void *context, affect_error *err) {
+    events_question *q = context;
+    api_rows *rows = NULL;
+    int64_t n = 0, next = q->after;
+    AFFECT_TRY(read_head(db, q, err));
+    AFFECT_TRY(api_db_query(&rows, db, err,
+                            "SELECT seq, kind, data FROM events WHERE job_id = ? AND seq > ? "
+                            "ORDER BY seq LIMIT ?",
+                            "tii", q->job_id, q->after, q->limit));
+    affect_buffer_append_string(&q->text, "{\"data\":[");
+    while (api_rows_next(rows)) {
+        if (n++) affect_buffer_append(&q->text, ",", 1);
+        next = api_rows_integer(rows, 0);
+        api_feed_print(&q->text, API_FEED_LINES, next, api_rows_text(rows, 1),
+                       api_rows_text(rows, 2));
+    }
+    affect_buffer_printf(&q->text, "],\"more\":%s,\"next\":%lld,\"terminal\":%s}\n",
+                         next < q->last_seq ? "true" : "false", (long long)next,
+                         q->ended ? "true" : "false");
+    return api_rows_end(rows, err);
+}
+
+/* The cursor: ?after, or what a browser sends when it comes back. False: already answered. */
+static bool read_cursor(api_exchange *exchange, int64_t *after) {
+    const char *last = api_header(exchange, "Last-Event-ID");
+    if (api_query(exchange, "after") || !last)
+        return api_query_integer(exchange, "after", 0, INT64_MAX, 0, after);
+    char *end = NULL;
+    errno = 0;
+    *after = strtoll(last, &end, 10);
+    if (isdigit((unsigned char)*last) && !*end && !errno) return true;
+    api_answer_problem(exchange, "invalid", "Last-Event-ID: need the number of an event");
+    return false;
+}
+
+/* A cursor ahead of the newest event was not given by this job: to wait for it would be silence. */
+static void refuse_ahead(api_exchange *exchange, const events_question *q) {
+    if (api_query(exchange, "after"))
+        api_answer_problem(exchange, "invalid",
+                           "query after: %lld is ahead of the job's newest event, %lld",
+                           (long long)q->after, (long long)q->last_seq);
+    else
+        api_answer_problem(exchange, "malformed",
+                           "Last-Event-ID: %lld is ahead of the job's newest event, %lld",
+                           (long long)q->after, (long long)q->last_seq);
+}
+
+void api_handle_job_events(api_exchange *exchange) {
+    const api_context *context = api_context_of(exchange);
+    events_question q = {.job_id = api_path_value(exchange, "job")};
+    if (!read_cursor(exchange, &q.after)) return;
+    if (!api_query_integer(exchange, "limit", 1, 1000, 100, &q.limit)) return;
+    bool sse = api_accepts(exchange, "text/event-stream");
+    bool lines = !sse && api_accepts(exchange, "application/x-ndjson");
+    affect_error error = {0};
+    affect_status status =
+        api_store_read(context->store, sse || lines ? read_head : read_page, &q, &error);
+    if (status != AFFECT_STATUS_OK) {
+        api_answer_error(exchange, &error);
+    } else if (sse && q.ended && q.after >= q.last_seq) {
+        api_answer_empty(exchange, 204); /* tells a browser to stay away */
+    } else if (!q.ended && q.after > q.last_seq) {
+        refuse_ahead(exchange, &q);
+    } else if (sse || lines) {
+        api_feed_answer(context->feed, exchange, q.job_id, q.after,
+                        sse ? API_FEED_SSE : API_FEED_LINES);
+    } else {
+        api_set_header(exchange, "Cache-Control", "no-store");
+        api_answer_buffer(exchange, 200, "application/json", &q.text);
+    }
+    affect_buffer_free(&q.text); /* empty where it was answered */
+}

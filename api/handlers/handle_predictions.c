@@ -1,0 +1,155 @@
+/* /v1/predictions: an utterance's parts go to a predictor, its answer comes back.
+ *
+ * Nothing is computed here: the parts are checked by name, copied into shared memory and queued;
+ * the answer is given from the predictors' thread. */
+#include "api/context.h"
+#include "api/handlers/handlers.h"
+#include "api/models/model_registry.h"
+#include "api/models/predictor.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const streams[] = {"audio", "mocap_face", "mocap_head", "mocap_hand"};
+enum { N_STREAMS = sizeof streams / sizeof *streams, MAX_TEXT = 128 };
+
+/* A prediction that is asked for; `waiting` lives until the answer. */
+typedef struct {
+    api_exchange *exchange;
+    char model[API_MODEL_NAME_SIZE];
+    int64_t version;
+} waiting;
+
+typedef struct {
+    char model[MAX_TEXT];
+    api_predictor_part parts[N_STREAMS];
+    size_t n_parts;
+    affect_time_window motion_window, audio_window;
+} prediction;
+
+static affect_status text_of(char text[MAX_TEXT], const api_part *part, affect_error *err) {
+    if (!part->data || part->size >= MAX_TEXT || memchr(part->data, 0, part->size))
+        return affect_field_fail(err, "", part->name, "is longer than %d bytes, or no text",
+                                 MAX_TEXT - 1);
+    memcpy(text, part->data, part->size);
+    text[part->size] = '\0';
+    return AFFECT_STATUS_OK;
+}
+
+static affect_status seconds_of(double *seconds, const api_part *part, affect_error *err) {
+    char text[MAX_TEXT], *end = NULL;
+    AFFECT_TRY(text_of(text, part, err));
+    *seconds = strtod(text, &end);
+    if (end == text || *end || !(*seconds >= 0 && *seconds <= 1e6))
+        return affect_field_fail(err, "", part->name, "need seconds in 0..1e6");
+    return AFFECT_STATUS_OK;
+}
+
+/* A side that is not given is open. */
+static affect_status read_window(affect_time_window *window, const char *start_name,
+                                 const char *end_name, const api_exchange *exchange,
+                                 affect_error *err) {
+    const api_part *start = api_part_find(exchange, start_name);
+    const api_part *end = api_part_find(exchange, end_name);
+    *window = (affect_time_window){.limited = start || end, .end_s = HUGE_VAL};
+    if (start) AFFECT_TRY(seconds_of(&window->start_s, start, err));
+    if (end) AFFECT_TRY(seconds_of(&window->end_s, end, err));
+    if (window->end_s <= window->start_s)
+        return affect_field_fail(err, "", end_name, "must be later than %s", start_name);
+    return AFFECT_STATUS_OK;
+}
+
+static bool is_seconds(const char *name) {
+    static const char *const names[] = {"start", "end", "audio_start", "audio_end"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(name, names[i]) == 0) return true;
+    return false;
+}
+
+static affect_status read_part(prediction *p, const api_part *part, affect_error *err) {
+    if (strcmp(part->name, "model") == 0) return text_of(p->model, part, err);
+    if (is_seconds(part->name)) return AFFECT_STATUS_OK; /* read_window */
+    for (int s = 0; s < N_STREAMS; s++) {
+        if (strcmp(part->name, streams[s]) != 0) continue;
+        p->parts[p->n_parts++] = (api_predictor_part){
+            .name = streams[s], .data = part->data, .path = part->path, .size = part->size};
+        return AFFECT_STATUS_OK;
+    }
+    return affect_field_fail(err, "", part->name,
+                             "unknown part (known: model, audio, mocap_face, mocap_head, "
+                             "mocap_hand, start, end, audio_start, audio_end)");
+}
+
+static affect_status read_request(prediction *p, const api_exchange *exchange, affect_error *err) {
+    for (size_t i = 0; i < api_n_parts(exchange); i++)
+        AFFECT_TRY(read_part(p, api_part_at(exchange, i), err));
+    AFFECT_TRY(read_window(&p->motion_window, "start", "end", exchange, err));
+    AFFECT_TRY(read_window(&p->audio_window, "audio_start", "audio_end", exchange, err));
+    if (!p->model[0]) return affect_field_fail(err, "", "model", "is missing");
+    if (!p->n_parts)
+        return affect_fail(err, INVALID,
+                           "no stream is given (need one of audio, mocap_face, mocap_head, "
+                           "mocap_hand)");
+    return AFFECT_STATUS_OK;
+}
+
+static bool is_gone(void *context) {
+    return api_client_gone(((waiting *)context)->exchange);
+}
+
+/* On the predictors' thread. */
+static void answer(void *context, affect_status status, affect_json *result,
+                   const affect_error *error) {
+    waiting *w = context;
+    api_exchange *exchange = w->exchange;
+    if (status != AFFECT_STATUS_OK) {
+        free(w);
+        api_answer_error(exchange, error);
+        return;
+    }
+    affect_json *json = affect_json_new_object();
+    affect_json_set_string(json, "model", w->model);
+    affect_json_set_number(json, "version", (double)w->version);
+    for (const affect_json *m = affect_json_first(result); m; m = affect_json_next(m))
+        affect_json_set(json, affect_json_name(m), affect_json_copy(m));
+    affect_json_free(result);
+    free(w);
+    api_answer_json(exchange, 200, json);
+}
+
+static affect_status submit(const prediction *p, api_exchange *exchange, affect_error *err) {
+    const api_context *context = api_context_of(exchange);
+    api_model_version version;
+    char path[PATH_MAX];
+    AFFECT_TRY(api_model_resolve(context->models, p->model, &version, err));
+    AFFECT_TRY(api_model_verify(context->models, &version, err));
+    if (!realpath(version.path, path)) return affect_error_errno(err, errno, "the model's file");
+    waiting *w = malloc(sizeof *w);
+    if (!w) return affect_fail(err, NO_MEMORY, "no memory for a prediction");
+    *w = (waiting){.exchange = exchange, .version = version.version};
+    snprintf(w->model, sizeof w->model, "%s", version.name);
+    const api_predictor_request request = {.model = path,
+                                           .parts = p->parts,
+                                           .n_parts = p->n_parts,
+                                           .motion_window = p->motion_window,
+                                           .audio_window = p->audio_window,
+                                           .done = answer,
+                                           .gone = is_gone,
+                                           .context = w};
+    api_defer(exchange);
+    affect_status status = api_predictor_submit(context->predictor, &request, err);
+    if (status != AFFECT_STATUS_OK) free(w);
+    return status;
+}
+
+void api_handle_prediction(api_exchange *exchange) {
+    prediction p = {0};
+    affect_error error = {0};
+    affect_status status = read_request(&p, exchange, &error);
+    if (status == AFFECT_STATUS_OK) status = submit(&p, exchange, &error);
+    if (status != AFFECT_STATUS_OK) api_answer_error(exchange, &error);
+}

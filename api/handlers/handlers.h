@@ -1,0 +1,35 @@
+/* All handlers, by the file that holds them; routes.c names each in one row. */
+#ifndef AFFECT_HANDLERS_HANDLERS_H
+#define AFFECT_HANDLERS_HANDLERS_H
+
+#include "api/api.h"
+
+/* handle_system.c */
+api_handler api_handle_index, api_handle_live, api_handle_ready, api_handle_metrics_text,
+    api_handle_openapi, api_handle_system, api_handle_verify;
+
+/* handle_datasets.c */
+api_handler api_handle_dataset_create, api_handle_dataset_list, api_handle_dataset,
+    api_handle_dataset_report, api_handle_dataset_samples, api_handle_dataset_delete;
+
+/* handle_jobs.c */
+api_handler api_handle_job_create, api_handle_job_list, api_handle_job, api_handle_job_cancel,
+    api_handle_job_pause, api_handle_job_resume;
+
+/* handle_job_artifacts.c */
+api_handler api_handle_job_artifacts, api_handle_job_artifact, api_handle_job_delete;
+
+/* handle_events.c */
+api_handler api_handle_job_events;
+
+/* handle_metrics.c */
+api_handler api_handle_job_metrics, api_handle_job_plot;
+
+/* handle_models.c */
+api_handler api_handle_model_list, api_handle_model, api_handle_model_version,
+    api_handle_model_artifact, api_handle_model_delete, api_handle_model_version_delete;
+
+/* handle_predictions.c */
+api_handler api_handle_prediction;
+
+#endif

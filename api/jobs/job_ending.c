@@ -1,0 +1,236 @@
+/* How a job ends; see job_ending.h. */
+#include "api/jobs/job_ending.h"
+
+#include "api/problem.h"
+#include "api/store/dataset_registry.h"
+#include "engine/core/digest.h"
+#include "engine/train/job_event.h"
+
+#include <limits.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+typedef struct {
+    const api_job_base *base;
+    const api_worker_exit *how;
+    bool draining;
+    affect_json *result, *error, *metadata, *summary; /* owned */
+    char digest[AFFECT_DIGEST_TEXT_SIZE];
+    char file[AFFECT_PATH_MAX]; /* the model file of a train job */
+    char reason[32];
+    api_job_action action;
+} ending;
+
+static void set_failure(ending *e, const char *reason, const char *code, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+static void set_failure(ending *e, const char *reason, const char *code, const char *format, ...) {
+    char text[400];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    api_hide_folder(text, e->base->data_dir);
+    e->action = strcmp(reason, "no_space") == 0 ? API_JOB_HOLD : API_JOB_FAIL;
+    snprintf(e->reason, sizeof e->reason, "%s", reason);
+    affect_json_free(e->error);
+    e->error = affect_json_new_object();
+    affect_json_set_string(e->error, "code", code);
+    affect_json_set_string(e->error, "message", text);
+}
+
+/* The worker is gone and said no end. */
+static void judge_silence(ending *e) {
+    const api_worker_exit *how = e->how;
+    if (e->draining) {
+        e->action = API_JOB_LOSE;
+        snprintf(e->reason, sizeof e->reason, "drain");
+    } else if (how->problem) {
+        set_failure(e, "crash", "protocol", "%s", how->problem);
+    } else if (how->out_of_memory) {
+        set_failure(e, "oom", "no_memory",
+                    "the worker was killed because the machine ran out of memory");
+    } else if (how->signal == SIGKILL && !how->killed_by_us) {
+        e->action = API_JOB_LOSE;
+        snprintf(e->reason, sizeof e->reason, "worker_lost");
+    } else if (how->signal) {
+        set_failure(e, "crash", "crash", "the worker was ended by signal %d (%s)", how->signal,
+                    strsignal(how->signal));
+    } else {
+        set_failure(e, "crash", "crash", "the worker exited with code %d and did not say why",
+                    how->exit_code);
+    }
+}
+
+static void judge_end(ending *e) {
+    const affect_json *end = e->how->end;
+    const char *state = affect_json_get_string(end, "state", "");
+    const char *reason = affect_json_get_string(end, "reason", "");
+    if (strcmp(state, "succeeded") == 0) {
+        e->action = API_JOB_SUCCEED;
+        e->result = affect_json_copy(affect_json_get(end, "result"));
+    } else if (strcmp(state, "cancelled") == 0 && e->draining) {
+        e->action = API_JOB_LOSE;
+        snprintf(e->reason, sizeof e->reason, "drain");
+    } else if (strcmp(state, "cancelled") == 0) {
+        e->action = API_JOB_STOP;
+        snprintf(e->reason, sizeof e->reason, "%s", *reason ? reason : "user");
+    } else {
+        const affect_json *error = affect_json_get(end, "error");
+        set_failure(e, *reason ? reason : "crash", affect_json_get_string(error, "code", "crash"),
+                    "%.380s",
+                    affect_json_get_string(error, "message", "the worker gave no reason"));
+    }
+}
+
+/* Before the transaction: reads and hashes the file that a train job made. */
+static affect_status prepare_model(ending *e, const char *folder, affect_error *err) {
+    const char *name = affect_json_get_string(e->result, "model_file", "best.safetensors");
+    if (strchr(name, '/'))
+        return affect_fail(err, INVALID, "the worker names a model file outside its folder");
+    AFFECT_TRY(affect_path_join(e->file, err, folder, "%s", name));
+    AFFECT_TRY(api_model_describe(&e->metadata, e->file, err));
+    return affect_digest_file(e->digest, e->file, err);
+}
+
+static affect_status add_artifact(affect_json *files, const char *folder, const char *name,
+                                  affect_error *err) {
+    char path[AFFECT_PATH_MAX], digest[AFFECT_DIGEST_TEXT_SIZE];
+    size_t size = 0;
+    int fd = -1;
+    if (!*name || *name == '.' || strchr(name, '/'))
+        return affect_fail(err, INVALID, "the worker names an artifact outside its folder");
+    AFFECT_TRY(affect_path_join(path, err, folder, "%s", name));
+    AFFECT_TRY(affect_file_open(&fd, &size, path, err));
+    close(fd);
+    AFFECT_TRY(affect_digest_file(digest, path, err));
+    affect_json *file = affect_json_append(files, affect_json_new_object());
+    affect_json_set_string(file, "name", name);
+    affect_json_set_number(file, "bytes", (double)size);
+    affect_json_set_string(file, "sha256", digest);
+    return AFFECT_STATUS_OK;
+}
+
+/* The files that the worker names as its results, each with its size and digest. */
+static affect_status prepare_artifacts(ending *e, const char *folder, affect_error *err) {
+    affect_json *names = affect_json_detach(e->result, "artifacts");
+    affect_json *files = affect_json_set_array(e->result, "artifacts");
+    affect_status status = AFFECT_STATUS_OK;
+    for (const affect_json *n = affect_json_first(names); n && status == AFFECT_STATUS_OK;
+         n = affect_json_next(n))
+        status = add_artifact(files, folder, affect_json_string(n, ""), err);
+    affect_json_free(names);
+    return status;
+}
+
+static affect_status prepare_success(ending *e, const char *job_id, const char *type,
+                                     const char *dataset_id, affect_error *err) {
+    char folder[AFFECT_PATH_MAX];
+    AFFECT_TRY(api_job_base_folder(folder, e->base, job_id, err));
+    if (strcmp(type, "train") == 0) return prepare_model(e, folder, err);
+    if (strcmp(type, "evaluate") == 0) return prepare_artifacts(e, folder, err);
+    if (strcmp(type, "import") == 0) {
+        AFFECT_TRY(affect_path_join(folder, err, e->base->data_dir, "datasets/%s", dataset_id));
+        return api_dataset_summarize(&e->summary, folder, err);
+    }
+    return AFFECT_STATUS_OK;
+}
+
+/* A job that succeeds: what it made becomes part of the store in the same transaction. */
+static affect_status store_product(api_job_write *w, api_db *db, ending *e, affect_error *err) {
+    if (strcmp(w->row.type, "train") == 0) {
+        int64_t version = 0;
+        AFFECT_TRY(api_model_add(e->base->registry, db, w->row.model, w->row.id, e->file, e->digest,
+                                 e->metadata, &version, err));
+        affect_json_free(affect_json_detach(e->result, "model_file"));
+        affect_json_free(affect_json_detach(e->result, "model"));
+        affect_json_free(affect_json_detach(e->result, "version"));
+        affect_json_set_string(e->result, "model", w->row.model);
+        affect_json_set_number(e->result, "version", (double)version);
+    } else if (strcmp(w->row.type, "import") == 0) {
+        affect_json_free(affect_json_detach(e->result, "dataset")); /* a path of this machine */
+        affect_json_set_string(e->result, "dataset", w->row.dataset_id);
+        AFFECT_TRY(api_dataset_finish(db, w->row.dataset_id, e->summary, err));
+    }
+    return AFFECT_STATUS_OK;
+}
+
+/* Whether the worker of a pausing job ended because it was asked to, or was lost meanwhile: its
+ * last checkpoint is what counts. */
+static bool pauses(const ending *e) {
+    return e->action == API_JOB_STOP || e->action == API_JOB_LOSE || e->how->killed_by_us;
+}
+
+static affect_status work_exit(api_db *db, void *context, affect_error *err) {
+    api_job_write *w = context;
+    ending *e = w->context;
+    bool wanted = w->row.state != API_JOB_CANCELLING;
+    if (w->row.state == API_JOB_PAUSING && pauses(e)) {
+        const api_job_change paused = {.reason = "user"};
+        return api_job_row_act(&w->row, db, API_JOB_STOP, &paused, &w->events, err);
+    }
+    if (wanted && e->action == API_JOB_SUCCEED) AFFECT_TRY(store_product(w, db, e, err));
+    const api_job_change change = {.reason = wanted ? (e->reason[0] ? e->reason : NULL) : "user",
+                                   .error = wanted ? e->error : NULL,
+                                   .result = wanted ? e->result : NULL,
+                                   .counts_restart =
+                                       e->action == API_JOB_LOSE && !e->draining && wanted};
+    AFFECT_TRY(api_job_row_act(&w->row, db, e->action, &change, &w->events, err));
+    if (w->row.state == API_JOB_INTERRUPTED && !e->draining)
+        return api_job_write_requeue(w, db, err);
+    return AFFECT_STATUS_OK;
+}
+
+static affect_status judge(ending *e, const char *job_id, affect_error *err) {
+    if (!e->how->end) {
+        judge_silence(e);
+        return AFFECT_STATUS_OK;
+    }
+    judge_end(e);
+    if (e->action != API_JOB_SUCCEED) return AFFECT_STATUS_OK;
+    api_job_row row = {0};
+    AFFECT_TRY(api_job_read(&row, e->base, job_id, err));
+    affect_error error = {0};
+    affect_status status = prepare_success(e, job_id, row.type, row.dataset_id, &error);
+    api_job_row_free(&row);
+    if (status != AFFECT_STATUS_OK)
+        set_failure(e, affect_job_reason(status), affect_status_name(status),
+                    "the worker said it succeeded, but what it made cannot be read: %.300s",
+                    error.message);
+    return AFFECT_STATUS_OK;
+}
+
+static affect_status write_exit(const char *job_id, ending *e, affect_error *err) {
+    api_job_write w = {.base = e->base,
+                       .id = job_id,
+                       .work = work_exit,
+                       .context = e,
+                       .uses_reserve = e->action != API_JOB_SUCCEED};
+    affect_status status = api_job_write_run(&w, err);
+    if (status == AFFECT_STATUS_OK) api_job_clean(e->base, &w.row);
+    api_job_row_free(&w.row);
+    return status;
+}
+
+affect_status api_job_end(const api_job_base *base, const char *job_id, const api_worker_exit *how,
+                          bool draining, affect_error *err) {
+    affect_error error = {0};
+    if (!err) err = &error;
+    ending e = {.base = base, .how = how, .draining = draining};
+    affect_status status = judge(&e, job_id, err);
+    if (status == AFFECT_STATUS_OK) status = write_exit(job_id, &e, err);
+    if (e.action == API_JOB_SUCCEED && status != AFFECT_STATUS_OK &&
+        !api_job_write_may_pass(status)) {
+        set_failure(&e, affect_job_reason(status), affect_status_name(status),
+                    "the job succeeded, but its product could not be kept: %.300s", err->message);
+        status = write_exit(job_id, &e, err);
+    }
+    affect_json_free(e.result);
+    affect_json_free(e.error);
+    affect_json_free(e.metadata);
+    affect_json_free(e.summary);
+    return status;
+}

@@ -1,4 +1,0 @@
-/* Names of backend.h; apart because the CUDA plug-in has them too. */
-#include "engine/core/backend.h"
-
-const char *const affect_precision_names[] = {"fp32", "tf32", "bf16", "auto", NULL};

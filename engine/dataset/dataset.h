@@ -1,0 +1,101 @@
+/* A dataset: what an import made, opened for training, evaluation and inspection.
+ *
+ * On disk a dataset is a folder with one file, dataset.json (the manifest): name, feature config,
+ * label map, classes, one small object an utterance, the import's report, and a digest of the
+ * whole. The numbers lie in the feature store, a folder of safetensors files ("shards"), one a
+ * dialog, each named by the SHA-256 of its inputs and the feature config (shard.h): several
+ * datasets share them, and they are never computed twice.
+ *
+ * An open dataset is immutable and shared: shards are memory-mapped, every function below that
+ * takes a const dataset may be called from any thread at any time. Everything it returns is
+ * borrowed until affect_dataset_close.
+ *
+ * Its utterances are those whose label maps to a class and which have sound or motion; all others
+ * are listed in the report with a reason. They stand in the byte order of their ids whatever the
+ * number of threads that imported them, so an index means the same utterance after a second import.
+ */
+#ifndef AFFECT_DATASET_DATASET_H
+#define AFFECT_DATASET_DATASET_H
+
+#include "engine/core/json.h"
+#include "engine/core/status.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Sizes of one utterance's features as a network sees them. */
+typedef struct {
+    size_t frames;  /* spectrogram frames of a clip after cutting or padding */
+    size_t mels;    /* mel bands a frame */
+    size_t parts;   /* averaged segments of motion (200) */
+    size_t columns; /* 189: face 0-164, head 165-170, hand 171-188 */
+} affect_dataset_sizes;
+
+typedef struct {
+    const char *id;         /* "Ses01F_impro01_M003" */
+    const char *dialog;     /* "Ses01F_impro01" */
+    const char *session;    /* "Ses01" */
+    const char *scenario;   /* "impro01", "script01_1" */
+    const char *speaker;    /* who speaks: "Ses01M" (session + letter of the last field) */
+    const char *wearer;     /* who wears the markers: "Ses01F" (letter of the dialog) */
+    const char *raw_label;  /* as in the corpus: "exc" */
+    const char *transcript; /* UTF-8, or NULL */
+    int label;              /* index into the classes */
+    bool own_motion;        /* speaker == wearer: the motion is the speaker's own */
+    bool improvised;        /* else scripted */
+    bool has_audio, has_face, has_head, has_hand;
+    double start_s, end_s;                 /* in the dialog */
+    double valence, activation, dominance; /* 1..5; 0 when not given */
+    const affect_json *votes;              /* array of {"by","labels"} from the C- lines */
+    const affect_json *attributes;         /* array of {"by","val","act","dom"} from the A- lines */
+} affect_utterance;
+
+/* What the store holds of one utterance: pointers into the map. */
+typedef struct {
+    size_t n_frames;        /* true length, 0 when the sound is missing; at most sizes.frames */
+    const float *mel;       /* (n_frames, mels) */
+    float pad_value;        /* what fills the frames after n_frames */
+    const float *motion;    /* (parts, columns) raw means, millimetres and degrees; 0 if missing */
+    const uint8_t *missing; /* (parts, columns) 1 where there was nothing to average */
+} affect_utterance_features;
+
+typedef struct affect_dataset affect_dataset;
+
+/* Opens DIR/dataset.json and maps its shards from `store`. NOT_FOUND names an absent shard,
+ * MALFORMED a manifest or shard that does not hold together. store NULL: the folder that the
+ * manifest names ("store", relative to DIR or absolute). */
+affect_status affect_dataset_open(affect_dataset **dataset, const char *directory,
+                                  const char *store, affect_error *err);
+/* Reads every shard and compares it with the digest of what was written; before results are made of
+ * it. MALFORMED names the shard. */
+affect_status affect_dataset_verify(const affect_dataset *dataset, affect_error *err);
+void affect_dataset_close(affect_dataset *dataset);
+
+const char *affect_dataset_name(const affect_dataset *dataset);
+/* 64 hexadecimal digits over config, classes and every utterance and shard; the same for the same
+ * corpus and options wherever it lies. Models carry it. */
+const char *affect_dataset_digest(const affect_dataset *dataset);
+affect_dataset_sizes affect_dataset_sizes_of(const affect_dataset *dataset);
+/* The complete feature config as JSON (features.h reads it). */
+const affect_json *affect_dataset_features_json(const affect_dataset *dataset);
+/* {"happy": ["hap", "exc"], ...} */
+const affect_json *affect_dataset_label_map(const affect_dataset *dataset);
+/* Counts, dropped utterances, rejected rows: see import.h. */
+const affect_json *affect_dataset_report(const affect_dataset *dataset);
+
+size_t affect_dataset_n_classes(const affect_dataset *dataset);
+const char *affect_dataset_class(const affect_dataset *dataset, size_t index);
+size_t affect_dataset_n_utterances(const affect_dataset *dataset);
+const affect_utterance *affect_dataset_utterance(const affect_dataset *dataset, size_t index);
+/* The utterance of that id; false when there is none. */
+bool affect_dataset_find(const affect_dataset *dataset, size_t *index, const char *id);
+affect_utterance_features affect_dataset_features(const affect_dataset *dataset, size_t index);
+
+/* Writes utterance `index` as a network takes it: mel (frames, mels), padded with its pad value. */
+void affect_dataset_fill_mel(const affect_dataset *dataset, float *mel, size_t index);
+/* motion (parts, columns) raw means, missing (parts, columns) or NULL. Scaling: normalizer.h. */
+void affect_dataset_fill_motion(const affect_dataset *dataset, float *motion, uint8_t *missing,
+                                size_t index);
+
+#endif
