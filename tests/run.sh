@@ -9,12 +9,15 @@
 # that build; a build with clang where there is one; pytest over tests/; hostile requests
 # (tests/fuzz/campaign.py). Every part runs even when an earlier one failed; the summaries of all stand at the end,
 # with what was skipped; the exit code is 0 only if all passed.
-# About 15 minutes on two cores with nothing cached. Output of the parts: build/logs/.
+# ccache is used where there is one. About 15 minutes on two cores with nothing cached. Output of the parts: build/logs/.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 . tests/install.sh
 
 jobs=$(nproc)
+if command -v ccache >/dev/null; then
+    export CMAKE_C_COMPILER_LAUNCHER=ccache CMAKE_CXX_COMPILER_LAUNCHER=ccache CMAKE_CUDA_COMPILER_LAUNCHER=ccache
+fi
 logs=build/logs
 mkdir -p "$logs"
 declare -a report
@@ -67,10 +70,11 @@ threaded_tests() {
 }
 
 # "auto" is the CPU here, on any machine; the tests of a GPU name the plug-in themselves.
+# Side by side, a file at a time: what a file's tests share is made once, and they run in their order.
 python_tests() {
     AFFECT_CUDA_LIBRARY=none AFFECT_BUILD=$PWD/build AFFECT_BUILD_DIR=$PWD/build AFFECT_BINARY=$PWD/build/bin/affect \
         PYTHONDONTWRITEBYTECODE=1 build/venv/bin/python -m pytest -c tests/pytest.ini \
-        --basetemp build/pytest tests
+        --basetemp build/pytest -n $((jobs + 1)) --dist loadfile tests
 }
 
 # The service tests that are marked so, against the servers of build-sanitize or build-thread: any report of a
