@@ -96,6 +96,9 @@ class Reader(threading.Thread):
             if status == 204:
                 self.ended = True
                 return
+            if status == 503:  # the server is stopping
+                time.sleep(0.05)
+                return
             assert status == 200, head
             assert "text/event-stream" in head and "no-store" in head
             self.follow(link, rest, budget)
