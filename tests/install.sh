@@ -13,7 +13,7 @@ BUILD_PACKAGES=(build-essential cmake pkg-config libmicrohttpd-dev libcjson-dev
 # The demo: a voice for its speakers, a client, Debian's own interpreter: it needs no package index.
 DEMO_PACKAGES=(espeak-ng curl ca-certificates python3 python3-numpy)
 # The tests: the same voice, other writers of what we read, an interpreter with room for packages.
-TEST_PACKAGES=(espeak-ng curl ca-certificates python3 python3-venv zstd)
+TEST_PACKAGES=(espeak-ng curl ca-certificates python3 python3-venv zstd strace)
 
 is_installed() {
     [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ] ||

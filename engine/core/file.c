@@ -223,8 +223,9 @@ affect_status affect_directory_make(const char *path, affect_error *err) {
         if (path[i] != '/' && path[i] != '\0') continue;
         memcpy(partial, path, i);
         partial[i] = '\0';
-        if (mkdir(partial, 0755) != 0 && errno != EEXIST)
-            return affect_error_errno(err, errno, "%s", partial);
+        int error_number = mkdir(partial, 0755) == 0 ? sync_directory_of(partial) : errno;
+        if (error_number && error_number != EEXIST)
+            return affect_error_errno(err, error_number, "%s", partial);
     }
     struct stat info;
     if (stat(path, &info) != 0 || !S_ISDIR(info.st_mode))

@@ -48,7 +48,7 @@ typedef struct {
 affect_status affect_file_map_open(affect_file_map *map, const char *path, affect_error *err);
 void affect_file_map_close(affect_file_map *map);
 
-/* mkdir -p (mode 0755). */
+/* mkdir -p (mode 0755); new names are on the disk when it returns. */
 affect_status affect_directory_make(const char *path, affect_error *err);
 /* Removes a directory and all below it, not following links; absent is fine. */
 affect_status affect_directory_remove(const char *path, affect_error *err);
