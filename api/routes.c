@@ -81,6 +81,11 @@ const api_route api_routes[] = {
     {"DELETE", "/v1/models/{model}/versions/{version}", api_handle_model_version_delete,
      API_ROLE_TRAINER, 0, NULL, "", "delete one version that nothing uses"},
 
+    {"GET", "/v1/architectures", api_handle_architecture_list, API_ROLE_VIEWER, 0, NULL, "",
+     "all architecture presets"},
+    {"GET", "/v1/architectures/{name}", api_handle_architecture, API_ROLE_VIEWER, 0, NULL, "",
+     "one architecture preset, with its document"},
+
     {"POST", "/v1/predictions", api_handle_prediction, API_ROLE_PREDICTOR, MULTIPART,
      "max_prediction_bytes", "", "classify an utterance"},
     {0},

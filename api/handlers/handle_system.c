@@ -20,6 +20,7 @@ void api_handle_index(api_exchange *exchange) {
     affect_json_set_string(json, "name", "affectd");
     affect_json_set_string(json, "version", AFFECT_VERSION);
     affect_json *links = affect_json_set_object(json, "links");
+    affect_json_set_string(links, "architectures", "/v1/architectures");
     affect_json_set_string(links, "contract", "/openapi.json");
     affect_json_set_string(links, "datasets", "/v1/datasets");
     affect_json_set_string(links, "jobs", "/v1/jobs");

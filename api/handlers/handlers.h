@@ -29,6 +29,9 @@ api_handler api_handle_job_metrics, api_handle_job_plot;
 api_handler api_handle_model_list, api_handle_model, api_handle_model_version,
     api_handle_model_artifact, api_handle_model_delete, api_handle_model_version_delete;
 
+/* handle_architectures.c */
+api_handler api_handle_architecture_list, api_handle_architecture;
+
 /* handle_predictions.c */
 api_handler api_handle_prediction;
 

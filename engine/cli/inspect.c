@@ -136,9 +136,7 @@ static affect_json *describe_tensors(const affect_architecture *architecture) {
         const affect_parameter *p = affect_architecture_parameter(architecture, i);
         affect_json *row = affect_json_append(tensors, affect_json_new_object());
         affect_json_set_string(row, "name", p->name);
-        affect_json *shape = affect_json_set_array(row, "shape");
-        for (int d = 0; d < p->shape.rank; d++)
-            affect_json_append(shape, affect_json_new_number((double)p->shape.size[d]));
+        affect_json_set(row, "shape", affect_shape_to_json(p->shape));
         affect_json_set_bool(row, "trainable", p->trainable);
     }
     return tensors;
@@ -150,10 +148,7 @@ static void print_json(const affect_model *model, const char *path) {
     affect_buffer text = {0};
     affect_json_set_string(json, "path", path);
     affect_json_set_string(json, "name", affect_architecture_name(architecture));
-    affect_json_set_number(json, "trainable",
-                           (double)affect_architecture_n_trainable(architecture));
-    affect_json_set_number(json, "statistics",
-                           (double)affect_architecture_n_statistics(architecture));
+    affect_architecture_describe(json, architecture);
     affect_json_set(json, "tensors", describe_tensors(architecture));
     affect_json_set(json, "metadata", affect_json_copy(affect_model_metadata(model, NULL)));
     affect_json_print_pretty(&text, json);

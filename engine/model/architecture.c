@@ -489,17 +489,26 @@ affect_status affect_architecture_create(affect_architecture **architecture,
     return AFFECT_STATUS_OK;
 }
 
+bool affect_architecture_preset_name(char name[64], size_t i) {
+    static const char folder[] = "configs/models/";
+    size_t before = sizeof folder - 1, around = before + strlen(".json");
+    for (const affect_embedded_file *file = affect_embedded_files; file->name; file++) {
+        if (strncmp(file->name, folder, before) != 0 || i-- > 0) continue;
+        snprintf(name, 64, "%.*s", (int)(strlen(file->name) - around), file->name + before);
+        return true;
+    }
+    return false;
+}
+
 affect_status affect_architecture_preset(affect_json **document, const char *name,
                                          affect_error *err) {
-    char path[128], known[300] = "";
+    char path[128], known[300] = "", other[64];
     snprintf(path, sizeof path, "configs/models/%.80s.json", name);
     const affect_embedded_file *file = affect_embedded_find(path);
     if (file) return affect_json_parse(document, file->text, file->size, err);
-    for (file = affect_embedded_files; file->name; file++) {
-        if (strncmp(file->name, "configs/models/", 15) != 0) continue;
+    for (size_t i = 0; affect_architecture_preset_name(other, i); i++) {
         size_t used = strlen(known);
-        snprintf(known + used, sizeof known - used, "%s%.*s", used ? ", " : "",
-                 (int)(strlen(file->name) - 20), file->name + 15);
+        snprintf(known + used, sizeof known - used, "%s%s", used ? ", " : "", other);
     }
     return affect_fail(err, NOT_FOUND, "no preset is called \"%.80s\" (known: %s)", name, known);
 }
@@ -550,6 +559,36 @@ size_t affect_architecture_n_trainable(const affect_architecture *a) {
 
 size_t affect_architecture_n_statistics(const affect_architecture *a) {
     return a->builder.n_statistics;
+}
+
+affect_json *affect_sizes_to_json(affect_sizes sizes) {
+    affect_json *json = affect_json_new_object();
+    affect_json_set_number(json, "frames", (double)sizes.frames);
+    affect_json_set_number(json, "mels", (double)sizes.mels);
+    affect_json_set_number(json, "parts", (double)sizes.parts);
+    affect_json_set_number(json, "columns", (double)sizes.columns);
+    affect_json_set_number(json, "classes", (double)sizes.classes);
+    return json;
+}
+
+affect_json *affect_shape_to_json(affect_shape shape) {
+    affect_json *json = affect_json_new_array();
+    for (int d = 0; d < shape.rank; d++)
+        affect_json_append(json, affect_json_new_number((double)shape.size[d]));
+    return json;
+}
+
+void affect_architecture_describe(affect_json *json, const affect_architecture *a) {
+    affect_json *inputs = affect_json_set_object(json, "inputs");
+    for (size_t i = 0; i < a->n_inputs; i++) {
+        affect_json *input = affect_json_set_object(inputs, a->inputs[i].name);
+        affect_json_set_string(input, "feature", a->inputs[i].feature);
+        affect_json_set(input, "shape", affect_shape_to_json(a->inputs[i].shape));
+    }
+    size_t trainable = a->builder.n_trainable, statistics = a->builder.n_statistics;
+    affect_json_set_number(json, "parameters", (double)(trainable + statistics));
+    affect_json_set_number(json, "trainable", (double)trainable);
+    affect_json_set_number(json, "statistics", (double)statistics);
 }
 
 void affect_architecture_print(affect_buffer *buffer, const affect_architecture *a) {

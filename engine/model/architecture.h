@@ -44,6 +44,9 @@ typedef struct {
     size_t classes;
 } affect_sizes;
 
+/* {"frames", "mels", "parts", "columns", "classes"}; owned, NULL without memory. */
+affect_json *affect_sizes_to_json(affect_sizes sizes);
+
 typedef struct {
     char name[64];
     char feature[16];   /* "mel" or "motion" */
@@ -61,6 +64,8 @@ affect_status affect_architecture_create(affect_architecture **architecture,
 /* The preset's document by name ("paper-optimized"), parsed from the embedded configs; owned. */
 affect_status affect_architecture_preset(affect_json **document, const char *name,
                                          affect_error *err);
+/* The name of preset i, in alphabetical order; false beyond the last. */
+bool affect_architecture_preset_name(char name[64], size_t i);
 void affect_architecture_free(affect_architecture *architecture);
 
 /* Borrowed until free. */
@@ -76,6 +81,11 @@ const affect_parameter *affect_architecture_parameter(const affect_architecture 
 /* Numbers in the parameter block and in the statistics block. */
 size_t affect_architecture_n_trainable(const affect_architecture *architecture);
 size_t affect_architecture_n_statistics(const affect_architecture *architecture);
+/* Sets "inputs" {NAME: {"feature", "shape"}}, and as numbers "parameters" (all), of which
+ * "trainable" and "statistics". */
+void affect_architecture_describe(affect_json *json, const affect_architecture *architecture);
+/* [501, 128, 1]; owned, NULL without memory. */
+affect_json *affect_shape_to_json(affect_shape shape);
 /* A table of layers, output shapes and parameter counts for people, appended to buffer. */
 void affect_architecture_print(affect_buffer *buffer, const affect_architecture *architecture);
 

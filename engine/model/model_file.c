@@ -29,14 +29,6 @@ static const affect_field sizes_table[] = {
     AFFECT_FIELD_END,
 };
 
-static affect_json *sizes_to_json(affect_sizes sizes) {
-    sizes_fields fields = {(int64_t)sizes.frames, (int64_t)sizes.mels, (int64_t)sizes.parts,
-                           (int64_t)sizes.columns, (int64_t)sizes.classes};
-    affect_json *json = affect_json_new_object();
-    affect_fields_print(json, &fields, sizes_table);
-    return json;
-}
-
 static affect_status sizes_from_json(affect_sizes *sizes, const affect_json *json,
                                      affect_error *err) {
     sizes_fields fields;
@@ -114,7 +106,7 @@ static void set_text(affect_json *metadata, const char *name, const affect_json 
 
 static affect_json *complete_metadata(const affect_architecture *a, const affect_json *given) {
     affect_json *metadata = affect_json_new_object();
-    affect_json *sizes = sizes_to_json(affect_architecture_sizes(a));
+    affect_json *sizes = affect_sizes_to_json(affect_architecture_sizes(a));
     affect_json *format = affect_json_new_string(AFFECT_MODEL_FORMAT);
     affect_json *version = affect_json_new_string(AFFECT_VERSION);
     for (const affect_json *m = affect_json_first(given); m; m = affect_json_next(m))
