@@ -1,12 +1,11 @@
 /* Removal of jobs; see job_removal.h.
  *
- * A folder that is about to go is called .ID: no id begins with a dot. Runs on handlers' threads
- * and on the scheduler's, each job in a transaction of its own. */
+ * Runs on handlers' threads and on the scheduler's, each job in a transaction of its own. */
 #include "api/jobs/job_removal.h"
 
+#include "api/store/folder_deletion.h"
 #include "engine/core/clock.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -29,24 +28,18 @@ static affect_status work_remove(api_db *db, void *context, affect_error *err) {
 /* A job that has ended never begins again: its folder can go aside before the rows do. */
 affect_status api_job_remove(const api_job_base *base, const char *id, api_job_state *state,
                              affect_error *err) {
-    char folder[AFFECT_PATH_MAX], aside[AFFECT_PATH_MAX];
+    api_folder_deletion folder;
     api_job_row row = {0};
     AFFECT_TRY(api_job_read(&row, base, id, err));
     *state = row.state;
     affect_status status = check_ended(&row, err);
     api_job_row_free(&row);
     AFFECT_TRY(status);
-    AFFECT_TRY(api_job_base_folder(folder, base, id, err));
-    AFFECT_TRY(affect_path_join(aside, err, base->data_dir, "jobs/.%s", id));
-    bool moved = rename(folder, aside) == 0;
-    if (!moved && errno != ENOENT) return affect_error_errno(err, errno, "a job's folder");
+    AFFECT_TRY(api_folder_deletion_begin(&folder, base->data_dir, "jobs", id, err));
     api_job_write w = {.base = base, .id = id, .work = work_remove, .uses_reserve = true};
     status = api_job_write_run(&w, err);
     api_job_row_free(&w.row);
-    if (status == AFFECT_STATUS_OK)
-        affect_directory_remove(aside, NULL); /* what resists is tried again at the next start */
-    else if (moved)
-        rename(aside, folder);
+    api_folder_deletion_end(&folder, status == AFFECT_STATUS_OK);
     return status;
 }
 

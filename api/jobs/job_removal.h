@@ -1,9 +1,7 @@
 /* Removal of jobs: rows, events, epochs and folder, at once or not at all.
  *
- * The folder is renamed before the rows go and removed after they are gone, so that a server that
- * ends in between finds at its next start what to do (api_leftovers_remove): a renamed folder whose
- * job has a row gets its name back, any other is removed. What the job made stays: a dataset, a
- * version of a model. */
+ * The folder goes with the rows (folder_deletion.h). What the job made stays: a dataset, a version
+ * of a model. */
 #ifndef AFFECT_JOBS_JOB_REMOVAL_H
 #define AFFECT_JOBS_JOB_REMOVAL_H
 

@@ -6,7 +6,6 @@
 #include "engine/corpus/import.h"
 #include "engine/train/trainer.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -23,15 +22,14 @@ static affect_status find_text(char text[32], api_db *db, const char *sql, const
 }
 
 /* Files that a killed process did not get to rename (affect_file_writer). */
-static void remove_asides(const char *folder) {
+static affect_status remove_aside(void *context, const char *folder, const char *name,
+                                  affect_error *err) {
+    (void)context;
     char path[AFFECT_PATH_MAX];
-    DIR *entries = opendir(folder);
-    if (!entries) return;
-    for (struct dirent *e; (e = readdir(entries));)
-        if (affect_file_is_aside(e->d_name) &&
-            affect_path_join(path, NULL, folder, "%s", e->d_name) == AFFECT_STATUS_OK)
-            unlink(path);
-    closedir(entries);
+    if (!affect_file_is_aside(name)) return AFFECT_STATUS_OK;
+    AFFECT_TRY(affect_path_join(path, err, folder, "%s", name));
+    unlink(path);
+    return AFFECT_STATUS_OK;
 }
 
 static affect_status clean_job(api_db *db, const char *folder, const char *id, affect_error *err) {
@@ -62,53 +60,53 @@ static affect_status clean_dataset(api_db *db, const char *folder, const char *i
 }
 
 typedef struct {
-    const char *data_dir, *name;
-    const char *find; /* its row's id; NULL where no folder is set aside */
+    const char *name;   /* of the folder in DATA */
+    const char *prefix; /* of its ids; NULL where no folder is set aside */
+    const char *find;   /* the row of an id */
     affect_status (*clean)(api_db *db, const char *folder, const char *id, affect_error *err);
+    api_db *db;
 } kind;
 
 /* `.ID`, of a deletion that a kill cut: with a row it gets its name back, else it goes. */
-static affect_status finish_deletion(api_db *db, const kind *k, const char *aside, const char *path,
+static affect_status finish_deletion(const kind *k, const char *aside, const char *path,
                                      const char *id, affect_error *err) {
     char found[32];
-    AFFECT_TRY(find_text(found, db, k->find, id, err));
+    AFFECT_TRY(find_text(found, k->db, k->find, id, err));
     if (!found[0]) return affect_directory_remove(aside, err);
     return rename(aside, path) == 0 ? AFFECT_STATUS_OK
                                     : affect_error_errno(err, errno, "%s/%s", k->name, id);
 }
 
-static affect_status clean(api_db *db, const kind *k, const char *name, affect_error *err) {
+/* A hidden folder whose name is not that of an id is not of this server's making, and stays. */
+static affect_status clean(void *context, const char *folder, const char *name, affect_error *err) {
+    const kind *k = context;
     char entry[AFFECT_PATH_MAX], path[AFFECT_PATH_MAX];
-    const char *id = name[0] == '.' ? name + 1 : name;
-    AFFECT_TRY(affect_path_join(entry, err, k->data_dir, "%s/%s", k->name, name));
-    AFFECT_TRY(affect_path_join(path, err, k->data_dir, "%s/%s", k->name, id));
-    if (id != name) AFFECT_TRY(finish_deletion(db, k, entry, path, id, err));
-    remove_asides(path);
-    return k->clean ? k->clean(db, path, id, err) : AFFECT_STATUS_OK;
+    bool aside = name[0] == '.';
+    const char *id = name + aside;
+    if (aside && (!k->prefix || strncmp(id, k->prefix, strlen(k->prefix)) != 0))
+        return AFFECT_STATUS_OK;
+    AFFECT_TRY(affect_path_join(entry, err, folder, "%s", name));
+    AFFECT_TRY(affect_path_join(path, err, folder, "%s", id));
+    if (aside) AFFECT_TRY(finish_deletion(k, entry, path, id, err));
+    affect_directory_each(path, remove_aside, NULL, NULL); /* a file, or gone: nothing to remove */
+    return k->clean ? k->clean(k->db, path, id, err) : AFFECT_STATUS_OK;
 }
 
 static affect_status clean_all(api_db *db, void *context, affect_error *err) {
-    const kind *k = context;
+    const char *data_dir = context;
     char folder[AFFECT_PATH_MAX];
-    affect_status status = AFFECT_STATUS_OK;
-    AFFECT_TRY(affect_path_join(folder, err, k->data_dir, "%s", k->name));
-    DIR *entries = opendir(folder);
-    if (!entries)
-        return errno == ENOENT ? AFFECT_STATUS_OK : affect_error_errno(err, errno, "%s", folder);
-    for (struct dirent *e; status == AFFECT_STATUS_OK && (e = readdir(entries));) {
-        bool aside = e->d_name[0] == '.';
-        if (!aside || (k->find && e->d_name[1] != '\0' && e->d_name[1] != '.'))
-            status = clean(db, k, e->d_name, err);
+    kind kinds[] = {
+        {"jobs", "job_", "SELECT id FROM jobs WHERE id = ?", clean_job, db},
+        {"datasets", "ds_", "SELECT id FROM datasets WHERE id = ?", clean_dataset, db},
+        {"models", NULL, NULL, NULL, db},
+    };
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        AFFECT_TRY(affect_path_join(folder, err, data_dir, "%s", kinds[i].name));
+        AFFECT_TRY(affect_directory_each(folder, clean, &kinds[i], err));
     }
-    closedir(entries);
-    return status;
+    return AFFECT_STATUS_OK;
 }
 
 affect_status api_leftovers_remove(api_store *store, const char *data_dir, affect_error *err) {
-    kind kinds[] = {{data_dir, "jobs", "SELECT id FROM jobs WHERE id = ?", clean_job},
-                    {data_dir, "datasets", "SELECT id FROM datasets WHERE id = ?", clean_dataset},
-                    {data_dir, "models", NULL, NULL}};
-    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
-        AFFECT_TRY(api_store_read(store, clean_all, &kinds[i], err));
-    return AFFECT_STATUS_OK;
+    return api_store_read(store, clean_all, (void *)data_dir, err);
 }

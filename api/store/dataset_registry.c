@@ -2,10 +2,10 @@
 #include "api/store/dataset_registry.h"
 
 #include "api/jobs/job_rows.h"
+#include "api/store/folder_deletion.h"
 #include "engine/core/clock.h"
 #include "engine/core/file.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -206,9 +206,8 @@ affect_status api_dataset_require(api_db *db, void *context, affect_error *err) 
 }
 
 typedef struct {
-    const char *id;
-    char folder[AFFECT_PATH_MAX], aside[AFFECT_PATH_MAX];
-    bool moved;
+    const char *data_dir, *id;
+    api_folder_deletion folder;
 } deletion;
 
 static affect_status work_delete(api_db *db, void *context, affect_error *err) {
@@ -223,22 +222,13 @@ static affect_status work_delete(api_db *db, void *context, affect_error *err) {
     if (user[0]) return affect_fail(err, CONFLICT, "the dataset is in use by %s", user);
     AFFECT_TRY(api_db_run(db, err, "DELETE FROM datasets WHERE id = ?", "t", d->id));
     if (!api_db_changes(db)) return affect_fail(err, NOT_FOUND, "no such dataset");
-    if (rename(d->folder, d->aside) == 0)
-        d->moved = true;
-    else if (errno != ENOENT)
-        return affect_error_errno(err, errno, "the dataset's folder");
-    return AFFECT_STATUS_OK;
+    return api_folder_deletion_begin(&d->folder, d->data_dir, "datasets", d->id, err);
 }
 
 affect_status api_dataset_delete(api_store *store, const char *data_dir, const char *id,
                                  affect_error *err) {
-    deletion d = {.id = id};
-    AFFECT_TRY(affect_path_join(d.folder, err, data_dir, "datasets/%s", id));
-    AFFECT_TRY(affect_path_join(d.aside, err, data_dir, "datasets/.%s", id));
+    deletion d = {.data_dir = data_dir, .id = id};
     affect_status status = api_store_write_freeing(store, work_delete, NULL, &d, err);
-    if (status == AFFECT_STATUS_OK)
-        affect_directory_remove(d.aside, NULL); /* what resists is tried again at the next start */
-    else if (d.moved)
-        rename(d.aside, d.folder);
+    api_folder_deletion_end(&d.folder, status == AFFECT_STATUS_OK);
     return status;
 }

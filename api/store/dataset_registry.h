@@ -39,9 +39,8 @@ affect_status api_dataset_list(affect_json **json, api_store *store, const char 
 /* Within a write (an api_store_work; context: its id): CONFLICT unless it is ready, so that a job
  * and the end of its dataset cannot pass each other. */
 affect_status api_dataset_require(api_db *db, void *context, affect_error *err);
-/* Removes the row and the folder, which is renamed to .ID while the row goes: after a kill in
- * between, api_leftovers_remove gives it its name back or removes it. CONFLICT while a job that has
- * not ended uses the dataset. Its shards stay until api_shards_collect. */
+/* Removes the row and the folder (folder_deletion.h). CONFLICT while a job that has not ended uses
+ * the dataset. Its shards stay until api_shards_collect. */
 affect_status api_dataset_delete(api_store *store, const char *data_dir, const char *id,
                                  affect_error *err);
 

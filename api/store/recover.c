@@ -9,8 +9,6 @@
 #include "api/store/dataset_registry.h"
 #include "engine/core/digest.h"
 
-#include <dirent.h>
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,20 +23,12 @@ typedef struct {
     api_recovered found;
 } recovery;
 
-typedef affect_status visit(recovery *r, const char *folder, const char *name, affect_error *err);
-
-/* Calls `each` for every entry of DATA/`kind` that does not begin with a dot. */
-static affect_status walk(recovery *r, const char *kind, visit *each, affect_error *err) {
+/* Visits the entries of DATA/`name`. */
+static affect_status visit(recovery *r, const char *name, affect_directory_visit *each,
+                           affect_error *err) {
     char folder[AFFECT_PATH_MAX];
-    AFFECT_TRY(affect_path_join(folder, err, r->data_dir, "%s", kind));
-    DIR *entries = opendir(folder);
-    if (!entries)
-        return errno == ENOENT ? AFFECT_STATUS_OK : affect_error_errno(err, errno, "%s", folder);
-    affect_status status = AFFECT_STATUS_OK;
-    for (struct dirent *e; status == AFFECT_STATUS_OK && (e = readdir(entries));)
-        if (e->d_name[0] != '.') status = each(r, folder, e->d_name, err);
-    closedir(entries);
-    return status;
+    AFFECT_TRY(affect_path_join(folder, err, r->data_dir, "%s", name));
+    return affect_directory_each(folder, each, r, err);
 }
 
 static int64_t changed_ms(const char *path) {
@@ -54,8 +44,10 @@ static affect_status skip(recovery *r, const char *path, const affect_error *why
 
 /* ---- Datasets ---- */
 
-static affect_status add_dataset(recovery *r, const char *folder, const char *id,
+static affect_status add_dataset(void *context, const char *folder, const char *id,
                                  affect_error *err) {
+    recovery *r = context;
+    if (id[0] == '.') return AFFECT_STATUS_OK;
     char path[AFFECT_PATH_MAX], file[AFFECT_PATH_MAX];
     affect_json *manifest = NULL, *summary = NULL;
     affect_error why = {0};
@@ -95,42 +87,45 @@ static affect_status add_version(recovery *r, const char *path, const char *name
     return status;
 }
 
-static affect_status add_model(recovery *r, const char *folder, const char *name,
-                               affect_error *err) {
-    char of_model[AFFECT_PATH_MAX], path[AFFECT_PATH_MAX];
+typedef struct {
+    recovery *r;
+    const char *name; /* of the model */
+} versions;
+
+static affect_status visit_version(void *context, const char *folder, const char *file,
+                                   affect_error *err) {
+    versions *v = context;
+    char path[AFFECT_PATH_MAX], *end = NULL;
     affect_error why = {0};
-    AFFECT_TRY(affect_path_join(of_model, err, folder, "%s", name));
-    DIR *entries = opendir(of_model);
-    if (!entries || api_name_check(name, "", &why) != AFFECT_STATUS_OK) {
-        if (entries)
-            closedir(entries);
-        else
-            affect_error_errno(&why, errno, "%s", name);
-        return skip(r, of_model, &why);
-    }
-    affect_status status = AFFECT_STATUS_OK;
-    for (struct dirent *e; status == AFFECT_STATUS_OK && (e = readdir(entries));) {
-        char *end = NULL;
-        long long version = strtoll(e->d_name, &end, 10);
-        if (version < 1 || strcmp(end, ".safetensors") != 0) continue;
-        status = affect_path_join(path, err, of_model, "%s", e->d_name);
-        if (status != AFFECT_STATUS_OK) break;
-        if (add_version(r, path, name, version, &why) == AFFECT_STATUS_OK)
-            r->found.n_versions++;
-        else
-            skip(r, path, &why);
-    }
-    closedir(entries);
-    return status;
+    long long version = strtoll(file, &end, 10);
+    if (version < 1 || strcmp(end, ".safetensors") != 0) return AFFECT_STATUS_OK;
+    AFFECT_TRY(affect_path_join(path, err, folder, "%s", file));
+    if (add_version(v->r, path, v->name, version, &why) != AFFECT_STATUS_OK)
+        return skip(v->r, path, &why);
+    v->r->found.n_versions++;
+    return AFFECT_STATUS_OK;
 }
 
-/* ---- The two questions ---- */
+static affect_status add_model(void *context, const char *folder, const char *name,
+                               affect_error *err) {
+    versions v = {context, name};
+    char of_model[AFFECT_PATH_MAX];
+    affect_error why = {0};
+    if (name[0] == '.') return AFFECT_STATUS_OK;
+    AFFECT_TRY(affect_path_join(of_model, err, folder, "%s", name));
+    affect_status status = api_name_check(name, "", &why);
+    if (status == AFFECT_STATUS_OK)
+        status = affect_directory_each(of_model, visit_version, &v, &why);
+    return status == AFFECT_STATUS_OK ? status : skip(v.r, of_model, &why);
+}
+
+/* ---- Recovering, and whether it is needed ---- */
 
 static affect_status fill(api_db *db, void *context, affect_error *err) {
     recovery *r = context;
     r->db = db;
-    AFFECT_TRY(walk(r, "datasets", add_dataset, err));
-    return walk(r, "models", add_model, err);
+    AFFECT_TRY(visit(r, "datasets", add_dataset, err));
+    return visit(r, "models", add_model, err);
 }
 
 affect_status api_recover(api_recovered *found, api_store *store, const char *data_dir,
@@ -141,18 +136,21 @@ affect_status api_recover(api_recovered *found, api_store *store, const char *da
     return status;
 }
 
-static affect_status count_dataset(recovery *r, const char *folder, const char *name,
+static affect_status count_dataset(void *context, const char *folder, const char *name,
                                    affect_error *err) {
+    recovery *r = context;
+    if (name[0] == '.') return AFFECT_STATUS_OK;
     char path[AFFECT_PATH_MAX];
     AFFECT_TRY(affect_path_join(path, err, folder, "%s/dataset.json", name));
     if (affect_file_exists(path)) r->found.n_datasets++;
     return AFFECT_STATUS_OK;
 }
 
-static affect_status count_model(recovery *r, const char *folder, const char *name,
+static affect_status count_model(void *context, const char *folder, const char *name,
                                  affect_error *err) {
-    (void)folder, (void)name, (void)err;
-    r->found.n_versions++;
+    (void)folder, (void)err;
+    recovery *r = context;
+    if (name[0] != '.') r->found.n_versions++;
     return AFFECT_STATUS_OK;
 }
 
@@ -160,8 +158,8 @@ affect_status api_recover_needed(const char *data_dir, const char *path, affect_
     recovery r = {.data_dir = data_dir};
     struct stat info;
     if (stat(path, &info) == 0 && info.st_size > 0) return AFFECT_STATUS_OK;
-    AFFECT_TRY(walk(&r, "datasets", count_dataset, err));
-    AFFECT_TRY(walk(&r, "models", count_model, err));
+    AFFECT_TRY(visit(&r, "datasets", count_dataset, err));
+    AFFECT_TRY(visit(&r, "models", count_model, err));
     if (!r.found.n_datasets && !r.found.n_versions) return AFFECT_STATUS_OK;
     return affect_fail(err, CONFLICT,
                        "the database %s is missing or empty, but %zu datasets and %zu models are "

@@ -11,7 +11,6 @@
 #include "engine/core/file.h"
 #include "engine/core/json.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,25 +37,19 @@ static affect_status add_names(collection *c, const affect_json *shards, affect_
     return AFFECT_STATUS_OK;
 }
 
-typedef affect_status visit(collection *c, const char *folder, const char *name, affect_error *err);
-
-static affect_status walk(collection *c, const char *kind, visit *each, affect_error *err) {
+static affect_status visit(collection *c, const char *name, affect_directory_visit *each,
+                           affect_error *err) {
     char folder[AFFECT_PATH_MAX];
-    AFFECT_TRY(affect_path_join(folder, err, c->data_dir, "%s", kind));
-    DIR *entries = opendir(folder);
-    if (!entries)
-        return errno == ENOENT ? AFFECT_STATUS_OK : affect_error_errno(err, errno, "%s", folder);
-    affect_status status = AFFECT_STATUS_OK;
-    for (struct dirent *e; status == AFFECT_STATUS_OK && (e = readdir(entries));)
-        if (e->d_name[0] != '.') status = each(c, folder, e->d_name, err);
-    closedir(entries);
-    return status;
+    AFFECT_TRY(affect_path_join(folder, err, c->data_dir, "%s", name));
+    return affect_directory_each(folder, each, c, err);
 }
 
-static affect_status read_manifest(collection *c, const char *folder, const char *name,
+static affect_status read_manifest(void *context, const char *folder, const char *name,
                                    affect_error *err) {
+    collection *c = context;
     char path[AFFECT_PATH_MAX];
     affect_json *manifest = NULL;
+    if (name[0] == '.') return AFFECT_STATUS_OK; /* a dataset that is being deleted */
     AFFECT_TRY(affect_path_join(path, err, folder, "%s/dataset.json", name));
     if (!affect_file_exists(path)) return AFFECT_STATUS_OK;
     AFFECT_TRY(affect_json_read(&manifest, path, MAX_MANIFEST_BYTES, err));
@@ -69,8 +62,9 @@ static int compare(const void *a, const void *b) {
     return strcmp(a, b);
 }
 
-static affect_status remove_unnamed(collection *c, const char *folder, const char *name,
+static affect_status remove_unnamed(void *context, const char *folder, const char *name,
                                     affect_error *err) {
+    const collection *c = context;
     char path[AFFECT_PATH_MAX], stem[NAME_SIZE];
     const char *dot = strchr(name, '.');
     if (!dot || dot - name != NAME_SIZE - 1) return AFFECT_STATUS_OK; /* none of ours */
@@ -108,14 +102,14 @@ static affect_status work_remove(api_db *db, void *context, affect_error *err) {
     char newest[API_ID_SIZE];
     AFFECT_TRY(find_newest(newest, db, err));
     if (strcmp(newest, c->newest) != 0) return affect_fail(err, CONFLICT, "an import ran");
-    return walk(c, "features", remove_unnamed, err);
+    return visit(c, "features", remove_unnamed, err);
 }
 
 void api_shards_collect(api_store *store, const char *data_dir) {
     collection c = {.data_dir = data_dir};
     affect_error error = {0};
     affect_status status = api_store_read(store, work_begin, &c, &error);
-    if (status == AFFECT_STATUS_OK) status = walk(&c, "datasets", read_manifest, &error);
+    if (status == AFFECT_STATUS_OK) status = visit(&c, "datasets", read_manifest, &error);
     if (status == AFFECT_STATUS_OK && c.n) qsort(c.names, c.n, NAME_SIZE, compare);
     if (status == AFFECT_STATUS_OK) status = api_store_write(store, work_remove, NULL, &c, &error);
     if (status != AFFECT_STATUS_OK && status != AFFECT_STATUS_CONFLICT)

@@ -1,6 +1,7 @@
 /* Files; see file.h. */
 #include "engine/core/file.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -246,6 +247,19 @@ affect_status affect_directory_remove(const char *path, affect_error *err) {
 
 bool affect_file_exists(const char *path) {
     return access(path, F_OK) == 0;
+}
+
+affect_status affect_directory_each(const char *folder, affect_directory_visit *visit,
+                                    void *context, affect_error *err) {
+    DIR *entries = opendir(folder);
+    if (!entries)
+        return errno == ENOENT ? AFFECT_STATUS_OK : affect_error_errno(err, errno, "%s", folder);
+    affect_status status = AFFECT_STATUS_OK;
+    for (struct dirent *e; status == AFFECT_STATUS_OK && (e = readdir(entries));)
+        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
+            status = visit(context, folder, e->d_name, err);
+    closedir(entries);
+    return status;
 }
 
 affect_status affect_file_lock(int *fd, const char *path, affect_error *err) {

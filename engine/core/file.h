@@ -53,6 +53,12 @@ affect_status affect_directory_make(const char *path, affect_error *err);
 /* Removes a directory and all below it, not following links; absent is fine. */
 affect_status affect_directory_remove(const char *path, affect_error *err);
 bool affect_file_exists(const char *path);
+/* Calls `visit` for each entry of `folder` but "." and "..", in no order; an absent folder has
+ * none. The first status that is not OK ends the walk and is returned. */
+typedef affect_status affect_directory_visit(void *context, const char *folder, const char *name,
+                                             affect_error *err);
+affect_status affect_directory_each(const char *folder, affect_directory_visit *visit,
+                                    void *context, affect_error *err);
 
 /* An exclusive lock on `path` (made if absent), held until closed or the process ends. *fd owned
  * (close). CONFLICT when another process holds it. */

@@ -60,8 +60,16 @@ def test_a_dataset_whose_deletion_a_kill_cut(real):  # noqa: F811
     gone = folder.with_name(".ds_gone")
     gone.mkdir()
     (gone / "dataset.json").write_text("transcripts")
+    foreign = [data / kind / ".snapshot" for kind in ("datasets", "jobs", "models")]
+    for snapshot in foreign:
+        snapshot.mkdir()
+        (snapshot / "kept").write_text("of the file system's or the administrator's making")
     server.start()
     assert sorted(p.name for p in folder.iterdir()) == files and not gone.exists()
+    for snapshot in foreign:
+        assert (snapshot / "kept").exists(), "a hidden folder that is none of the server's"
+        (snapshot / "kept").unlink()
+        snapshot.rmdir()
     assert list((data / "features").iterdir())
     assert wait_end(server, train_id(server))["state"] == "succeeded"
     assert server.request("DELETE", "/v1/datasets/ready").status == 204
