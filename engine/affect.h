@@ -3,7 +3,7 @@
  * Include this one header. What a program does, in its order:
  *
  *   import    affect_import_run       a folder or archive becomes a dataset   corpus/import.h
- *   open      affect_dataset_open     utterances and features, memory-mapped  corpus/dataset.h
+ *   open      affect_dataset_open     utterances and features, memory-mapped  dataset/dataset.h
  *   train     affect_train            a dataset and a specification: a model  train/trainer.h
  *   evaluate  affect_evaluate         a model on a part of a dataset          train/evaluation.h
  *   predict   affect_predictor_open,  recordings of one utterance to          predict/predict.h
@@ -11,11 +11,11 @@
  *
  * and below them, for programs that do their own training or look inside:
  *
- *   affect_features_extract     recordings to spectrograms, motion averages   corpus/features.h
+ *   affect_features_extract     recordings to spectrograms, motion averages   modality/features.h
  *   affect_architecture_create  JSON to a checked graph of layers             model/architecture.h
  *   affect_session_*            one network on one device, both passes        model/session.h
  *   affect_model_*              model files                                   model/model_file.h
- *   affect_backend_open         a device                                      core/backend.h
+ *   affect_backend_open         a device                                      device/backend.h
  *
  * Rules of the whole library. What can fail returns an affect_status and fills an optional
  * affect_error with a sentence (core/status.h). It never prints, exits or aborts on a user's data.

@@ -188,6 +188,22 @@ def test_no_python_test_hides_another():
         expect_none(f"{name}: {n} functions {test}" for test, n in tests.items() if n > 1)
 
 
+def test_named_files_are_there():
+    """A path in a comment or a document is the end of a file's path."""
+    everything = ["/" + name for name in tracked()]
+    found = []
+    for name in tracked():
+        if not re.fullmatch(r"(engine|api|server|tests|docs)/.*\.(c|h|cu|cuh|md)|README\.md", name):
+            continue
+        for number, line in enumerate(read(name).splitlines(), 1):
+            if line.lstrip().startswith("#include"):
+                continue
+            for path in re.findall(r"(?<![\w/.-])(?:[a-z_0-9]+/)+[a-z_0-9]+\.(?:c|h|cu|cuh|py)\b", line):
+                if not any(other.endswith("/" + path) for other in everything):
+                    found.append(f"{name}:{number}: {path}")
+    expect_none(found)
+
+
 def test_headers_are_guarded():
     """The guard is made of AFFECT and the path: no two headers can share one."""
     def wrong():

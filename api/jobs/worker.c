@@ -3,7 +3,7 @@
 
 #include "api/jobs/child.h"
 #include "engine/core/clock.h"
-#include "engine/core/memory.h"
+#include "engine/core/file.h"
 #include "engine/train/job_event.h"
 
 #include <errno.h>
@@ -72,7 +72,7 @@ static void wake(api_workers *workers) {
 
 /* How often the kernel killed for memory since it started; -1 when it does not say. */
 static long count_oom_kills(void) {
-    size_t n = affect_memory_read_number("/proc/vmstat", "oom_kill ");
+    size_t n = affect_file_find_number("/proc/vmstat", "oom_kill ");
     return n == SIZE_MAX ? -1 : (long)n;
 }
 

@@ -6,7 +6,6 @@
 #include "engine/core/cgroup.h"
 
 #include "engine/core/file.h"
-#include "engine/core/memory.h"
 
 #include <inttypes.h>
 #include <limits.h>
@@ -60,7 +59,7 @@ static void visit_all(const char *root, const char *controller, visitor *visit, 
 static size_t number_in(const char *folder, const char *file, const char *name) {
     char path[AFFECT_PATH_MAX];
     if (affect_path_join(path, NULL, folder, "%s", file) != AFFECT_STATUS_OK) return SIZE_MAX;
-    return affect_memory_read_number(path, name);
+    return affect_file_find_number(path, name);
 }
 
 static void least_memory(void *least, int version, const char *folder) {

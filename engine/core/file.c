@@ -82,6 +82,21 @@ cleanup:
     return status;
 }
 
+size_t affect_file_find_number(const char *path, const char *name) {
+    char line[256];
+    size_t number = SIZE_MAX, length = strlen(name);
+    FILE *file = fopen(path, "re");
+    if (!file) return SIZE_MAX;
+    while (number == SIZE_MAX && fgets(line, sizeof line, file)) {
+        char *end = NULL;
+        if (strncmp(line, name, length) != 0) continue;
+        unsigned long long value = strtoull(line + length, &end, 10);
+        if (end != line + length) number = value;
+    }
+    fclose(file);
+    return number;
+}
+
 #define ASIDE ".aside-" /* and six letters behind a file's name, until it is complete */
 
 struct affect_file_writer {

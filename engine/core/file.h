@@ -25,6 +25,9 @@ affect_status affect_file_rename(const char *from, const char *to, affect_error 
 /* The whole regular file, followed by a 0; *data owned (free). TOO_LARGE above max_size. */
 affect_status affect_file_read(char **data, size_t *size, const char *path, size_t max_size,
                                affect_error *err);
+/* The number behind `name` at the start of a line of a file of /proc or /sys (which call themselves
+ * empty, so affect_file_read does not read them); SIZE_MAX when there is none. */
+size_t affect_file_find_number(const char *path, const char *name);
 /* Replaces (or makes) the file atomically and durably, mode 0644. */
 affect_status affect_file_write(const char *path, const void *data, size_t size, affect_error *err);
 

@@ -11,8 +11,5 @@
 size_t affect_memory_available(void);
 /* Bytes of anonymous memory (heap, stacks) that this process has touched; 0 when nothing says. */
 size_t affect_memory_anonymous(void);
-/* The number behind `name` at the start of a line of a file of /proc or /sys (which call themselves
- * empty, so affect_file_read does not read them); SIZE_MAX when there is none. */
-size_t affect_memory_read_number(const char *path, const char *name);
 
 #endif

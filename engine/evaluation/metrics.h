@@ -1,7 +1,7 @@
 /* What an epoch or an evaluation counts, and what follows from the counts.
  *
  * Everything is made from two sums (cross-entropy, rows) and the confusion matrix, which a device
- * accumulates (affect_loss_shape in core/backend.h). Precision, recall and F1 are 0 where their
+ * accumulates (affect_loss_shape in device/backend.h). Precision, recall and F1 are 0 where their
  * denominator is 0, as scikit-learn's zero_division=0; macro averages are over all classes. */
 #ifndef AFFECT_EVALUATION_METRICS_H
 #define AFFECT_EVALUATION_METRICS_H

@@ -1,6 +1,6 @@
 /* What conv1d and dense share: a kernel, a bias, and the device's convolution.
  *
- * A dense layer is a convolution of length 1 (core/backend.h); only shapes and fields differ. */
+ * A dense layer is a convolution of length 1 (device/backend.h); only shapes and fields differ. */
 #ifndef AFFECT_NN_AFFINE_H
 #define AFFECT_NN_AFFINE_H
 

@@ -51,7 +51,7 @@ void affect_cpu_activation_gradient(affect_real *d, const affect_real *y, size_t
 /* y = activation(y) on rows of n numbers. */
 void affect_cpu_activate(affect_real *y, size_t rows, size_t n, affect_activation activation);
 
-/* The operations, file by file; contracts in core/backend.h. */
+/* The operations, file by file; contracts in device/backend.h. */
 size_t affect_cpu_conv1d_workspace(affect_backend *, const affect_conv1d_shape *);
 void affect_cpu_conv1d_forward(affect_backend *, affect_real *, const affect_real *,
                                const affect_real *, const affect_real *, void *,

@@ -1,7 +1,7 @@
 /* The CPU engine is compiled once a level of vector instructions (core/cpu_level.h): the build sets
  * AFFECT_CPU_LEVEL to generic, avx2 or avx512, and each name below gets it as its ending, so that
- * all copies live in one program. Every function that engine/device/cpu/ files share stands here.
- */
+ * all copies live in one program. Every function that engine/device/cpu/ files share stands
+ * here. */
 #ifndef AFFECT_CPU_CPU_NAMES_H
 #define AFFECT_CPU_CPU_NAMES_H
 

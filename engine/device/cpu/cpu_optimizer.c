@@ -1,4 +1,4 @@
-/* Adam on the CPU, in Keras' form (core/backend.h, affect_adam_shape). */
+/* Adam on the CPU, in Keras' form (device/backend.h, affect_adam_shape). */
 #include "engine/device/cpu/cpu_backend.h"
 
 #include <math.h>

@@ -1,5 +1,5 @@
-/* Weighted statistics over the steps of sequences on the CPU; formulas in core/backend.h. Sequences
- * are split over the threads; sums are kept in double.
+/* Weighted statistics over the steps of sequences on the CPU; formulas in device/backend.h.
+ * Sequences are split over the threads; sums are kept in double.
  *
  * Backward, since the weights' sum is 1: d_x = a (d_mean + 2 d_variance (x - mean)) with d_variance
  * = d_deviation / (2 deviation); d_a = sum_c d_mean x + d_variance (x - mean)^2; d_score = a (d_a -

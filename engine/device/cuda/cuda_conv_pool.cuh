@@ -3,7 +3,7 @@
  * memory; the convolution's own output is never in memory.
  *
  * cuda_conv.cu asks affect_cuda_conv_pool_can, and where the answer is yes hands over the whole
- * operation (contracts in core/backend.h; switches have the general path's layout). The answer
+ * operation (contracts in device/backend.h; switches have the general path's layout). The answer
  * depends on the device, its precision and the shape without its n, so that it is the same in each
  * of the four calls. x, y, d_x and d_y must be 16-byte aligned. */
 #ifndef AFFECT_CUDA_CUDA_CONV_POOL_CUH

@@ -2,7 +2,7 @@
  * recurrent kernel held on its chip. For one or two directions of 32, 64, 96 or 128 units.
  *
  * cuda_recurrent.cu asks affect_cuda_lstm_persistent_can, and where the answer is yes hands over
- * the whole operation (contracts in core/backend.h: shared rows, masks, last states, reserve NULL
+ * the whole operation (contracts in device/backend.h: shared rows, masks, last states, reserve NULL
  * in inference). The answer depends on the device, its precision and shape's units and directions
  * alone, so that it is the same in each of the four calls. */
 #ifndef AFFECT_CUDA_CUDA_LSTM_PERSISTENT_CUH

@@ -1,4 +1,4 @@
-/* Adam on the device, in Keras' form (core/backend.h, affect_adam_shape), everything in one pass.
+/* Adam on the device, in Keras' form (device/backend.h, affect_adam_shape), everything in one pass.
  */
 #include "engine/device/cuda/cuda_backend.cuh"
 
