@@ -31,7 +31,7 @@ from test_failures import TRAIN, Running, children, start_job  # noqa: E402
 
 
 def requests(running):
-    """name -> (statuses that may come, parts)"""
+    """name -> (status of the answer, parts); any may be 503 when the queue is full"""
     whole = {"model": "tiny:1", "audio": running.wav, "mocap_face": running.face, "mocap_head": running.head,
              "mocap_hand": running.hand, "start": "0.5", "end": "1.5"}
     return {
@@ -111,6 +111,8 @@ def main():
         for (name, status), n in sorted(seen.items()):
             print(f"{name:12} {status or 'cut':4} {n}")
         print(f"{sum(seen.values())} requests of {args.clients} clients in {time.monotonic() - began:.1f} s, {len(wrong)} wrong")
+        for row in wrong[:10]:
+            print(*row)
         running.check()
         print("afterwards: ready, same bits, same descriptors, same files")
 
@@ -128,8 +130,6 @@ def main():
         for thread in threads:
             thread.join()
         print(f"SIGTERM under that load, a training hung: exit {code} after {took:.2f} s")
-        for row in wrong[:10]:
-            print(*row)
         return 0 if not wrong and code == 0 and took < 10 else 1
 
 
