@@ -24,7 +24,7 @@ affect_status api_body_check_space(const api_exchange *exchange, uint64_t n_byte
     const api_settings *settings = exchange->context->settings;
     struct statvfs disk;
     if (n_bytes <= (uint64_t)settings->spool_bytes) return AFFECT_STATUS_OK; /* stays in memory */
-    if (statvfs(settings->data, &disk) != 0) return AFFECT_STATUS_OK;        /* writing will tell */
+    if (statvfs(settings->data, &disk) != 0) return AFFECT_STATUS_OK;        /* a write will fail */
     uint64_t room = (uint64_t)disk.f_bavail * disk.f_frsize;
     uint64_t reserve = (uint64_t)settings->disk_reserve_bytes;
     if (room >= reserve && n_bytes <= room - reserve) return AFFECT_STATUS_OK;

@@ -1,7 +1,7 @@
 /* Bodies while they arrive: parts in memory, or spooled to files once they are large.
  *
  * The HTTP side feeds a body piece by piece; the parts appear in the exchange when it is complete.
- * The first failure sticks (TOO_LARGE, NO_SPACE, NO_MEMORY, MALFORMED); later pieces are thrown
+ * The first failure sticks (TOO_LARGE, NO_SPACE, NO_MEMORY, MALFORMED); later bytes are thrown
  * away. */
 #ifndef AFFECT_API_BODY_H
 #define AFFECT_API_BODY_H
@@ -27,7 +27,7 @@ void api_body_part(api_body *body, const char *name, const char *file_name,
                    const char *content_type);
 /* Appends to the part that was started last. */
 void api_body_append(api_body *body, const void *data, size_t size);
-/* Fills what handlers see. True when the body is whole; otherwise `error` says why not. */
+/* Fills what handlers see. True when the body is whole; otherwise `error` has the reason. */
 bool api_body_end(api_body *body);
 
 #endif

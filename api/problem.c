@@ -131,10 +131,10 @@ static affect_json *problem_json(const api_problem *problem, const char *detail)
     return json;
 }
 
-static void answer(api_exchange *exchange, const api_problem *problem, const char *told,
+static void answer(api_exchange *exchange, const api_problem *problem, const char *message,
                    affect_json *members) {
     char detail[600];
-    snprintf(detail, sizeof detail, "%s", told);
+    snprintf(detail, sizeof detail, "%s", message);
     hide_folders(detail, exchange->context);
     affect_json *json = problem_json(problem, detail);
     affect_json_set_string(json, "instance", exchange->path ? exchange->path : "");

@@ -14,7 +14,7 @@ typedef struct {
 const api_problem *api_problem_find(const char *code);
 /* The row for a status of the engine that reaches a client. */
 const api_problem *api_problem_of_status(affect_status status);
-/* The body for a request that was refused before there was an exchange: what its status says.
+/* The body for a request that was refused before there was an exchange, by its status.
  * Owned; NULL without memory. */
 char *api_problem_text(int status);
 

@@ -1,4 +1,4 @@
-/* Settings of the server: one table says name, bounds, default and help of each.
+/* Settings of the server: one table with name, bounds, default and help of each.
  *
  * The values come, each over the one before, from the table, a configuration file (JSON, any
  * subset), the environment (AFFECTD_ and the name in capitals: AFFECTD_JOB_SLOTS=2) and flags

@@ -11,7 +11,7 @@ typedef struct {
 
 /* Flags: --listen, --data, --import-root, --config FILE, --device, --allow-anonymous, --log-level,
  * --set NAME=VALUE for any row of the table; --help, --version, --healthcheck. INVALID names what
- * is unknown or wrong, and where it came from. The word `recover` asks for that command. */
+ * is unknown or wrong, and where it came from. The word `recover` selects that command. */
 affect_status config_load(api_settings *settings, config_command *command, int argc, char **argv,
                           affect_error *err);
 /* Usage and the whole table with defaults, for --help. */

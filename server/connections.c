@@ -78,7 +78,7 @@ static bool abandoned(const connection_entry *entry, double now) {
     return entry->phase != CONNECTION_SENDING && halted && client_left(entry);
 }
 
-/* What a client hears that sends too slowly. libmicrohttpd cannot answer before a request is
+/* The answer to a client that sends too slowly. libmicrohttpd cannot answer before a request is
  * complete, so this is written past it: its threads answer only after connections_phase, which
  * needs the lock that is held here. Plain HTTP only. */
 static void answer_late(connection_entry *entry) {

@@ -1,7 +1,7 @@
 /* The table of connections, and the watch that walks it.
  *
  * Each open socket has an entry with what it is doing since when; the watch (one thread) shuts down
- * sockets whose headers or bodies are late, and tells of clients that left while suspended. The
+ * sockets whose headers or bodies are late, and reports clients that left while suspended. The
  * entry's owner is the HTTP thread of its connection; every field is guarded by the table's lock.
  * Lock order: the table's, then a request's. */
 #ifndef AFFECTD_SERVER_CONNECTIONS_H

@@ -14,12 +14,12 @@ static int fail(const char *reason) {
     return 1;
 }
 
-static int ask(int fd) {
+static int query_ready(int fd) {
     static const char request[] = "GET /readyz HTTP/1.1\r\nHost: localhost\r\n"
                                   "Connection: close\r\n\r\n";
     char answer[256];
     size_t n = 0;
-    if (send(fd, request, sizeof request - 1, MSG_NOSIGNAL) < 0) return fail("cannot ask");
+    if (send(fd, request, sizeof request - 1, MSG_NOSIGNAL) < 0) return fail("cannot send");
     while (n < sizeof answer - 1) {
         ssize_t got = recv(fd, answer + n, sizeof answer - 1 - n, 0);
         if (got <= 0) break;
@@ -38,9 +38,9 @@ int healthcheck_run(const api_settings *settings) {
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
     if (fd < 0 || connect(fd, address->ai_addr, address->ai_addrlen) != 0)
-        code = fail("nobody listens");
+        code = fail("no server listens");
     else
-        code = ask(fd);
+        code = query_ready(fd);
     freeaddrinfo(address);
     if (fd >= 0) close(fd);
     return code;

@@ -1,4 +1,4 @@
-/* `affectd --healthcheck`: asks the server that has these settings whether it is ready. */
+/* `affectd --healthcheck`: queries /readyz of the server with these settings. */
 #ifndef AFFECTD_SERVER_HEALTHCHECK_H
 #define AFFECTD_SERVER_HEALTHCHECK_H
 

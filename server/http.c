@@ -70,7 +70,7 @@ typedef struct {
 
 static void release(request *r) {
     if (atomic_fetch_sub(&r->n_holders, 1) != 1) return;
-    pthread_mutex_lock(&r->lock); /* whoever resumed the connection has left the lock behind this */
+    pthread_mutex_lock(&r->lock); /* the thread that resumed it has released the lock behind this */
     pthread_mutex_unlock(&r->lock);
     if (r->post) MHD_destroy_post_processor(r->post);
     atomic_fetch_sub(&r->server->n_requests, 1);
@@ -395,8 +395,8 @@ static void set_request_id(api_exchange *x) {
     snprintf(x->request_id, sizeof x->request_id, "req_%s", id);
 }
 
-/* What a request hears that comes while the server stops. An EventSource gives up for ever after a
- * 503, but comes back after a cut: false, cut it. */
+/* The answer to a request that comes while the server stops. An EventSource gives up for ever after
+ * a 503, but comes back after a cut: false, cut it. */
 static bool refuse_draining(request *r) {
     const char *accept = api_header(r->exchange, "Accept");
     if (accept && strstr(accept, "text/event-stream")) return false;
@@ -530,7 +530,7 @@ static enum MHD_Result feed(request *r, const char *data, size_t *size) {
     } else if (!failed) {
         api_body_append(&r->body, data, *size);
     } else if (r->body.received > r->body.limit + DRAIN_BYTES) {
-        return MHD_NO; /* told to stop by nothing but a cut */
+        return MHD_NO; /* only a cut connection stops such a client */
     }
     *size = 0;
     return MHD_YES;

@@ -17,7 +17,7 @@
 
 typedef struct http_server http_server;
 
-/* Listens where settings->listen says. Borrows the context. */
+/* Listens on settings->listen. Borrows the context. */
 affect_status http_server_start(http_server **server, struct api_context *context,
                                 affect_error *err);
 /* The port in use. */

@@ -179,7 +179,7 @@ static void wait_for_signal(const sigset_t *signals, const char *log_file) {
     while (sigwait(signals, &number) != 0 || number == SIGHUP) {
         affect_error err = {0};
         if (api_log_open(log_file, &err) != AFFECT_STATUS_OK)
-            api_log(API_LOG_ERROR, "the log goes on in the old file", "reason", err.message, NULL);
+            api_log(API_LOG_ERROR, "the log stays in the old file", "reason", err.message, NULL);
         else
             api_log(API_LOG_INFO, "the log was opened anew", NULL);
     }

@@ -21,8 +21,8 @@ int affect_command_inspect(int argc, char **argv);
 /* Prints "affect COMMAND: message" (and the JSON pointer, if any) to stderr; returns the exit code
  * for it: AFFECT_EXIT_FAILED. */
 int affect_command_fail(const char *command, const affect_error *err);
-/* affect_confine; where the kernel has no filters that is said on stderr, the process goes on with
- * the rest. */
+/* affect_confine; where the kernel has no filters a line on stderr reports it, and the process
+ * continues with the rest. */
 affect_status affect_command_confine(const affect_confine_options *options, affect_error *err);
 
 #endif

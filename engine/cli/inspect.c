@@ -2,7 +2,7 @@
  * for given tensors; the devices.
  *
  * The last two serve comparisons with other programs: --init writes what training would start
- * from, --predict feeds features that somebody else computed. */
+ * from, --predict feeds features computed elsewhere. */
 #include "engine/cli/command.h"
 #include "engine/cli/flags.h"
 #include "engine/model/model_file.h"

@@ -21,7 +21,7 @@ static const struct {
 enum { N_COMMANDS = sizeof commands / sizeof *commands };
 
 static void print_help(FILE *to) {
-    fprintf(to, "usage: affect COMMAND [flags]   (affect COMMAND --help tells more)\n"
+    fprintf(to, "usage: affect COMMAND [flags]   (details: affect COMMAND --help)\n"
                 "Emotion recognition from speech and motion capture.\n\n");
     for (int i = 0; i < N_COMMANDS; i++)
         fprintf(to, "  %-12s %s\n", commands[i].name, commands[i].help);

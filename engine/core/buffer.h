@@ -1,8 +1,8 @@
 /* A growable run of bytes: how text is built (JSON, SVG, CSV, log lines).
  *
  * Appending never fails visibly: the first failed allocation sticks in `failed`, later appends do
- * nothing, and whoever takes the bytes checks once. The bytes are always followed by a 0 that
- * `size` does not count. Belongs to one thread. */
+ * nothing, and the caller checks once, when it takes the bytes. The bytes are always followed by a
+ * 0 that `size` does not count. Belongs to one thread. */
 #ifndef AFFECT_CORE_BUFFER_H
 #define AFFECT_CORE_BUFFER_H
 

@@ -18,7 +18,7 @@ void affect_digest_begin(affect_digest *digest);
 void affect_digest_update(affect_digest *digest, const void *data, size_t size);
 /* Lower-case hexadecimal; the digest must be begun anew afterwards. */
 void affect_digest_end(affect_digest *digest, char text[AFFECT_DIGEST_TEXT_SIZE]);
-/* Of a whole file, in pieces. */
+/* Of a whole file, read in blocks. */
 affect_status affect_digest_file(char text[AFFECT_DIGEST_TEXT_SIZE], const char *path,
                                  affect_error *err);
 

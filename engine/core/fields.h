@@ -1,4 +1,4 @@
-/* Field tables: one row says a field's name, type, bounds, choices and help; parsing, defaults,
+/* Field tables: one row holds a field's name, type, bounds, choices and help; parsing, defaults,
  * printing and documentation follow from it.
  *
  *   typedef struct { double learning_rate; int batch_size; } training;

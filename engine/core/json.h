@@ -59,8 +59,8 @@ const char *affect_json_name(const affect_json *json); /* of a member; NULL othe
 /* Building. New nodes are owned until added; `set`, `add` and `append` take ownership of `value`
  * (also when they fail) and return it, borrowed. NULL without memory: every function accepts a NULL
  * parent or value and does nothing, so one check at the end (affect_json_print fails on NULL) is
- * enough where the document must be whole or absent; of single members that found no memory nothing
- * tells. */
+ * enough where the document must be whole or absent; a single member that found no
+ * memory is not reported. */
 affect_json *affect_json_new_object(void);
 affect_json *affect_json_new_array(void);
 affect_json *affect_json_new_string(const char *text); /* NULL text makes null */

@@ -27,7 +27,7 @@ extern "C" {
     X(NO_SPACE, "no_space")       /* the disk is full */                                           \
     X(NO_MEMORY, "no_memory")     /* an allocation failed */                                       \
     X(CANCELLED, "cancelled")     /* the caller asked to stop */                                   \
-    X(DIVERGED, "diverged")       /* a loss or weight is no number */                              \
+    X(DIVERGED, "diverged")       /* a loss or weight is not finite */                             \
     X(DEVICE_UNAVAILABLE, "device_unavailable")                                                    \
     X(DEVICE_LOST, "device_lost")                                                                  \
     X(BUSY, "busy") /* a queue is full: try later */                                               \
