@@ -11,17 +11,17 @@
 
 #define SPACE_CHECK_BYTES (8u << 20) /* between looks at the disk's free space */
 
-void api_body_begin(api_body *body, api_exchange *exchange, uint64_t limit) {
-    *body = (api_body){.exchange = exchange, .limit = limit, .current = -1};
+void api_body_begin(api_body *body, api_request *request, uint64_t limit) {
+    *body = (api_body){.request = request, .limit = limit, .current = -1};
 }
 
 static bool failed(const api_body *body) {
     return body->error.status != AFFECT_STATUS_OK;
 }
 
-affect_status api_body_check_space(const api_exchange *exchange, uint64_t n_bytes,
+affect_status api_body_check_space(const api_request *request, uint64_t n_bytes,
                                    affect_error *err) {
-    const api_settings *settings = exchange->context->settings;
+    const api_settings *settings = request->context->settings;
     struct statvfs disk;
     if (n_bytes <= (uint64_t)settings->spool_bytes) return AFFECT_STATUS_OK; /* stays in memory */
     if (statvfs(settings->data, &disk) != 0) return AFFECT_STATUS_OK;        /* a write will fail */
@@ -35,8 +35,8 @@ affect_status api_body_check_space(const api_exchange *exchange, uint64_t n_byte
 
 /* A body that cannot be stored gives its space back at once, whatever the client still sends. */
 static void drop_spooled(api_body *body) {
-    for (size_t i = 0; i < body->exchange->n_parts; i++) {
-        api_part_state *part = &body->exchange->parts[i];
+    for (size_t i = 0; i < body->request->n_parts; i++) {
+        api_part_state *part = &body->request->parts[i];
         if (part->fd >= 0) close(part->fd);
         part->fd = -1;
         if (part->path) unlink(part->path);
@@ -52,26 +52,26 @@ void api_body_count(api_body *body, size_t n_bytes) {
 
 void api_body_part(api_body *body, const char *name, const char *file_name,
                    const char *content_type) {
-    api_exchange *exchange = body->exchange;
+    api_request *request = body->request;
     if (failed(body)) return;
-    if ((int64_t)exchange->n_parts >= exchange->context->settings->max_parts) {
+    if ((int64_t)request->n_parts >= request->context->settings->max_parts) {
         affect_fail(&body->error, INVALID, "more than %lld parts",
-                    (long long)exchange->context->settings->max_parts);
+                    (long long)request->context->settings->max_parts);
         return;
     }
-    for (size_t i = 0; i < exchange->n_parts; i++) {
-        if (strcmp(exchange->parts[i].name, name) != 0) continue;
+    for (size_t i = 0; i < request->n_parts; i++) {
+        if (strcmp(request->parts[i].name, name) != 0) continue;
         affect_field_fail(&body->error, "", name, "is given twice");
         return;
     }
-    api_part_state *parts = realloc(exchange->parts, (exchange->n_parts + 1) * sizeof *parts);
+    api_part_state *parts = realloc(request->parts, (request->n_parts + 1) * sizeof *parts);
     if (!parts) {
         affect_fail(&body->error, NO_MEMORY, "no memory for a part");
         return;
     }
-    exchange->parts = parts;
-    body->current = (int)exchange->n_parts;
-    parts[exchange->n_parts++] = (api_part_state){
+    request->parts = parts;
+    body->current = (int)request->n_parts;
+    parts[request->n_parts++] = (api_part_state){
         .fd = -1,
         .name = strdup(name),
         .file_name = file_name ? strdup(file_name) : NULL,
@@ -98,7 +98,7 @@ static void write_all(api_body *body, int fd, const char *data, size_t size) {
 static void begin_spool(api_body *body, api_part_state *part) {
     char path[1200], id[AFFECT_ULID_SIZE];
     affect_ulid_make(id);
-    snprintf(path, sizeof path, "%s/spool/%s", body->exchange->context->settings->data, id);
+    snprintf(path, sizeof path, "%s/spool/%s", body->request->context->settings->data, id);
     part->fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (part->fd < 0) {
         affect_error_errno(&body->error, errno, "storing the body");
@@ -112,9 +112,9 @@ static void begin_spool(api_body *body, api_part_state *part) {
 
 void api_body_append(api_body *body, const void *data, size_t size) {
     if (failed(body) || body->current < 0) return;
-    api_part_state *part = &body->exchange->parts[body->current];
-    uint64_t in_memory = (uint64_t)body->exchange->context->settings->spool_bytes;
-    bool json = body->exchange->body_kind == API_BODY_JSON; /* limited by itself: stays in memory */
+    api_part_state *part = &body->request->parts[body->current];
+    uint64_t in_memory = (uint64_t)body->request->context->settings->spool_bytes;
+    bool json = body->request->body_kind == API_BODY_JSON; /* limited by itself: stays in memory */
     part->size += size;
     if (part->fd < 0 && part->size > in_memory && !json) begin_spool(body, part);
     if (failed(body)) return;
@@ -122,7 +122,7 @@ void api_body_append(api_body *body, const void *data, size_t size) {
         body->unchecked += size;
         if (body->unchecked >= SPACE_CHECK_BYTES) {
             body->unchecked = 0;
-            if (api_body_check_space(body->exchange, in_memory + 1, &body->error) !=
+            if (api_body_check_space(body->request, in_memory + 1, &body->error) !=
                 AFFECT_STATUS_OK) {
                 drop_spooled(body);
                 return;
@@ -136,8 +136,8 @@ void api_body_append(api_body *body, const void *data, size_t size) {
 }
 
 bool api_body_end(api_body *body) {
-    for (size_t i = 0; i < body->exchange->n_parts && !failed(body); i++) {
-        api_part_state *part = &body->exchange->parts[i];
+    for (size_t i = 0; i < body->request->n_parts && !failed(body); i++) {
+        api_part_state *part = &body->request->parts[i];
         if (part->fd >= 0 && close(part->fd) != 0)
             affect_error_errno(&body->error, errno, "storing the body");
         part->fd = -1;

@@ -3,7 +3,7 @@
  * In the text format a family is one block: HELP and TYPE once, then all of its samples. */
 #include "api/counters.h"
 
-#include "api/exchange.h"
+#include "api/request.h"
 #include "api/routes.h"
 
 #include <pthread.h>
@@ -48,26 +48,26 @@ void api_metrics_free(api_metrics *metrics) {
 }
 
 /* A stream and a ?wait last as long as their client wants: they are a class of their own. */
-static route_class class_of(const api_exchange *exchange) {
-    const api_route *route = exchange->route;
+static route_class class_of(const api_request *request) {
+    const api_route *route = request->route;
     if (!route) return UNROUTED;
-    if (exchange->answer.kind == API_ANSWER_STREAM || api_query(exchange, "wait")) return HELD;
+    if (request->answer.kind == API_ANSWER_STREAM || api_query(request, "wait")) return HELD;
     if (route->role == API_ROLE_ANYONE) return PROBE;
     if (route->role == API_ROLE_PREDICTOR) return PREDICTION;
     if (route->bodies & 1u << API_BODY_UPLOAD) return UPLOAD;
     return strcmp(route->method, "GET") == 0 ? READ : WRITE;
 }
 
-void api_metrics_count(api_metrics *metrics, const api_exchange *exchange, double seconds) {
-    const api_route *route = exchange->route;
+void api_metrics_count(api_metrics *metrics, const api_request *request, double seconds) {
+    const api_route *route = request->route;
     size_t row = route ? (size_t)(route - api_routes) : MAX_ROUTES;
-    int status = exchange->answer.status / 100; /* 0: cut before an answer */
+    int status = request->answer.status / 100; /* 0: cut before an answer */
     size_t bucket = 0;
     while (bucket < N_BOUNDS && seconds > bounds[bucket]) bucket++;
     pthread_mutex_lock(&metrics->lock);
     metrics->counts[row][status < N_STATUSES ? status : 0]++;
     metrics->seconds[row] += seconds;
-    histogram *latency = &metrics->latencies[class_of(exchange)];
+    histogram *latency = &metrics->latencies[class_of(request)];
     latency->counts[bucket]++;
     latency->sum += seconds;
     pthread_mutex_unlock(&metrics->lock);

@@ -9,7 +9,7 @@ typedef struct api_metrics api_metrics;
 api_metrics *api_metrics_create(void); /* NULL without memory */
 void api_metrics_free(api_metrics *metrics);
 /* A request ended, after so many seconds. */
-void api_metrics_count(api_metrics *metrics, const api_exchange *exchange, double seconds);
+void api_metrics_count(api_metrics *metrics, const api_request *request, double seconds);
 void api_metrics_in_flight(api_metrics *metrics, int change);
 /* Appends these in the text format of Prometheus. */
 void api_metrics_print(affect_buffer *buffer, api_metrics *metrics);

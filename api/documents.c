@@ -4,7 +4,7 @@
  * lock, held for a comparison and a copy of at most MAX_BYTES. */
 #include "api/documents.h"
 
-#include "api/exchange.h"
+#include "api/request.h"
 #include "api/store/store.h"
 
 #include <pthread.h>
@@ -54,21 +54,21 @@ static document *slot_of(api_documents *documents, const char *path) {
     return &documents->slots[hash % N_SLOTS];
 }
 
-static bool is_plain_read(const api_exchange *exchange) {
-    bool reads = strcmp(exchange->method, "GET") == 0 || strcmp(exchange->method, "HEAD") == 0;
-    return reads && exchange->queries.n == 0 && !api_header(exchange, "If-None-Match") &&
-           !api_header(exchange, "If-Match");
+static bool is_plain_read(const api_request *request) {
+    bool reads = strcmp(request->method, "GET") == 0 || strcmp(request->method, "HEAD") == 0;
+    return reads && request->queries.n == 0 && !api_header(request, "If-None-Match") &&
+           !api_header(request, "If-Match");
 }
 
-bool api_documents_answer(api_exchange *exchange) {
-    api_documents *documents = exchange->context->documents;
-    if (!is_plain_read(exchange)) return false;
-    uint64_t version = exchange->store_version = api_store_version(exchange->context->store);
+bool api_documents_answer(api_request *request) {
+    api_documents *documents = request->context->documents;
+    if (!is_plain_read(request)) return false;
+    uint64_t version = request->store_version = api_store_version(request->context->store);
     affect_buffer text = {0};
     char etag[sizeof documents->slots[0].etag] = "";
     pthread_mutex_lock(&documents->lock);
-    const document *slot = slot_of(documents, exchange->path);
-    if (slot->path && slot->version == version && strcmp(slot->path, exchange->path) == 0) {
+    const document *slot = slot_of(documents, request->path);
+    if (slot->path && slot->version == version && strcmp(slot->path, request->path) == 0) {
         affect_buffer_append(&text, slot->text, slot->size);
         memcpy(etag, slot->etag, sizeof etag);
     }
@@ -77,20 +77,20 @@ bool api_documents_answer(api_exchange *exchange) {
         affect_buffer_free(&text);
         return false;
     }
-    if (*etag) api_set_header(exchange, "ETag", "%s", etag);
-    api_answer_buffer(exchange, 200, "application/json", &text);
+    if (*etag) api_set_header(request, "ETag", "%s", etag);
+    api_answer_buffer(request, 200, "application/json", &text);
     return true;
 }
 
 /* Keeps a copy of what is about to be sent. An uneven version means that a commit was under way. */
-static void keep(const api_exchange *exchange, const affect_buffer *text) {
-    api_documents *documents = exchange->context->documents;
-    const char *etag = api_pairs_find(&exchange->answer.headers, "ETag", true);
-    if (exchange->store_version % 2 || text->size > MAX_BYTES || !is_plain_read(exchange)) return;
-    document made = {.path = strdup(exchange->path),
+static void keep(const api_request *request, const affect_buffer *text) {
+    api_documents *documents = request->context->documents;
+    const char *etag = api_pairs_find(&request->answer.headers, "ETag", true);
+    if (request->store_version % 2 || text->size > MAX_BYTES || !is_plain_read(request)) return;
+    document made = {.path = strdup(request->path),
                      .text = malloc(text->size),
                      .size = text->size,
-                     .version = exchange->store_version};
+                     .version = request->store_version};
     if (!made.path || !made.text || (etag && strlen(etag) >= sizeof made.etag)) {
         clear(&made);
         return;
@@ -98,17 +98,17 @@ static void keep(const api_exchange *exchange, const affect_buffer *text) {
     memcpy(made.text, text->data, text->size);
     if (etag) strcpy(made.etag, etag);
     pthread_mutex_lock(&documents->lock);
-    document *slot = slot_of(documents, exchange->path), old = *slot;
+    document *slot = slot_of(documents, request->path), old = *slot;
     *slot = made;
     pthread_mutex_unlock(&documents->lock);
     clear(&old);
 }
 
-void api_answer_document(api_exchange *exchange, affect_status status, affect_json *json,
+void api_answer_document(api_request *request, affect_status status, affect_json *json,
                          const affect_error *error) {
     if (status != AFFECT_STATUS_OK) {
         affect_json_free(json);
-        api_answer_error(exchange, error);
+        api_answer_error(request, error);
         return;
     }
     affect_buffer text = {0};
@@ -117,9 +117,9 @@ void api_answer_document(api_exchange *exchange, affect_status status, affect_js
     affect_json_free(json);
     if (text.failed) {
         affect_buffer_free(&text);
-        api_answer_problem(exchange, "no_memory", "no memory for the answer");
+        api_answer_problem(request, "no_memory", "no memory for the answer");
         return;
     }
-    keep(exchange, &text);
-    api_answer_buffer(exchange, 200, "application/json", &text);
+    keep(request, &text);
+    api_answer_buffer(request, 200, "application/json", &text);
 }

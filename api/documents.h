@@ -15,7 +15,7 @@ affect_status api_documents_create(api_documents **documents, affect_error *err)
 void api_documents_free(api_documents *documents); /* NULL allowed */
 
 /* Before a request goes to its handler: answers it when its document is there. False: it goes to
- * its handler, which has the right to the exchange. */
-bool api_documents_answer(api_exchange *exchange);
+ * its handler, which has the right to the request. */
+bool api_documents_answer(api_request *request);
 
 #endif

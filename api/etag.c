@@ -28,10 +28,10 @@ bool api_etag_listed(const char *list, const char *etag, bool weak) {
     }
 }
 
-api_condition api_condition_of(const api_exchange *exchange, const char *etag) {
-    const char *match = api_header(exchange, "If-Match");
-    const char *none_match = api_header(exchange, "If-None-Match");
-    const char *method = api_method(exchange);
+api_condition api_condition_of(const api_request *request, const char *etag) {
+    const char *match = api_header(request, "If-Match");
+    const char *none_match = api_header(request, "If-None-Match");
+    const char *method = api_method(request);
     if (match && !api_etag_listed(match, etag, false)) return API_CONDITION_FAILED;
     if (!none_match || !api_etag_listed(none_match, etag, true)) return API_CONDITION_HOLDS;
     bool reads = strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;

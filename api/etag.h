@@ -12,7 +12,7 @@ typedef enum {
 
 /* The request's condition against a resource that exists, whose current ETag is `etag` (strong,
  * with its quotes). */
-api_condition api_condition_of(const api_exchange *exchange, const char *etag);
+api_condition api_condition_of(const api_request *request, const char *etag);
 /* Whether the list of ETags ("*" is any) of a header names this one. weak: W/"x" counts as "x", as
  * If-None-Match compares; If-Match does not. What is no list of ETags names none. */
 bool api_etag_listed(const char *list, const char *etag, bool weak);

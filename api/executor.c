@@ -1,7 +1,7 @@
 /* The threads that run handlers; see executor.h. `lock` guards the ring. */
 #include "api/executor.h"
 
-#include "api/exchange.h"
+#include "api/request.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -9,7 +9,7 @@
 struct api_executor {
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    api_exchange **ring;
+    api_request **ring;
     size_t capacity, first, n;
     bool stopping;
     int n_threads;
@@ -23,11 +23,11 @@ static void *run(void *argument) {
         while (executor->n == 0 && !executor->stopping)
             pthread_cond_wait(&executor->changed, &executor->lock);
         if (executor->n == 0) break;
-        api_exchange *exchange = executor->ring[executor->first];
+        api_request *request = executor->ring[executor->first];
         executor->first = (executor->first + 1) % executor->capacity;
         executor->n--;
         pthread_mutex_unlock(&executor->lock);
-        exchange->route->handler(exchange);
+        request->route->handler(request);
         pthread_mutex_lock(&executor->lock);
     }
     pthread_mutex_unlock(&executor->lock);
@@ -69,11 +69,11 @@ void api_executor_free(api_executor *executor) {
     free(executor);
 }
 
-bool api_executor_submit(api_executor *executor, api_exchange *exchange) {
+bool api_executor_submit(api_executor *executor, api_request *request) {
     pthread_mutex_lock(&executor->lock);
     bool room = executor->n < executor->capacity && !executor->stopping;
     if (room) {
-        executor->ring[(executor->first + executor->n) % executor->capacity] = exchange;
+        executor->ring[(executor->first + executor->n) % executor->capacity] = request;
         executor->n++;
         pthread_cond_signal(&executor->changed);
     }

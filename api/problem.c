@@ -1,10 +1,6 @@
-/* problem+json; see problem.h and the answers in api.h. */
+/* The table of problems and their JSON; see problem.h. */
 #include "api/problem.h"
 
-#include "api/exchange.h"
-#include "api/log.h"
-
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -87,8 +83,7 @@ static void append_error(affect_json *errors, const char *pointer, const char *d
     affect_json_append(errors, row);
 }
 
-/* {"errors": [...]}, or NULL when the error names no field. */
-static affect_json *errors_of(const affect_error *error) {
+affect_json *api_problem_errors(const affect_error *error) {
     const affect_field_errors *all = error->status == AFFECT_STATUS_INVALID ? error->fields : NULL;
     if (!*error->pointer && !(all && all->n)) return NULL;
     affect_json *members = affect_json_new_object();
@@ -112,14 +107,7 @@ void api_hide_folder(char *text, const char *folder) {
             at += n;
 }
 
-/* Where folders of this machine lie is its operator's business alone. */
-static void hide_folders(char *text, const api_context *context) {
-    if (!context) return;
-    api_hide_folder(text, context->settings->data);
-    api_hide_folder(text, context->settings->import_root);
-}
-
-static affect_json *problem_json(const api_problem *problem, const char *detail) {
+affect_json *api_problem_json(const api_problem *problem, const char *detail) {
     affect_json *json = affect_json_new_object();
     char type[96];
     snprintf(type, sizeof type, "urn:affectd:problem:%s", problem->code);
@@ -129,45 +117,6 @@ static affect_json *problem_json(const api_problem *problem, const char *detail)
     affect_json_set_string(json, "detail", detail);
     affect_json_set_string(json, "code", problem->code);
     return json;
-}
-
-static void answer(api_exchange *exchange, const api_problem *problem, const char *message,
-                   affect_json *members) {
-    char detail[600];
-    snprintf(detail, sizeof detail, "%s", message);
-    hide_folders(detail, exchange->context);
-    affect_json *json = problem_json(problem, detail);
-    affect_json_set_string(json, "instance", exchange->path ? exchange->path : "");
-    affect_json_set_string(json, "request_id", exchange->request_id);
-    for (affect_json *m = affect_json_first(members); m; m = affect_json_next(m))
-        affect_json_set(json, affect_json_name(m), affect_json_copy(m));
-    affect_json_free(members);
-    if (problem->status == 503) api_set_header(exchange, "Retry-After", "1");
-    affect_buffer text = {0};
-    affect_json_print(&text, json);
-    affect_buffer_append(&text, "\n", 1);
-    affect_json_free(json);
-    if (text.failed) affect_buffer_free(&text); /* the status alone must do */
-    api_answer_buffer(exchange, problem->status, "application/problem+json", &text);
-}
-
-void api_answer_problem(api_exchange *exchange, const char *code, const char *format, ...) {
-    char detail[600];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(detail, sizeof detail, format, args);
-    va_end(args);
-    answer(exchange, api_problem_find(code), detail, NULL);
-}
-
-void api_answer_problem_with(api_exchange *exchange, const char *code, affect_json *members,
-                             const char *format, ...) {
-    char detail[600];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(detail, sizeof detail, format, args);
-    va_end(args);
-    answer(exchange, api_problem_find(code), detail, members);
 }
 
 char *api_problem_text(int status) {
@@ -181,19 +130,9 @@ char *api_problem_text(int status) {
                     {0, "malformed", "this is no request of HTTP"}};
     size_t i = 0;
     while (refusals[i].status && refusals[i].status != status) i++;
-    affect_json *json = problem_json(api_problem_find(refusals[i].code), refusals[i].detail);
+    affect_json *json = api_problem_json(api_problem_find(refusals[i].code), refusals[i].detail);
     affect_json_set_number(json, "status", status);
     char *text = affect_json_text(json);
     affect_json_free(json);
     return text;
-}
-
-void api_answer_error(api_exchange *exchange, const affect_error *error) {
-    const api_problem *problem = api_problem_of_status(error->status);
-    if (problem->status == 500)
-        api_log(API_LOG_ERROR, "internal error", "request_id", exchange->request_id, "detail",
-                error->message, NULL);
-    affect_json *members = errors_of(error);
-    const affect_json *first = affect_json_at(affect_json_get(members, "errors"), 0);
-    answer(exchange, problem, affect_json_get_string(first, "detail", error->message), members);
 }

@@ -2,6 +2,7 @@
 #ifndef AFFECT_API_PROBLEM_H
 #define AFFECT_API_PROBLEM_H
 
+#include "engine/core/json.h"
 #include "engine/core/status.h"
 
 typedef struct {
@@ -14,7 +15,12 @@ typedef struct {
 const api_problem *api_problem_find(const char *code);
 /* The row for a status of the engine that reaches a client. */
 const api_problem *api_problem_of_status(affect_status status);
-/* The body for a request that was refused before there was an exchange, by its status.
+/* {"type", "title", "status", "detail", "code"}; owned. */
+affect_json *api_problem_json(const api_problem *problem, const char *detail);
+/* {"errors": [{"pointer", "detail"}]} of the fields that the error names; owned, NULL when it names
+ * none. */
+affect_json *api_problem_errors(const affect_error *error);
+/* The body for a refusal before there is an api_request, by its status.
  * Owned; NULL without memory. */
 char *api_problem_text(int status);
 

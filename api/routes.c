@@ -2,8 +2,8 @@
  */
 #include "api/routes.h"
 
-#include "api/exchange.h"
 #include "api/handlers/handlers.h"
+#include "api/request.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -94,8 +94,8 @@ const api_route api_routes[] = {
 /* ---- Finding the row ---- */
 
 /* Matches pattern segments against the path; values of {names} are copied. */
-static bool match(api_exchange *exchange, const char *pattern) {
-    const char *path = exchange->path;
+static bool match(api_request *request, const char *pattern) {
+    const char *path = request->path;
     size_t n = 0;
     while (*pattern && *path) {
         if (*pattern != '{') {
@@ -104,25 +104,25 @@ static bool match(api_exchange *exchange, const char *pattern) {
         }
         size_t name_size = strcspn(pattern + 1, "}"), value_size = strcspn(path, "/");
         if (value_size == 0 || n == API_MAX_PATH_VALUES) return false;
-        free(exchange->path_values[n]);
-        exchange->path_names[n] = pattern + 1;
-        exchange->path_name_sizes[n] = name_size;
-        exchange->path_values[n] = strndup(path, value_size);
-        if (!exchange->path_values[n]) return false;
-        exchange->n_path_values = ++n;
+        free(request->path_values[n]);
+        request->path_names[n] = pattern + 1;
+        request->path_name_sizes[n] = name_size;
+        request->path_values[n] = strndup(path, value_size);
+        if (!request->path_values[n]) return false;
+        request->n_path_values = ++n;
         pattern += name_size + 2;
         path += value_size;
     }
     return !*pattern && !*path;
 }
 
-bool api_route_find(api_exchange *exchange) {
-    const char *method = strcmp(exchange->method, "HEAD") == 0 ? "GET" : exchange->method;
+bool api_route_find(api_request *request) {
+    const char *method = strcmp(request->method, "HEAD") == 0 ? "GET" : request->method;
     char allowed[96] = "";
     for (const api_route *route = api_routes; route->method; route++) {
-        if (!match(exchange, route->pattern)) continue;
+        if (!match(request, route->pattern)) continue;
         if (strcmp(route->method, method) == 0) {
-            exchange->route = route;
+            request->route = route;
             return true;
         }
         size_t used = strlen(allowed);
@@ -130,11 +130,11 @@ bool api_route_find(api_exchange *exchange) {
                  strcmp(route->method, "GET") == 0 ? ", HEAD" : "");
     }
     if (!*allowed) {
-        api_answer_problem(exchange, "not_found", "no resource at this path");
+        api_answer_problem(request, "not_found", "no resource at this path");
         return false;
     }
-    api_set_header(exchange, "Allow", "%s", allowed);
-    api_answer_problem(exchange, "method_not_allowed", "allowed: %s", allowed);
+    api_set_header(request, "Allow", "%s", allowed);
+    api_answer_problem(request, "method_not_allowed", "allowed: %s", allowed);
     return false;
 }
 
@@ -155,84 +155,84 @@ static bool is_listed(const char *list, const char *name) {
     return false;
 }
 
-static bool check_queries(api_exchange *exchange) {
-    const char *list = exchange->route->queries;
-    for (size_t i = 0; i < exchange->queries.n; i++) {
-        const char *name = exchange->queries.items[i].name;
+static bool check_queries(api_request *request) {
+    const char *list = request->route->queries;
+    for (size_t i = 0; i < request->queries.n; i++) {
+        const char *name = request->queries.items[i].name;
         bool known = is_listed(list, name);
         /* No query is a list: of two values, one would be dropped without a word. */
-        if (known && api_query(exchange, name) == exchange->queries.items[i].value) continue;
+        if (known && api_query(request, name) == request->queries.items[i].value) continue;
         if (known)
-            api_answer_problem(exchange, "invalid", "query %s is given twice", name);
+            api_answer_problem(request, "invalid", "query %s is given twice", name);
         else
-            api_answer_problem(exchange, "invalid", "unknown query \"%.60s\" (known: %s)", name,
+            api_answer_problem(request, "invalid", "unknown query \"%.60s\" (known: %s)", name,
                                *list ? list : "none");
         return false;
     }
     return true;
 }
 
-static api_body_kind kind_of(const api_exchange *exchange) {
+static api_body_kind kind_of(const api_request *request) {
     static const char *const no_archives[] = {"application/json", "multipart/", "text/",
                                               "application/x-www-form-urlencoded"};
-    const char *given = api_header(exchange, "Content-Type");
+    const char *given = api_header(request, "Content-Type");
     if (!given) return API_BODY_UPLOAD;
-    if (api_has_media_type(exchange, "application/json")) return API_BODY_JSON;
-    if (api_has_media_type(exchange, "multipart/form-data")) return API_BODY_MULTIPART;
+    if (api_has_media_type(request, "application/json")) return API_BODY_JSON;
+    if (api_has_media_type(request, "multipart/form-data")) return API_BODY_MULTIPART;
     /* What comes close, or what `curl -d` says: better refused than read as an archive. */
     for (size_t i = 0; i < sizeof no_archives / sizeof *no_archives; i++)
         if (strncasecmp(given, no_archives[i], strlen(no_archives[i])) == 0) return API_BODY_NONE;
     return API_BODY_UPLOAD;
 }
 
-static uint64_t body_limit(const api_exchange *exchange, api_body_kind kind) {
-    const char *name = kind == API_BODY_JSON ? "max_json_bytes" : exchange->route->max_body;
+static uint64_t body_limit(const api_request *request, api_body_kind kind) {
+    const char *name = kind == API_BODY_JSON ? "max_json_bytes" : request->route->max_body;
     const affect_field *field = affect_fields_find(api_settings_fields, name);
     int64_t limit;
-    memcpy(&limit, (const char *)exchange->context->settings + field->offset, sizeof limit);
+    memcpy(&limit, (const char *)request->context->settings + field->offset, sizeof limit);
     return (uint64_t)limit;
 }
 
-static bool refuse_kind(api_exchange *exchange) {
+static bool refuse_kind(api_request *request) {
     char accepted[160];
-    unsigned bodies = exchange->route->bodies;
+    unsigned bodies = request->route->bodies;
     snprintf(accepted, sizeof accepted, "%s%s%s", bodies & JSON ? "application/json" : "",
              bodies & MULTIPART ? (bodies & JSON ? ", multipart/form-data" : "multipart/form-data")
                                 : "",
              bodies & UPLOAD ? ", application/gzip, application/zip, application/x-tar, "
                                "application/zstd"
                              : "");
-    api_set_header(exchange, "Accept-Post", "%s", accepted);
-    api_answer_problem(exchange, "unsupported_media_type", "accepted: %s", accepted);
+    api_set_header(request, "Accept-Post", "%s", accepted);
+    api_answer_problem(request, "unsupported_media_type", "accepted: %s", accepted);
     return false;
 }
 
-bool api_route_check(api_exchange *exchange, uint64_t *limit) {
-    if (!check_queries(exchange)) return false;
-    const char *encoding = api_header(exchange, "Content-Encoding");
+bool api_route_check(api_request *request, uint64_t *limit) {
+    if (!check_queries(request)) return false;
+    const char *encoding = api_header(request, "Content-Encoding");
     if (encoding && strcasecmp(encoding, "identity") != 0) {
-        api_answer_problem(exchange, "unsupported_media_type",
+        api_answer_problem(request, "unsupported_media_type",
                            "Content-Encoding: only identity is accepted");
         return false;
     }
-    const char *length = api_header(exchange, "Content-Length");
-    bool chunked = api_header(exchange, "Transfer-Encoding") != NULL;
+    const char *length = api_header(request, "Content-Length");
+    bool chunked = api_header(request, "Transfer-Encoding") != NULL;
     uint64_t size = length ? strtoull(length, NULL, 10) : 0;
-    exchange->body_kind = API_BODY_NONE;
+    request->body_kind = API_BODY_NONE;
     *limit = 0;
-    if (exchange->route->bodies == 0) {
+    if (request->route->bodies == 0) {
         if (size == 0 && !chunked) return true;
-        api_answer_problem(exchange, "too_large", "this resource takes no body");
+        api_answer_problem(request, "too_large", "this resource takes no body");
         return false;
     }
     if (size == 0 && !chunked) return true; /* the handler says what it misses */
-    exchange->body_kind = kind_of(exchange);
-    if (!(exchange->route->bodies & 1u << exchange->body_kind)) return refuse_kind(exchange);
-    *limit = body_limit(exchange, exchange->body_kind);
+    request->body_kind = kind_of(request);
+    if (!(request->route->bodies & 1u << request->body_kind)) return refuse_kind(request);
+    *limit = body_limit(request, request->body_kind);
     if (size <= *limit) return true;
     affect_json *members = affect_json_new_object();
     affect_json_set_number(members, "limit", (double)*limit);
-    api_answer_problem_with(exchange, "too_large", members, "%llu bytes announced, at most %llu",
+    api_answer_problem_with(request, "too_large", members, "%llu bytes announced, at most %llu",
                             (unsigned long long)size, (unsigned long long)*limit);
     return false;
 }

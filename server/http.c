@@ -48,7 +48,7 @@ typedef struct {
     http_server *server;
     struct MHD_Connection *connection;
     connection_entry *entry;
-    api_exchange *exchange;
+    api_request *request;
     char *target; /* raw; owned */
     struct MHD_PostProcessor *post;
     api_body body;
@@ -64,11 +64,11 @@ typedef struct {
     size_t pending_sent;
     atomic_bool heartbeat_due;
     double last_sent;
-} request;
+} http_request;
 
 /* ---- Life of a request ---- */
 
-static void release(request *r) {
+static void release(http_request *r) {
     if (atomic_fetch_sub(&r->n_holders, 1) != 1) return;
     pthread_mutex_lock(&r->lock); /* the thread that resumed it has released the lock behind this */
     pthread_mutex_unlock(&r->lock);
@@ -76,7 +76,7 @@ static void release(request *r) {
     atomic_fetch_sub(&r->server->n_requests, 1);
     pthread_mutex_destroy(&r->lock);
     affect_buffer_free(&r->pending);
-    api_exchange_free(r->exchange);
+    api_request_free(r->request);
     free(r->target);
     free(r);
 }
@@ -90,19 +90,19 @@ static void **unfinished(struct MHD_Connection *connection) {
 }
 
 static void drop_unfinished(void **slot) {
-    request *left = slot ? *slot : NULL;
+    http_request *left = slot ? *slot : NULL;
     if (!left) return;
     *slot = NULL;
     release(left);
 }
 
 /* The first sight of a request: its raw target. The library would next count and copy the query's
- * arguments, whose number it does not bound; we read them ourselves (api_exchange_set_target, which
+ * arguments, whose number it does not bound; we read them ourselves (api_request_set_target, which
  * does), so its own copy of the target ends before the query. */
 static void *on_target(void *cls, const char *target, struct MHD_Connection *connection) {
     void **slot = unfinished(connection);
     drop_unfinished(slot);
-    request *r = calloc(1, sizeof *r);
+    http_request *r = calloc(1, sizeof *r);
     if (!r) return NULL;
     if (slot) *slot = r;
     r->server = cls;
@@ -125,13 +125,13 @@ static bool is_probe(const char *path) {
 }
 
 /* Probes come every few seconds for ever and say nothing: they are logged at debug. */
-static void log_request(const request *r, int status) {
-    const api_exchange *x = r->exchange;
+static void log_request(const http_request *r, int status) {
+    const api_request *x = r->request;
     bool probe = x->route && x->route->role == API_ROLE_ANYONE && status < 400;
     api_log_level level = probe ? API_LOG_DEBUG : API_LOG_INFO;
     if (!api_log_has(level)) return;
     affect_json *fields = affect_json_new_object();
-    affect_json_set_string(fields, "request_id", x->request_id);
+    affect_json_set_string(fields, "request_id", x->id);
     affect_json_set_string(fields, "method", x->method);
     affect_json_set_string(fields, "path", x->path ? x->path : "");
     affect_json_set_number(fields, "status", status);
@@ -145,17 +145,17 @@ static void on_completed(void *cls, struct MHD_Connection *connection, void **co
                          enum MHD_RequestTerminationCode how) {
     (void)how;
     http_server *server = cls;
-    request *r = *con_cls;
+    http_request *r = *con_cls;
     *con_cls = NULL;
     if (!r) return;
     void **slot = unfinished(connection);
     if (slot && *slot == r) *slot = NULL;
     connections_phase(server->connections, r->entry, CONNECTION_IDLE, NULL);
-    if (r->exchange) {
-        int status = r->exchange->answer.status;
+    if (r->request) {
+        int status = r->request->answer.status;
         log_request(r, status);
         api_metrics_in_flight(server->context->metrics, -1);
-        api_metrics_count(server->context->metrics, r->exchange,
+        api_metrics_count(server->context->metrics, r->request,
                           affect_clock_seconds() - r->started);
     }
     release(r);
@@ -177,21 +177,21 @@ static void on_connection(void *cls, struct MHD_Connection *connection, void **s
 
 /* ---- Suspending and resuming ---- */
 
-static void resume_locked(request *r) {
+static void resume_locked(http_request *r) {
     r->suspended = false;
     MHD_resume_connection(r->connection);
 }
 
-static void on_answered(api_exchange *exchange) {
-    request *r = exchange->connection;
+static void on_answered(api_request *request) {
+    http_request *r = request->connection;
     pthread_mutex_lock(&r->lock);
     r->answered = true;
     if (r->suspended) resume_locked(r);
     pthread_mutex_unlock(&r->lock);
 }
 
-static void on_wake(api_exchange *exchange) {
-    request *r = exchange->connection;
+static void on_wake(api_request *request) {
+    http_request *r = request->connection;
     pthread_mutex_lock(&r->lock);
     r->woken = true;
     if (r->suspended && r->answered) resume_locked(r);
@@ -202,9 +202,9 @@ static const api_transport transport = {on_answered, on_wake};
 
 /* The watch looks at a suspended connection. */
 static void visit(void *context, bool gone, double now) {
-    request *r = context;
+    http_request *r = context;
     const api_settings *settings = r->server->context->settings;
-    if (gone) atomic_store(&r->exchange->client_gone, true);
+    if (gone) atomic_store(&r->request->client_gone, true);
     pthread_mutex_lock(&r->lock);
     bool parked = r->suspended && r->answered;
     bool silent = parked && now - r->last_sent > settings->heartbeat_seconds;
@@ -216,18 +216,18 @@ static void visit(void *context, bool gone, double now) {
 /* ---- Sending ---- */
 
 /* Appends what the stream has; true when there is something to send or the end was reached. */
-static api_stream_state read_source(request *r) {
-    const api_stream *stream = &r->exchange->answer.stream;
+static api_stream_state read_source(http_request *r) {
+    const api_stream *stream = &r->request->answer.stream;
     affect_buffer_clear(&r->pending);
     r->pending_sent = 0;
     if (atomic_exchange(&r->heartbeat_due, false) && stream->heartbeat) {
         affect_buffer_append_string(&r->pending, stream->heartbeat);
         return API_STREAM_DATA;
     }
-    return stream->read(stream->context, r->exchange, &r->pending, STREAM_BLOCK);
+    return stream->read(stream->context, r->request, &r->pending, STREAM_BLOCK);
 }
 
-static ssize_t send_pending(request *r, char *to, size_t max) {
+static ssize_t send_pending(http_request *r, char *to, size_t max) {
     size_t n = r->pending.size - r->pending_sent;
     if (n > max) n = max;
     memcpy(to, r->pending.data + r->pending_sent, n);
@@ -238,10 +238,10 @@ static ssize_t send_pending(request *r, char *to, size_t max) {
 }
 
 /* Parks the connection unless something was appended since `read` looked. */
-static bool park(request *r) {
+static bool park(http_request *r) {
     connections_phase(r->server->connections, r->entry, CONNECTION_WORKING, r);
     pthread_mutex_lock(&r->lock);
-    bool parked = !r->woken && !atomic_load(&r->exchange->client_gone);
+    bool parked = !r->woken && !atomic_load(&r->request->client_gone);
     if (parked) {
         r->suspended = true;
         MHD_suspend_connection(r->connection);
@@ -252,10 +252,10 @@ static bool park(request *r) {
 
 static ssize_t stream_read(void *cls, uint64_t position, char *to, size_t max) {
     (void)position;
-    request *r = cls;
+    http_request *r = cls;
     for (;;) {
         if (r->pending_sent < r->pending.size) return send_pending(r, to, max);
-        if (atomic_load(&r->exchange->client_gone)) return MHD_CONTENT_READER_END_WITH_ERROR;
+        if (atomic_load(&r->request->client_gone)) return MHD_CONTENT_READER_END_WITH_ERROR;
         pthread_mutex_lock(&r->lock);
         r->woken = false;
         pthread_mutex_unlock(&r->lock);
@@ -268,16 +268,16 @@ static ssize_t stream_read(void *cls, uint64_t position, char *to, size_t max) {
 }
 
 static void stream_free(void *cls) {
-    request *r = cls;
-    api_stream *stream = &r->exchange->answer.stream;
+    http_request *r = cls;
+    api_stream *stream = &r->request->answer.stream;
     stream->free(stream->context);
     stream->free = NULL;
     atomic_fetch_sub(&r->server->n_streams, 1);
     release(r);
 }
 
-static struct MHD_Response *make_response(request *r) {
-    api_answer *answer = &r->exchange->answer;
+static struct MHD_Response *make_response(http_request *r) {
+    api_answer *answer = &r->request->answer;
     switch (answer->kind) {
     case API_ANSWER_FILE: {
         int fd = answer->fd;
@@ -306,8 +306,8 @@ static struct MHD_Response *make_response(request *r) {
 }
 
 /* Streams last: they must leave places for requests that do not. */
-static void refuse_stream(request *r) {
-    api_exchange *x = r->exchange;
+static void refuse_stream(http_request *r) {
+    api_request *x = r->request;
     api_stream *stream = &x->answer.stream;
     if (x->answer.kind != API_ANSWER_STREAM ||
         atomic_load(&r->server->n_streams) < r->server->context->settings->max_event_readers)
@@ -318,8 +318,8 @@ static void refuse_stream(request *r) {
     api_answer_problem(x, "busy", "too many event streams are open");
 }
 
-static enum MHD_Result send_answer(request *r) {
-    api_exchange *x = r->exchange;
+static enum MHD_Result send_answer(http_request *r) {
+    api_request *x = r->request;
     refuse_stream(r);
     connections_phase(r->server->connections, r->entry, CONNECTION_SENDING, r);
     struct MHD_Response *response = make_response(r);
@@ -327,7 +327,7 @@ static enum MHD_Result send_answer(request *r) {
     for (size_t i = 0; i < x->answer.headers.n; i++)
         MHD_add_response_header(response, x->answer.headers.items[i].name,
                                 x->answer.headers.items[i].value);
-    MHD_add_response_header(response, "X-Request-Id", x->request_id);
+    MHD_add_response_header(response, "X-Request-Id", x->id);
     MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
     if (!api_pairs_find(&x->answer.headers, "Cache-Control", true))
         MHD_add_response_header(response, "Cache-Control", "no-store");
@@ -341,7 +341,7 @@ static enum MHD_Result send_answer(request *r) {
 /* ---- Headers ---- */
 
 typedef struct {
-    request *r;
+    http_request *r;
     guard guard;
     bool complete;
     const char *end; /* of the text before, in the library's buffer */
@@ -380,35 +380,35 @@ static enum MHD_Result on_header(void *cls, enum MHD_ValueKind kind, const char 
     if (!in_sequence(walk, name, name_size, value, value_size))
         guard_refuse(&walk->guard, "a folded header, a NUL, or a line that is no header");
     guard_header(&walk->guard, strlen(name) == name_size ? name : "", value, value_size);
-    if (!api_pairs_add(&walk->r->exchange->headers, name, value)) walk->complete = false;
+    if (!api_pairs_add(&walk->r->request->headers, name, value)) walk->complete = false;
     return MHD_YES;
 }
 
-static void set_request_id(api_exchange *x) {
+static void set_request_id(api_request *x) {
     const char *given = api_header(x, "X-Request-Id");
     if (given && guard_request_id(given)) {
-        snprintf(x->request_id, sizeof x->request_id, "%s", given);
+        snprintf(x->id, sizeof x->id, "%s", given);
         return;
     }
     char id[AFFECT_ULID_SIZE];
     affect_ulid_make(id);
-    snprintf(x->request_id, sizeof x->request_id, "req_%s", id);
+    snprintf(x->id, sizeof x->id, "req_%s", id);
 }
 
 /* The answer to a request that comes while the server stops. An EventSource gives up for ever after
  * a 503, but comes back after a cut: false, cut it. */
-static bool refuse_draining(request *r) {
-    const char *accept = api_header(r->exchange, "Accept");
+static bool refuse_draining(http_request *r) {
+    const char *accept = api_header(r->request, "Accept");
     if (accept && strstr(accept, "text/event-stream")) return false;
-    r->exchange->answer.close = true;
-    api_answer_problem(r->exchange, "draining", "the server is stopping");
+    r->request->answer.close = true;
+    api_answer_problem(r->request, "draining", "the server is stopping");
     return true;
 }
 
 /* The names of server and page; probes may use any. False: answered. */
-static bool judge_names(request *r, const guard *judged) {
+static bool judge_names(http_request *r, const guard *judged) {
     const api_settings *settings = r->server->context->settings;
-    api_exchange *x = r->exchange;
+    api_request *x = r->request;
     if (is_probe(x->path)) return true;
     x->answer.close = true;
     if (!guard_host_allowed(judged, settings->listen, settings->allowed_hosts))
@@ -424,15 +424,15 @@ static bool judge_names(request *r, const guard *judged) {
 }
 
 /* Judges the request by its headers. False: answered. */
-static bool judge(request *r, const char *version) {
-    api_exchange *x = r->exchange;
+static bool judge(http_request *r, const char *version) {
+    api_request *x = r->request;
     header_walk walk = {.r = r, .complete = true, .end = version + strlen(version)};
     guard_target(&walk.guard, r->target);
     MHD_get_connection_values_n(r->connection, MHD_HEADER_KIND, on_header, &walk);
     if (!ends_headers(&walk)) guard_refuse(&walk.guard, "a line that is no header");
     set_request_id(x);
     const char *reason = guard_end(&walk.guard, version);
-    bool readable = !reason && api_exchange_set_target(x, r->target);
+    bool readable = !reason && api_request_set_target(x, r->target);
     if (!readable) {
         x->answer.close = true;
         api_answer_problem(x, "malformed", "%s", reason ? reason : "malformed target");
@@ -465,29 +465,29 @@ static enum MHD_Result on_part(void *cls, enum MHD_ValueKind kind, const char *n
                                const char *encoding, const char *data, uint64_t offset,
                                size_t size) {
     (void)kind, (void)encoding;
-    request *r = cls;
+    http_request *r = cls;
     if (!name) name = "";
     /* A value that begins with a line break comes with offset 0 twice, first without bytes, when
      * the break is the end of what was received. */
     int current = r->body.current;
-    const api_part_state *part = current < 0 ? NULL : &r->exchange->parts[current];
+    const api_part_state *part = current < 0 ? NULL : &r->request->parts[current];
     bool continued = part && part->size == 0 && strcmp(part->name, name) == 0;
     if (offset == 0 && !continued) api_body_part(&r->body, name, file_name, content_type);
     api_body_append(&r->body, data, size);
     return MHD_YES;
 }
 
-static bool has_body(const api_exchange *x) {
+static bool has_body(const api_request *x) {
     const char *length = api_header(x, "Content-Length");
     return api_header(x, "Transfer-Encoding") || (length && strtoull(length, NULL, 10) > 0);
 }
 
 /* The first call for a request: headers are in, the body is not. */
-static enum MHD_Result begin(request *r, const char *method, const char *version) {
+static enum MHD_Result begin(http_request *r, const char *method, const char *version) {
     r->begun = true;
-    r->exchange = api_exchange_create(r->server->context, &transport);
-    if (!r->exchange) return MHD_NO;
-    api_exchange *x = r->exchange;
+    r->request = api_request_create(r->server->context, &transport);
+    if (!r->request) return MHD_NO;
+    api_request *x = r->request;
     x->connection = r;
     snprintf(x->method, sizeof x->method, "%s", method);
     r->entry =
@@ -520,7 +520,7 @@ static enum MHD_Result begin(request *r, const char *method, const char *version
 
 /* ---- Body ---- */
 
-static enum MHD_Result feed(request *r, const char *data, size_t *size) {
+static enum MHD_Result feed(http_request *r, const char *data, size_t *size) {
     connections_progress(r->server->connections, r->entry, *size);
     api_body_count(&r->body, *size);
     bool failed = r->body.error.status != AFFECT_STATUS_OK;
@@ -536,9 +536,9 @@ static enum MHD_Result feed(request *r, const char *data, size_t *size) {
     return MHD_YES;
 }
 
-/* The body is in: hands the exchange to the handlers. */
-static enum MHD_Result dispatch(request *r) {
-    api_exchange *x = r->exchange;
+/* The body is in: hands the request to the handlers. */
+static enum MHD_Result dispatch(http_request *r) {
+    api_request *x = r->request;
     r->dispatched = true;
     bool whole = !r->post || MHD_destroy_post_processor(r->post) == MHD_YES;
     r->post = NULL;
@@ -574,7 +574,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
                                   const char *method, const char *version, const char *upload,
                                   size_t *upload_size, void **con_cls) {
     (void)cls, (void)connection, (void)url;
-    request *r = *con_cls;
+    http_request *r = *con_cls;
     if (!r || !r->target) return MHD_NO;
     if (!r->begun) return begin(r, method, version);
     if (*upload_size) return feed(r, upload, upload_size);

@@ -1,9 +1,9 @@
-/* HTTP: libmicrohttpd's connections turned into exchanges, and answers into bytes.
+/* HTTP: libmicrohttpd's connections turned into requests, and answers into bytes.
  *
  * A few threads of libmicrohttpd (epoll) read and write; they never wait for anything else. A
  * request is judged by its headers alone first (guard, route, method, type, length), so that a
  * client that waits for 100-continue sends nothing when it is refused; its body is read into memory
- * or a spool file; then the connection is suspended and the exchange handed to the handler threads.
+ * or a spool file; then the connection is suspended and the request handed to the handler threads.
  * The answer resumes it. A stream's connection is suspended whenever its source has nothing to say.
  *
  * One more thread, the watch, sees what libmicrohttpd cannot: headers or bodies that arrive too
@@ -26,7 +26,7 @@ int http_server_port(const http_server *server);
  * (MHD_quiesce_daemon would refuse their connections, but its threads then race for the listening
  * socket's place in their epoll sets, and the loser ends the process: a defect of 0.9.75 to 1.0.)
  * Waits at most `seconds` for open requests, cuts what is left, frees all. Whoever answers deferred
- * exchanges must have been told to stop. */
+ * requests must be stopping. */
 void http_server_stop(http_server *server, double seconds);
 
 #endif

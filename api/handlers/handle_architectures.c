@@ -50,7 +50,7 @@ static affect_status describe_preset(affect_json **json, const char *name, bool 
     return status;
 }
 
-void api_handle_architecture_list(api_exchange *exchange) {
+void api_handle_architecture_list(api_request *request) {
     affect_error error = {0};
     affect_status status = AFFECT_STATUS_OK;
     affect_json *json = affect_json_new_object(), *list = affect_json_set_array(json, "data");
@@ -61,12 +61,12 @@ void api_handle_architecture_list(api_exchange *exchange) {
         status = describe_preset(&preset, name, false, &error);
         if (preset) affect_json_append(list, preset);
     }
-    api_answer_document(exchange, status, json, &error);
+    api_answer_document(request, status, json, &error);
 }
 
-void api_handle_architecture(api_exchange *exchange) {
+void api_handle_architecture(api_request *request) {
     affect_error error = {0};
     affect_json *json = NULL;
-    affect_status status = describe_preset(&json, api_path_value(exchange, "name"), true, &error);
-    api_answer_document(exchange, status, json, &error);
+    affect_status status = describe_preset(&json, api_path_value(request, "name"), true, &error);
+    api_answer_document(request, status, json, &error);
 }

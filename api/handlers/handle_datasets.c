@@ -38,9 +38,9 @@ static const affect_field import_fields[] = {
 
 /* One creation on its way. */
 typedef struct {
-    api_exchange *exchange;
+    api_request *request;
     const api_context *context;
-    import_request request;
+    import_request import;
     const api_part *archive;
     char job_id[API_ID_SIZE], dataset_id[API_DATASET_ID_SIZE];
     char folder[AFFECT_PATH_MAX]; /* of the job */
@@ -71,7 +71,7 @@ static affect_status parse_json_part(affect_json **json, const char *name, const
 }
 
 static affect_status read_part(creation *c, const api_part *part, affect_error *err) {
-    import_request *r = &c->request;
+    import_request *r = &c->import;
     if (strcmp(part->name, "name") == 0)
         return copy_text(r->name, sizeof r->name, "name", part, err);
     if (strcmp(part->name, "layout") == 0)
@@ -88,13 +88,13 @@ static affect_status read_part(creation *c, const api_part *part, affect_error *
 
 /* False: already answered. */
 static bool read_body(creation *c, affect_error *err, affect_status *status) {
-    import_request *r = &c->request;
-    const api_part *first = api_part_at(c->exchange, 0);
-    const char *name = api_query(c->exchange, "name"), *layout = api_query(c->exchange, "layout");
+    import_request *r = &c->import;
+    const api_part *first = api_part_at(c->request, 0);
+    const char *name = api_query(c->request, "name"), *layout = api_query(c->request, "layout");
     affect_fields_default(r, import_fields);
     *status = AFFECT_STATUS_OK;
-    if (api_has_media_type(c->exchange, "application/json")) {
-        const affect_json *json = api_body_json(c->exchange);
+    if (api_has_media_type(c->request, "application/json")) {
+        const affect_json *json = api_body_json(c->request);
         if (!json) return false;
         *status = affect_fields_parse(r, import_fields, json, "", err);
         return true;
@@ -106,8 +106,8 @@ static bool read_body(creation *c, affect_error *err, affect_status *status) {
         c->archive = first;
         return true;
     }
-    for (size_t i = 0; i < api_n_parts(c->exchange); i++)
-        AFFECT_CHECK(*status, err, read_part(c, api_part_at(c->exchange, i), err));
+    for (size_t i = 0; i < api_n_parts(c->request); i++)
+        AFFECT_CHECK(*status, err, read_part(c, api_part_at(c->request, i), err));
     return true;
 }
 
@@ -127,13 +127,13 @@ static affect_status check_below_root(const char *root, const char *path, affect
 
 static affect_status set_path_source(creation *c, affect_json *source, affect_error *err) {
     const api_settings *settings = c->context->settings;
-    if (!affect_json_is_object(c->request.source)) /* an array's elements have no names */
+    if (!affect_json_is_object(c->import.source)) /* an array's elements have no names */
         return affect_field_fail(err, "", "source", "need an object with path");
-    for (const affect_json *m = affect_json_first(c->request.source); m; m = affect_json_next(m))
+    for (const affect_json *m = affect_json_first(c->import.source); m; m = affect_json_next(m))
         if (strcmp(affect_json_name(m), "path") != 0)
             return affect_field_fail(err, "/source", affect_json_name(m),
                                      "unknown field (known: path)");
-    const char *path = affect_json_get_string(c->request.source, "path", NULL);
+    const char *path = affect_json_get_string(c->import.source, "path", NULL);
     if (!path) return affect_field_fail(err, "/source", "path", "is missing, or no string");
     if (!settings->import_root[0])
         return affect_field_fail(err, "/source", "path",
@@ -150,7 +150,7 @@ static affect_status set_path_source(creation *c, affect_json *source, affect_er
 static affect_status set_archive_source(creation *c, affect_json *source, affect_error *err) {
     char path[AFFECT_PATH_MAX];
     if (!c->archive)
-        return affect_field_fail(err, "", c->request.source ? "source" : "archive",
+        return affect_field_fail(err, "", c->import.source ? "source" : "archive",
                                  "is missing: need an archive, or a source with a path");
     if (!c->archive->size) return affect_field_fail(err, "", "archive", "is empty");
     AFFECT_TRY(affect_path_join(path, err, c->folder, API_JOB_UPLOAD));
@@ -172,7 +172,7 @@ static affect_status absolute_data(char data[PATH_MAX], const api_context *conte
 }
 
 static affect_status make_spec(creation *c, affect_error *err) {
-    const import_request *r = &c->request;
+    const import_request *r = &c->import;
     char data[PATH_MAX], path[AFFECT_PATH_MAX];
     AFFECT_TRY(absolute_data(data, c->context, err));
     AFFECT_TRY(affect_path_join(c->folder, err, data, "jobs/%s", c->job_id));
@@ -203,7 +203,7 @@ static affect_status make_spec(creation *c, affect_error *err) {
 }
 
 static void make_told(creation *c) {
-    const import_request *r = &c->request;
+    const import_request *r = &c->import;
     c->told = affect_json_new_object();
     affect_json_set_string(c->told, "type", "import");
     affect_json_set_string(c->told, "name", r->name);
@@ -223,10 +223,10 @@ static affect_status keep_archive(creation *c, affect_error *err) {
 }
 
 static affect_status check(creation *c, affect_status status, affect_error *err) {
-    if (c->request.source && c->archive)
+    if (c->import.source && c->archive)
         AFFECT_CHECK(status, err,
                      affect_field_fail(err, "", "source", "and an archive: need one of them"));
-    AFFECT_CHECK(status, err, api_name_check(c->request.name, "/name", err));
+    AFFECT_CHECK(status, err, api_name_check(c->import.name, "/name", err));
     AFFECT_CHECK(status, err, make_spec(c, err));
     return status;
 }
@@ -239,7 +239,7 @@ static affect_status create(creation *c, affect_status status, affect_error *err
     if (status != AFFECT_STATUS_OK) return status;
     make_told(c);
     status = keep_archive(c, err);
-    api_dataset_new dataset = {c->dataset_id, c->request.name, c->job_id, c->request.layout};
+    api_dataset_new dataset = {c->dataset_id, c->import.name, c->job_id, c->import.layout};
     const api_job_new job = {.type = "import",
                              .id = c->job_id,
                              .request = c->told,
@@ -255,53 +255,52 @@ static affect_status create(creation *c, affect_status status, affect_error *err
     return status;
 }
 
-void api_handle_dataset_create(api_exchange *exchange) {
-    creation c = {.exchange = exchange, .context = api_context_of(exchange)};
+void api_handle_dataset_create(api_request *request) {
+    creation c = {.request = request, .context = api_context_of(request)};
     affect_field_errors wrong = {0};
     affect_error error = {.fields = &wrong};
     affect_status status;
     bool open = read_body(&c, &error, &status);
     if (open) status = create(&c, status, &error);
     if (open && status == AFFECT_STATUS_OK)
-        api_answer_job(exchange, 202, c.job_id);
+        api_answer_job(request, 202, c.job_id);
     else if (open && status == AFFECT_STATUS_CONFLICT)
-        api_answer_problem(exchange, "name_taken", "%s", error.message);
+        api_answer_problem(request, "name_taken", "%s", error.message);
     else if (open)
-        api_answer_error(exchange, &error);
-    affect_fields_free(&c.request, import_fields);
+        api_answer_error(request, &error);
+    affect_fields_free(&c.import, import_fields);
     affect_json_free(c.told);
     affect_json_free(c.spec);
 }
 
 /* ---- Reading ---- */
 
-void api_handle_dataset_list(api_exchange *exchange) {
+void api_handle_dataset_list(api_request *request) {
     int64_t limit;
-    if (!api_query_integer(exchange, "limit", 1, 1000, 100, &limit)) return;
-    const char *after = api_query(exchange, "after");
+    if (!api_query_integer(request, "limit", 1, 1000, 100, &limit)) return;
+    const char *after = api_query(request, "after");
     affect_error error = {0};
     affect_json *json = NULL;
     affect_status status =
-        api_dataset_list(&json, api_context_of(exchange)->store, after ? after : "", limit, &error);
-    api_answer_document(exchange, status, json, &error);
+        api_dataset_list(&json, api_context_of(request)->store, after ? after : "", limit, &error);
+    api_answer_document(request, status, json, &error);
 }
 
-void api_handle_dataset(api_exchange *exchange) {
+void api_handle_dataset(api_request *request) {
     affect_error error = {0};
     affect_json *json = NULL;
-    affect_status status = api_dataset_get(&json, api_context_of(exchange)->store,
-                                           api_path_value(exchange, "dataset"), &error);
-    api_answer_document(exchange, status, json, &error);
+    affect_status status = api_dataset_get(&json, api_context_of(request)->store,
+                                           api_path_value(request, "dataset"), &error);
+    api_answer_document(request, status, json, &error);
 }
 
 /* The manifest of a dataset that is ready; owned. */
-static affect_status read_manifest(affect_json **manifest, api_exchange *exchange,
+static affect_status read_manifest(affect_json **manifest, api_request *request,
                                    affect_error *err) {
-    const api_context *context = api_context_of(exchange);
+    const api_context *context = api_context_of(request);
     api_dataset dataset;
     char path[AFFECT_PATH_MAX];
-    AFFECT_TRY(
-        api_dataset_find(&dataset, context->store, api_path_value(exchange, "dataset"), err));
+    AFFECT_TRY(api_dataset_find(&dataset, context->store, api_path_value(request, "dataset"), err));
     if (strcmp(dataset.state, "ready") != 0)
         return affect_fail(err, CONFLICT, "dataset %s is %s (need ready)", dataset.name,
                            dataset.state);
@@ -318,13 +317,13 @@ static affect_status read_manifest(affect_json **manifest, api_exchange *exchang
                        dataset.name);
 }
 
-void api_handle_dataset_report(api_exchange *exchange) {
+void api_handle_dataset_report(api_request *request) {
     affect_error error = {0};
     affect_json *manifest = NULL, *report = NULL;
-    affect_status status = read_manifest(&manifest, exchange, &error);
+    affect_status status = read_manifest(&manifest, request, &error);
     if (status == AFFECT_STATUS_OK) report = affect_json_detach(manifest, "report");
     affect_json_free(manifest);
-    api_answer_result(exchange, status, report, &error);
+    api_answer_result(request, status, report, &error);
 }
 
 static const char *id_of(const affect_json *utterance) {
@@ -342,33 +341,32 @@ static affect_json *page_of(const affect_json *utterances, const char *after, in
     return page;
 }
 
-void api_handle_dataset_samples(api_exchange *exchange) {
+void api_handle_dataset_samples(api_request *request) {
     int64_t limit;
-    if (!api_query_integer(exchange, "limit", 1, 1000, 100, &limit)) return;
+    if (!api_query_integer(request, "limit", 1, 1000, 100, &limit)) return;
     affect_error error = {0};
     affect_json *manifest = NULL, *page = NULL;
-    affect_status status = read_manifest(&manifest, exchange, &error);
+    affect_status status = read_manifest(&manifest, request, &error);
     if (status == AFFECT_STATUS_OK)
-        page =
-            page_of(affect_json_get(manifest, "utterances"), api_query(exchange, "after"), limit);
+        page = page_of(affect_json_get(manifest, "utterances"), api_query(request, "after"), limit);
     affect_json_free(manifest);
-    api_answer_result(exchange, status, page, &error);
+    api_answer_result(request, status, page, &error);
 }
 
-void api_handle_dataset_delete(api_exchange *exchange) {
-    const api_context *context = api_context_of(exchange);
+void api_handle_dataset_delete(api_request *request) {
+    const api_context *context = api_context_of(request);
     const char *data_dir = context->settings->data;
     affect_error error = {0};
     api_dataset dataset;
     affect_status status =
-        api_dataset_find(&dataset, context->store, api_path_value(exchange, "dataset"), &error);
+        api_dataset_find(&dataset, context->store, api_path_value(request, "dataset"), &error);
     if (status == AFFECT_STATUS_OK)
         status = api_dataset_delete(context->store, data_dir, dataset.id, &error);
     if (status == AFFECT_STATUS_OK) api_shards_collect(context->store, data_dir);
     if (status == AFFECT_STATUS_OK)
-        api_answer_empty(exchange, 204);
+        api_answer_empty(request, 204);
     else if (status == AFFECT_STATUS_CONFLICT)
-        api_answer_problem(exchange, "in_use", "%s", error.message);
+        api_answer_problem(request, "in_use", "%s", error.message);
     else
-        api_answer_error(exchange, &error);
+        api_answer_error(request, &error);
 }

@@ -49,52 +49,52 @@ static affect_status read_page(api_db *db, void *context, affect_error *err) {
 }
 
 /* The cursor: ?after, or what a browser sends when it comes back. False: already answered. */
-static bool read_cursor(api_exchange *exchange, int64_t *after) {
-    const char *last = api_header(exchange, "Last-Event-ID");
-    if (api_query(exchange, "after") || !last)
-        return api_query_integer(exchange, "after", 0, INT64_MAX, 0, after);
+static bool read_cursor(api_request *request, int64_t *after) {
+    const char *last = api_header(request, "Last-Event-ID");
+    if (api_query(request, "after") || !last)
+        return api_query_integer(request, "after", 0, INT64_MAX, 0, after);
     char *end = NULL;
     errno = 0;
     *after = strtoll(last, &end, 10);
     if (isdigit((unsigned char)*last) && !*end && !errno) return true;
-    api_answer_problem(exchange, "invalid", "Last-Event-ID: need the number of an event");
+    api_answer_problem(request, "invalid", "Last-Event-ID: need the number of an event");
     return false;
 }
 
 /* A cursor ahead of the newest event was not given by this job: to wait for it would be silence. */
-static void refuse_ahead(api_exchange *exchange, const events_question *q) {
-    if (api_query(exchange, "after"))
-        api_answer_problem(exchange, "invalid",
+static void refuse_ahead(api_request *request, const events_question *q) {
+    if (api_query(request, "after"))
+        api_answer_problem(request, "invalid",
                            "query after: %lld is ahead of the job's newest event, %lld",
                            (long long)q->after, (long long)q->last_seq);
     else
-        api_answer_problem(exchange, "malformed",
+        api_answer_problem(request, "malformed",
                            "Last-Event-ID: %lld is ahead of the job's newest event, %lld",
                            (long long)q->after, (long long)q->last_seq);
 }
 
-void api_handle_job_events(api_exchange *exchange) {
-    const api_context *context = api_context_of(exchange);
-    events_question q = {.job_id = api_path_value(exchange, "job")};
-    if (!read_cursor(exchange, &q.after)) return;
-    if (!api_query_integer(exchange, "limit", 1, 1000, 100, &q.limit)) return;
-    bool sse = api_accepts(exchange, "text/event-stream");
-    bool lines = !sse && api_accepts(exchange, "application/x-ndjson");
+void api_handle_job_events(api_request *request) {
+    const api_context *context = api_context_of(request);
+    events_question q = {.job_id = api_path_value(request, "job")};
+    if (!read_cursor(request, &q.after)) return;
+    if (!api_query_integer(request, "limit", 1, 1000, 100, &q.limit)) return;
+    bool sse = api_accepts(request, "text/event-stream");
+    bool lines = !sse && api_accepts(request, "application/x-ndjson");
     affect_error error = {0};
     affect_status status =
         api_store_read(context->store, sse || lines ? read_head : read_page, &q, &error);
     if (status != AFFECT_STATUS_OK) {
-        api_answer_error(exchange, &error);
+        api_answer_error(request, &error);
     } else if (sse && q.ended && q.after >= q.last_seq) {
-        api_answer_empty(exchange, 204); /* tells a browser to stay away */
+        api_answer_empty(request, 204); /* tells a browser to stay away */
     } else if (!q.ended && q.after > q.last_seq) {
-        refuse_ahead(exchange, &q);
+        refuse_ahead(request, &q);
     } else if (sse || lines) {
-        api_feed_answer(context->feed, exchange, q.job_id, q.after,
+        api_feed_answer(context->feed, request, q.job_id, q.after,
                         sse ? API_FEED_SSE : API_FEED_LINES);
     } else {
-        api_set_header(exchange, "Cache-Control", "no-store");
-        api_answer_buffer(exchange, 200, "application/json", &q.text);
+        api_set_header(request, "Cache-Control", "no-store");
+        api_answer_buffer(request, 200, "application/json", &q.text);
     }
     affect_buffer_free(&q.text); /* empty where it was answered */
 }

@@ -23,10 +23,10 @@ static affect_status read_job(api_db *db, void *context, affect_error *err) {
 }
 
 /* The job's body; *files is borrowed from it, NULL when there are none. */
-static affect_status read_files(affect_json **body, const affect_json **files,
-                                api_exchange *exchange, affect_error *err) {
-    job_question q = {.id = api_path_value(exchange, "job")};
-    affect_status status = api_store_read(api_context_of(exchange)->store, read_job, &q, err);
+static affect_status read_files(affect_json **body, const affect_json **files, api_request *request,
+                                affect_error *err) {
+    job_question q = {.id = api_path_value(request, "job")};
+    affect_status status = api_store_read(api_context_of(request)->store, read_job, &q, err);
     *body = q.body;
     *files = affect_json_get(affect_json_get(q.body, "result"), "artifacts");
     return status;
@@ -37,63 +37,63 @@ static const char *content_type_of(const char *name) {
     return dot && strcmp(dot, ".jsonl") == 0 ? "application/x-ndjson" : "application/octet-stream";
 }
 
-void api_handle_job_artifacts(api_exchange *exchange) {
+void api_handle_job_artifacts(api_request *request) {
     affect_error error = {0};
     affect_json *body = NULL, *answer = affect_json_new_object();
     const affect_json *files = NULL;
     affect_json *data = affect_json_set_array(answer, "data");
-    affect_status status = read_files(&body, &files, exchange, &error);
+    affect_status status = read_files(&body, &files, request, &error);
     for (const affect_json *f = affect_json_first(files); f; f = affect_json_next(f)) {
         char link[256];
         const char *name = affect_json_get_string(f, "name", "");
         affect_json *row = affect_json_append(data, affect_json_copy(f));
         affect_json_set_string(row, "content_type", content_type_of(name));
-        snprintf(link, sizeof link, "/v1/jobs/%s/artifacts/%s", api_path_value(exchange, "job"),
+        snprintf(link, sizeof link, "/v1/jobs/%s/artifacts/%s", api_path_value(request, "job"),
                  name);
         affect_json_set_string(affect_json_set_object(row, "links"), "self", link);
     }
     affect_json_free(body);
-    api_answer_document(exchange, status, answer, &error);
+    api_answer_document(request, status, answer, &error);
 }
 
-void api_handle_job_artifact(api_exchange *exchange) {
+void api_handle_job_artifact(api_request *request) {
     affect_error error = {0};
     affect_json *body = NULL;
     const affect_json *files = NULL, *found = NULL;
-    const char *id = api_path_value(exchange, "job"), *name = api_path_value(exchange, "name");
+    const char *id = api_path_value(request, "job"), *name = api_path_value(request, "name");
     char path[AFFECT_PATH_MAX];
-    affect_status status = read_files(&body, &files, exchange, &error);
+    affect_status status = read_files(&body, &files, request, &error);
     for (const affect_json *f = affect_json_first(files); f; f = affect_json_next(f))
         if (strcmp(affect_json_get_string(f, "name", ""), name) == 0) found = f;
     if (status == AFFECT_STATUS_OK && !found)
         status = affect_fail(&error, NOT_FOUND, "job %s has no artifact \"%.60s\"", id, name);
     if (status == AFFECT_STATUS_OK)
-        status = affect_path_join(path, &error, api_context_of(exchange)->settings->data,
+        status = affect_path_join(path, &error, api_context_of(request)->settings->data,
                                   "jobs/%s/%s", id, name);
     if (status == AFFECT_STATUS_OK)
-        api_answer_file(exchange, path, content_type_of(name),
+        api_answer_file(request, path, content_type_of(name),
                         affect_json_get_string(found, "sha256", ""), name);
     else
-        api_answer_error(exchange, &error);
+        api_answer_error(request, &error);
     affect_json_free(body);
 }
 
-void api_handle_job_delete(api_exchange *exchange) {
+void api_handle_job_delete(api_request *request) {
     affect_error error = {0};
     api_job_state state = API_JOB_QUEUED;
-    affect_status status = api_job_delete(api_context_of(exchange)->jobs,
-                                          api_path_value(exchange, "job"), &state, &error);
+    affect_status status = api_job_delete(api_context_of(request)->jobs,
+                                          api_path_value(request, "job"), &state, &error);
     if (status == AFFECT_STATUS_OK) {
-        api_answer_empty(exchange, 204);
+        api_answer_empty(request, 204);
     } else if (status == AFFECT_STATUS_CONFLICT) {
         affect_json *members = affect_json_new_object();
         affect_json *allowed = affect_json_set_array(members, "allowed");
         if (api_job_state_after(state, API_JOB_CANCEL) != state)
             affect_json_append(allowed, affect_json_new_string("cancel"));
-        api_answer_problem_with(exchange, "conflict", members,
+        api_answer_problem_with(request, "conflict", members,
                                 "the job is %s and cannot be deleted before it has ended",
                                 api_job_state_name(state));
     } else {
-        api_answer_error(exchange, &error);
+        api_answer_error(request, &error);
     }
 }

@@ -81,21 +81,21 @@ static void etag_of(char etag[API_ETAG_SIZE], const affect_json *body) {
     api_job_etag(etag, (int64_t)affect_json_get_number(body, "state_number", 0));
 }
 
-static void answer_body(api_exchange *exchange, int status, const char *id, affect_json *body) {
+static void answer_body(api_request *request, int status, const char *id, affect_json *body) {
     char etag[API_ETAG_SIZE];
     etag_of(etag, body);
-    api_set_header(exchange, "ETag", "%s", etag);
-    if (status == 202) api_set_header(exchange, "Location", "/v1/jobs/%s", id);
-    api_answer_json(exchange, status, body);
+    api_set_header(request, "ETag", "%s", etag);
+    if (status == 202) api_set_header(request, "Location", "/v1/jobs/%s", id);
+    api_answer_json(request, status, body);
 }
 
-void api_answer_job(api_exchange *exchange, int status, const char *id) {
+void api_answer_job(api_request *request, int status, const char *id) {
     affect_error error = {0};
     job_question q = {.id = id};
-    if (api_store_read(api_context_of(exchange)->store, read_job, &q, &error) != AFFECT_STATUS_OK)
-        api_answer_error(exchange, &error);
+    if (api_store_read(api_context_of(request)->store, read_job, &q, &error) != AFFECT_STATUS_OK)
+        api_answer_error(request, &error);
     else
-        answer_body(exchange, status, id, q.body);
+        answer_body(request, status, id, q.body);
 }
 
 /* ---- Creating ---- */
@@ -335,8 +335,8 @@ static affect_status create(creation *c, const affect_json *body, const char *ke
 }
 
 /* ?dry_run=true: answers what a training would take, and makes no job. */
-static void answer_dry_run(api_exchange *exchange, const affect_json *body) {
-    creation c = {.context = api_context_of(exchange)};
+static void answer_dry_run(api_request *request, const affect_json *body) {
+    creation c = {.context = api_context_of(request)};
     affect_field_errors wrong = {0};
     affect_error error = {.fields = &wrong};
     affect_status status = make(&c, body, &error);
@@ -345,33 +345,33 @@ static void answer_dry_run(api_exchange *exchange, const affect_json *body) {
     affect_fields_free(&c.request, train_request_fields);
     if (status == AFFECT_STATUS_OK) {
         affect_json_set_bool(c.spec, "dry_run", true);
-        api_dry_run(exchange, c.spec);
+        api_dry_run(request, c.spec);
         return;
     }
     affect_json_free(c.spec);
-    api_answer_error(exchange, &error);
+    api_answer_error(request, &error);
 }
 
-void api_handle_job_create(api_exchange *exchange) {
-    const affect_json *body = api_body_json(exchange);
+void api_handle_job_create(api_request *request) {
+    const affect_json *body = api_body_json(request);
     if (!body) return;
-    const char *dry = api_query(exchange, "dry_run");
+    const char *dry = api_query(request, "dry_run");
     if (dry && strcmp(dry, "true") != 0 && strcmp(dry, "false") != 0) {
-        api_answer_problem(exchange, "invalid", "query dry_run: need true or false");
+        api_answer_problem(request, "invalid", "query dry_run: need true or false");
         return;
     }
     if (dry && strcmp(dry, "true") == 0) {
-        answer_dry_run(exchange, body);
+        answer_dry_run(request, body);
         return;
     }
-    creation c = {.context = api_context_of(exchange)};
+    creation c = {.context = api_context_of(request)};
     affect_field_errors wrong = {0};
     affect_error error = {.fields = &wrong};
     char id[API_ID_SIZE];
-    if (create(&c, body, api_header(exchange, "Idempotency-Key"), id, &error) == AFFECT_STATUS_OK)
-        api_answer_job(exchange, 202, id);
+    if (create(&c, body, api_header(request, "Idempotency-Key"), id, &error) == AFFECT_STATUS_OK)
+        api_answer_job(request, 202, id);
     else
-        api_answer_error(exchange, &error);
+        api_answer_error(request, &error);
     affect_fields_free(&c.request, train_request_fields);
     affect_json_free(c.spec);
 }
@@ -379,54 +379,53 @@ void api_handle_job_create(api_exchange *exchange) {
 /* ---- Reading ---- */
 
 /* 200, 304 when the client has this state already, 412 when it wants another. */
-static void answer_job_now(api_exchange *exchange) {
+static void answer_job_now(api_request *request) {
     affect_error error = {0};
-    job_question q = {.id = api_path_value(exchange, "job")};
-    if (api_store_read(api_context_of(exchange)->store, read_job, &q, &error) != AFFECT_STATUS_OK) {
-        api_answer_error(exchange, &error);
+    job_question q = {.id = api_path_value(request, "job")};
+    if (api_store_read(api_context_of(request)->store, read_job, &q, &error) != AFFECT_STATUS_OK) {
+        api_answer_error(request, &error);
         return;
     }
     char etag[API_ETAG_SIZE];
     etag_of(etag, q.body);
-    api_condition condition = api_condition_of(exchange, etag);
+    api_condition condition = api_condition_of(request, etag);
     if (condition == API_CONDITION_HOLDS) {
-        api_set_header(exchange, "ETag", "%s", etag);
+        api_set_header(request, "ETag", "%s", etag);
         if (affect_json_get_bool(q.body, "terminal", false)) /* it changes with its rows alone */
-            api_answer_document(exchange, AFFECT_STATUS_OK, q.body, NULL);
+            api_answer_document(request, AFFECT_STATUS_OK, q.body, NULL);
         else
-            api_answer_json(exchange, 200, q.body);
+            api_answer_json(request, 200, q.body);
         return;
     }
     affect_json_free(q.body);
-    api_set_header(exchange, "ETag", "%s", etag);
+    api_set_header(request, "ETag", "%s", etag);
     if (condition == API_CONDITION_UNCHANGED)
-        api_answer_empty(exchange, 304);
+        api_answer_empty(request, 304);
     else
-        api_answer_problem(exchange, "precondition_failed", "the job's ETag is %s", etag);
+        api_answer_problem(request, "precondition_failed", "the job's ETag is %s", etag);
 }
 
-void api_handle_job(api_exchange *exchange) {
+void api_handle_job(api_request *request) {
     int64_t wait;
-    if (!api_query_integer(exchange, "wait", 0, 300, 0, &wait)) return;
-    const api_context *context = api_context_of(exchange);
-    job_question q = {.id = api_path_value(exchange, "job")};
+    if (!api_query_integer(request, "wait", 0, 300, 0, &wait)) return;
+    const api_context *context = api_context_of(request);
+    job_question q = {.id = api_path_value(request, "job")};
     if (wait > 0 && api_store_read(context->store, read_job, &q, NULL) == AFFECT_STATUS_OK) {
         int64_t state_number = (int64_t)affect_json_get_number(q.body, "state_number", 0);
         bool terminal = affect_json_get_bool(q.body, "terminal", false);
         char etag[API_ETAG_SIZE];
         etag_of(etag, q.body);
         affect_json_free(q.body);
-        api_condition condition = api_condition_of(exchange, etag);
+        api_condition condition = api_condition_of(request, etag);
         bool known = condition == API_CONDITION_UNCHANGED ||
-                     (condition == API_CONDITION_HOLDS && !api_header(exchange, "If-None-Match"));
+                     (condition == API_CONDITION_HOLDS && !api_header(request, "If-None-Match"));
         if (!terminal && known) {
-            api_defer(exchange);
-            api_feed_wait(context->feed, exchange, q.id, state_number, (double)wait,
-                          answer_job_now);
+            api_defer(request);
+            api_feed_wait(context->feed, request, q.id, state_number, (double)wait, answer_job_now);
             return;
         }
     }
-    answer_job_now(exchange);
+    answer_job_now(request);
 }
 
 typedef struct {
@@ -444,25 +443,24 @@ static affect_status read_jobs(api_db *db, void *context, affect_error *err) {
     return AFFECT_STATUS_OK;
 }
 
-void api_handle_job_list(api_exchange *exchange) {
-    list_question q = {.page = {.before = api_query(exchange, "after"),
-                                .state = api_query(exchange, "state"),
-                                .type = api_query(exchange, "type")}};
-    if (!api_query_integer(exchange, "limit", 1, 500, 50, &q.page.limit)) return;
+void api_handle_job_list(api_request *request) {
+    list_question q = {.page = {.before = api_query(request, "after"),
+                                .state = api_query(request, "state"),
+                                .type = api_query(request, "type")}};
+    if (!api_query_integer(request, "limit", 1, 500, 50, &q.page.limit)) return;
     if (q.page.state && api_job_state_find(q.page.state) == API_JOB_STATE_COUNT) {
-        api_answer_problem(exchange, "invalid", "query state: \"%.40s\" is no state of a job",
+        api_answer_problem(request, "invalid", "query state: \"%.40s\" is no state of a job",
                            q.page.state);
         return;
     }
     if (!q.page.before) q.page.before = "";
     affect_error error = {0};
-    if (api_store_read(api_context_of(exchange)->store, read_jobs, &q, &error) ==
-        AFFECT_STATUS_OK) {
-        api_answer_json(exchange, 200, q.json);
+    if (api_store_read(api_context_of(request)->store, read_jobs, &q, &error) == AFFECT_STATUS_OK) {
+        api_answer_json(request, 200, q.json);
         return;
     }
     affect_json_free(q.json);
-    api_answer_error(exchange, &error);
+    api_answer_error(request, &error);
 }
 
 /* ---- Cancelling, pausing, resuming ---- */
@@ -476,7 +474,7 @@ static const struct {
 enum { N_ASKABLE = sizeof askable / sizeof *askable };
 
 /* 409 with what is allowed instead. */
-static void refuse(api_exchange *exchange, api_job_state state, bool pausable, const char *done) {
+static void refuse(api_request *request, api_job_state state, bool pausable, const char *done) {
     affect_json *members = affect_json_new_object();
     affect_json *allowed = affect_json_set_array(members, "allowed");
     for (size_t i = 0; i < N_ASKABLE; i++) {
@@ -485,53 +483,53 @@ static void refuse(api_exchange *exchange, api_job_state state, bool pausable, c
         if (changes && (pausable || askable[i].action == API_JOB_CANCEL))
             affect_json_append(allowed, affect_json_new_string(askable[i].name));
     }
-    api_answer_problem_with(exchange, "conflict", members, "the job is %s and cannot be %s%s",
+    api_answer_problem_with(request, "conflict", members, "the job is %s and cannot be %s%s",
                             api_job_state_name(state), done,
                             pausable ? "" : " (only train jobs are paused and resumed)");
 }
 
-static bool is_train(const api_exchange *exchange, const char *id) {
+static bool is_train(const api_request *request, const char *id) {
     job_question q = {.id = id};
-    if (api_store_read(api_context_of(exchange)->store, read_job, &q, NULL) != AFFECT_STATUS_OK)
+    if (api_store_read(api_context_of(request)->store, read_job, &q, NULL) != AFFECT_STATUS_OK)
         return false;
     bool train = strcmp(affect_json_get_string(q.body, "type", ""), "train") == 0;
     affect_json_free(q.body);
     return train;
 }
 
-static void ask(api_exchange *exchange, api_job_action action) {
-    if (!api_body_is_empty(exchange)) return;
-    const char *id = api_path_value(exchange, "job"), *done = "";
+static void ask(api_request *request, api_job_action action) {
+    if (!api_body_is_empty(request)) return;
+    const char *id = api_path_value(request, "job"), *done = "";
     affect_error error = {0};
     api_ask_outcome outcome = API_ASK_DONE;
     api_job_state state = API_JOB_QUEUED;
-    if (api_job_ask(api_context_of(exchange)->jobs, id, action, exchange, &outcome, &state,
-                    &error) != AFFECT_STATUS_OK) {
-        api_answer_error(exchange, &error);
+    if (api_job_ask(api_context_of(request)->jobs, id, action, request, &outcome, &state, &error) !=
+        AFFECT_STATUS_OK) {
+        api_answer_error(request, &error);
         return;
     }
     if (outcome == API_ASK_CHANGED) {
-        api_answer_problem(exchange, "precondition_failed", "the job is %s: its state has changed",
+        api_answer_problem(request, "precondition_failed", "the job is %s: its state has changed",
                            api_job_state_name(state));
         return;
     }
     if (outcome != API_ASK_REFUSED) {
-        api_answer_job(exchange, outcome == API_ASK_ACCEPTED ? 202 : 200, id);
+        api_answer_job(request, outcome == API_ASK_ACCEPTED ? 202 : 200, id);
         return;
     }
     for (size_t i = 0; i < N_ASKABLE; i++)
         if (askable[i].action == action) done = askable[i].done;
-    refuse(exchange, state, is_train(exchange, id), done);
+    refuse(request, state, is_train(request, id), done);
 }
 
-void api_handle_job_cancel(api_exchange *exchange) {
-    ask(exchange, API_JOB_CANCEL);
+void api_handle_job_cancel(api_request *request) {
+    ask(request, API_JOB_CANCEL);
 }
 
-void api_handle_job_pause(api_exchange *exchange) {
-    ask(exchange, API_JOB_PAUSE);
+void api_handle_job_pause(api_request *request) {
+    ask(request, API_JOB_PAUSE);
 }
 
-void api_handle_job_resume(api_exchange *exchange) {
-    ask(exchange, API_JOB_RESUME);
+void api_handle_job_resume(api_request *request) {
+    ask(request, API_JOB_RESUME);
 }

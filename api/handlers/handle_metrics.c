@@ -69,36 +69,36 @@ static void print_row(affect_buffer *csv, const affect_json *names, const affect
     affect_buffer_append_string(csv, "\n");
 }
 
-static void answer_csv(api_exchange *exchange, const curve *c) {
+static void answer_csv(api_request *request, const curve *c) {
     affect_buffer csv = {0};
     const affect_json *first = affect_json_first(c->epochs);
     if (first) print_names(&csv, first);
     for (const affect_json *e = first; e; e = affect_json_next(e)) print_row(&csv, first, e);
-    api_answer_buffer(exchange, 200, "text/csv; charset=utf-8", &csv);
+    api_answer_buffer(request, 200, "text/csv; charset=utf-8", &csv);
 }
 
-void api_handle_job_metrics(api_exchange *exchange) {
-    const char *format = api_query(exchange, "format");
-    if (!format) format = api_accepts(exchange, "text/csv") ? "csv" : "json";
+void api_handle_job_metrics(api_request *request) {
+    const char *format = api_query(request, "format");
+    if (!format) format = api_accepts(request, "text/csv") ? "csv" : "json";
     bool csv = strcmp(format, "csv") == 0;
     if (!csv && strcmp(format, "json") != 0) {
-        api_answer_problem(exchange, "invalid", "query format: need json or csv");
+        api_answer_problem(request, "invalid", "query format: need json or csv");
         return;
     }
-    curve c = {.job_id = api_path_value(exchange, "job")};
+    curve c = {.job_id = api_path_value(request, "job")};
     affect_error error = {0};
-    affect_status status = api_store_read(api_context_of(exchange)->store, read_curve, &c, &error);
+    affect_status status = api_store_read(api_context_of(request)->store, read_curve, &c, &error);
     if (status != AFFECT_STATUS_OK) {
-        api_answer_error(exchange, &error);
+        api_answer_error(request, &error);
     } else if (csv) {
-        answer_csv(exchange, &c);
+        answer_csv(request, &c);
     } else {
         affect_json *json = affect_json_new_object();
         affect_json_set_string(json, "job", c.job_id);
         affect_json_set(json, "best", affect_json_copy(affect_json_get(c.body, "best")));
         affect_json_set(json, "epochs", c.epochs);
         c.epochs = NULL;
-        api_answer_json(exchange, 200, json);
+        api_answer_json(request, 200, json);
     }
     free_curve(&c);
 }
@@ -129,7 +129,7 @@ static void make_label(char *label, size_t size, const curve *c) {
              c->job_id);
 }
 
-static void answer_plot(api_exchange *exchange, const curve *curves, size_t n) {
+static void answer_plot(api_request *request, const curve *curves, size_t n) {
     api_plot_run runs[2] = {{0}};
     api_plot_point *points[2] = {NULL, NULL};
     char labels[2][300], title[200];
@@ -147,27 +147,27 @@ static void answer_plot(api_exchange *exchange, const curve *curves, size_t n) {
     api_plot_print(&svg, title, runs, n);
     free(points[0]);
     free(points[1]);
-    api_set_header(exchange, "Cache-Control", "no-cache");
-    api_answer_buffer(exchange, 200, "image/svg+xml", &svg);
+    api_set_header(request, "Cache-Control", "no-cache");
+    api_answer_buffer(request, 200, "image/svg+xml", &svg);
 }
 
-void api_handle_job_plot(api_exchange *exchange) {
-    curve curves[2] = {{.job_id = api_path_value(exchange, "job")},
-                       {.job_id = api_query(exchange, "compare")}};
+void api_handle_job_plot(api_request *request) {
+    curve curves[2] = {{.job_id = api_path_value(request, "job")},
+                       {.job_id = api_query(request, "compare")}};
     size_t n = curves[1].job_id ? 2 : 1;
     affect_error error = {0};
     affect_status status = AFFECT_STATUS_OK;
     for (size_t i = 0; i < n && status == AFFECT_STATUS_OK; i++) {
-        status = api_store_read(api_context_of(exchange)->store, read_curve, &curves[i], &error);
+        status = api_store_read(api_context_of(request)->store, read_curve, &curves[i], &error);
         const char *type = affect_json_get_string(curves[i].body, "type", "");
         if (status == AFFECT_STATUS_OK && strcmp(type, "train") != 0)
             status = affect_fail(&error, INVALID, "%s is a job of type %s (need train)",
                                  curves[i].job_id, type);
     }
     if (status == AFFECT_STATUS_OK)
-        answer_plot(exchange, curves, n);
+        answer_plot(request, curves, n);
     else
-        api_answer_error(exchange, &error);
+        api_answer_error(request, &error);
     free_curve(&curves[0]);
     free_curve(&curves[1]);
 }

@@ -19,7 +19,7 @@ enum { N_STREAMS = sizeof streams / sizeof *streams, MAX_TEXT = 128 };
 
 /* A prediction that is asked for; `waiting` lives until the answer. */
 typedef struct {
-    api_exchange *exchange;
+    api_request *request;
     char model[API_MODEL_NAME_SIZE];
     int64_t version;
 } waiting;
@@ -51,10 +51,10 @@ static affect_status seconds_of(double *seconds, const api_part *part, affect_er
 
 /* A side that is not given is open. */
 static affect_status read_window(affect_time_window *window, const char *start_name,
-                                 const char *end_name, const api_exchange *exchange,
+                                 const char *end_name, const api_request *request,
                                  affect_error *err) {
-    const api_part *start = api_part_find(exchange, start_name);
-    const api_part *end = api_part_find(exchange, end_name);
+    const api_part *start = api_part_find(request, start_name);
+    const api_part *end = api_part_find(request, end_name);
     *window = (affect_time_window){.limited = start || end, .end_s = HUGE_VAL};
     if (start) AFFECT_TRY(seconds_of(&window->start_s, start, err));
     if (end) AFFECT_TRY(seconds_of(&window->end_s, end, err));
@@ -84,11 +84,11 @@ static affect_status read_part(prediction *p, const api_part *part, affect_error
                              "mocap_hand, start, end, audio_start, audio_end)");
 }
 
-static affect_status read_request(prediction *p, const api_exchange *exchange, affect_error *err) {
-    for (size_t i = 0; i < api_n_parts(exchange); i++)
-        AFFECT_TRY(read_part(p, api_part_at(exchange, i), err));
-    AFFECT_TRY(read_window(&p->motion_window, "start", "end", exchange, err));
-    AFFECT_TRY(read_window(&p->audio_window, "audio_start", "audio_end", exchange, err));
+static affect_status read_request(prediction *p, const api_request *request, affect_error *err) {
+    for (size_t i = 0; i < api_n_parts(request); i++)
+        AFFECT_TRY(read_part(p, api_part_at(request, i), err));
+    AFFECT_TRY(read_window(&p->motion_window, "start", "end", request, err));
+    AFFECT_TRY(read_window(&p->audio_window, "audio_start", "audio_end", request, err));
     if (!p->model[0]) return affect_field_fail(err, "", "model", "is missing");
     if (!p->n_parts)
         return affect_fail(err, INVALID,
@@ -98,17 +98,17 @@ static affect_status read_request(prediction *p, const api_exchange *exchange, a
 }
 
 static bool is_gone(void *context) {
-    return api_client_gone(((waiting *)context)->exchange);
+    return api_client_gone(((waiting *)context)->request);
 }
 
 /* On the predictors' thread. */
 static void answer(void *context, affect_status status, affect_json *result,
                    const affect_error *error) {
     waiting *w = context;
-    api_exchange *exchange = w->exchange;
+    api_request *request = w->request;
     if (status != AFFECT_STATUS_OK) {
         free(w);
-        api_answer_error(exchange, error);
+        api_answer_error(request, error);
         return;
     }
     affect_json *json = affect_json_new_object();
@@ -118,11 +118,11 @@ static void answer(void *context, affect_status status, affect_json *result,
         affect_json_set(json, affect_json_name(m), affect_json_copy(m));
     affect_json_free(result);
     free(w);
-    api_answer_json(exchange, 200, json);
+    api_answer_json(request, 200, json);
 }
 
-static affect_status submit(const prediction *p, api_exchange *exchange, affect_error *err) {
-    const api_context *context = api_context_of(exchange);
+static affect_status submit(const prediction *p, api_request *request, affect_error *err) {
+    const api_context *context = api_context_of(request);
     api_model_version version;
     char path[PATH_MAX];
     AFFECT_TRY(api_model_resolve(context->models, p->model, &version, err));
@@ -130,26 +130,26 @@ static affect_status submit(const prediction *p, api_exchange *exchange, affect_
     if (!realpath(version.path, path)) return affect_error_errno(err, errno, "the model's file");
     waiting *w = malloc(sizeof *w);
     if (!w) return affect_fail(err, NO_MEMORY, "no memory for a prediction");
-    *w = (waiting){.exchange = exchange, .version = version.version};
+    *w = (waiting){.request = request, .version = version.version};
     snprintf(w->model, sizeof w->model, "%s", version.name);
-    const api_predictor_request request = {.model = path,
-                                           .parts = p->parts,
-                                           .n_parts = p->n_parts,
-                                           .motion_window = p->motion_window,
-                                           .audio_window = p->audio_window,
-                                           .done = answer,
-                                           .gone = is_gone,
-                                           .context = w};
-    api_defer(exchange);
-    affect_status status = api_predictor_submit(context->predictor, &request, err);
+    const api_predictor_request work = {.model = path,
+                                        .parts = p->parts,
+                                        .n_parts = p->n_parts,
+                                        .motion_window = p->motion_window,
+                                        .audio_window = p->audio_window,
+                                        .done = answer,
+                                        .gone = is_gone,
+                                        .context = w};
+    api_defer(request);
+    affect_status status = api_predictor_submit(context->predictor, &work, err);
     if (status != AFFECT_STATUS_OK) free(w);
     return status;
 }
 
-void api_handle_prediction(api_exchange *exchange) {
+void api_handle_prediction(api_request *request) {
     prediction p = {0};
     affect_error error = {0};
-    affect_status status = read_request(&p, exchange, &error);
-    if (status == AFFECT_STATUS_OK) status = submit(&p, exchange, &error);
-    if (status != AFFECT_STATUS_OK) api_answer_error(exchange, &error);
+    affect_status status = read_request(&p, request, &error);
+    if (status == AFFECT_STATUS_OK) status = submit(&p, request, &error);
+    if (status != AFFECT_STATUS_OK) api_answer_error(request, &error);
 }

@@ -1,12 +1,12 @@
 /* Whether the server lives, is ready, and what it is: /livez, /readyz, /metrics, /v1/system, ... */
 #include "api/counters.h"
-#include "api/exchange.h"
 #include "api/handlers/handlers.h"
 #include "api/jobs/devices.h"
 #include "api/jobs/feed.h"
 #include "api/jobs/job_queue.h"
 #include "api/models/model_registry.h"
 #include "api/models/predictor.h"
+#include "api/request.h"
 #include "engine/core/embedded.h"
 
 #include <dirent.h>
@@ -15,7 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
-void api_handle_index(api_exchange *exchange) {
+void api_handle_index(api_request *request) {
     affect_json *json = affect_json_new_object();
     affect_json_set_string(json, "name", "affectd");
     affect_json_set_string(json, "version", AFFECT_VERSION);
@@ -26,19 +26,19 @@ void api_handle_index(api_exchange *exchange) {
     affect_json_set_string(links, "jobs", "/v1/jobs");
     affect_json_set_string(links, "models", "/v1/models");
     affect_json_set_string(links, "system", "/v1/system");
-    api_answer_json(exchange, 200, json);
+    api_answer_json(request, 200, json);
 }
 
-void api_handle_live(api_exchange *exchange) {
+void api_handle_live(api_request *request) {
     affect_json *json = affect_json_new_object();
     affect_json_set_string(json, "status", "ok");
-    api_answer_json(exchange, 200, json);
+    api_answer_json(request, 200, json);
 }
 
-void api_handle_ready(api_exchange *exchange) {
-    api_context *context = api_context_of(exchange);
+void api_handle_ready(api_request *request) {
+    api_context *context = api_context_of(request);
     if (!api_predictor_ready(context->predictor)) {
-        api_answer_problem(exchange, "not_ready", "no predictor is up");
+        api_answer_problem(request, "not_ready", "no predictor is up");
         return;
     }
     affect_json *json = affect_json_new_object();
@@ -48,14 +48,14 @@ void api_handle_ready(api_exchange *exchange) {
         affect_json_set(json, "damaged_artifacts", damaged);
     else
         affect_json_free(damaged);
-    api_answer_json(exchange, 200, json);
+    api_answer_json(request, 200, json);
 }
 
-void api_handle_verify(api_exchange *exchange) {
+void api_handle_verify(api_request *request) {
     affect_error error = {0};
     affect_json *json = NULL;
-    affect_status status = api_model_verify_all(api_context_of(exchange)->models, &json, &error);
-    api_answer_result(exchange, status, json, &error);
+    affect_status status = api_model_verify_all(api_context_of(request)->models, &json, &error);
+    api_answer_result(request, status, json, &error);
 }
 
 static size_t resident_bytes(void) {
@@ -113,8 +113,8 @@ static void print_predictor(affect_buffer *text, api_predictor *predictor) {
                         (double)counts.n_refused);
 }
 
-void api_handle_metrics_text(api_exchange *exchange) {
-    api_context *context = api_context_of(exchange);
+void api_handle_metrics_text(api_request *request) {
+    api_context *context = api_context_of(request);
     affect_buffer text = {0};
     int n_queued = 0, n_active = 0, n_slots = 0;
     api_job_queue_count(context->jobs, &n_queued, &n_active, &n_slots);
@@ -133,23 +133,23 @@ void api_handle_metrics_text(api_exchange *exchange) {
     api_metrics_gauge(&text, "process_open_fds", "Open descriptors.", (double)open_descriptors());
     api_metrics_gauge(&text, "affectd_uptime_seconds", "Since the start.",
                       affect_clock_seconds() - context->started);
-    api_answer_buffer(exchange, 200, "text/plain; version=0.0.4; charset=utf-8", &text);
+    api_answer_buffer(request, 200, "text/plain; version=0.0.4; charset=utf-8", &text);
 }
 
-void api_handle_openapi(api_exchange *exchange) {
+void api_handle_openapi(api_request *request) {
     const affect_embedded_file *file = affect_embedded_find("api/openapi.json");
     affect_buffer text = {0};
     if (file) affect_buffer_append(&text, file->text, file->size);
-    api_answer_buffer(exchange, 200, "application/json", &text);
+    api_answer_buffer(request, 200, "application/json", &text);
 }
 
-void api_handle_system(api_exchange *exchange) {
-    api_context *context = api_context_of(exchange);
+void api_handle_system(api_request *request) {
+    api_context *context = api_context_of(request);
     affect_json *json = affect_json_new_object(), *devices = NULL;
     affect_error error = {0};
     if (api_devices(&devices, context, &error) != AFFECT_STATUS_OK) {
         affect_json_free(json);
-        api_answer_error(exchange, &error);
+        api_answer_error(request, &error);
         return;
     }
     affect_json_set_string(json, "version", AFFECT_VERSION);
@@ -166,5 +166,5 @@ void api_handle_system(api_exchange *exchange) {
     for (size_t i = 0; i < sizeof hidden / sizeof *hidden; i++)
         affect_json_free(affect_json_detach(settings, hidden[i]));
     affect_json_set_bool(json, "import_root", *context->settings->import_root != '\0');
-    api_answer_json(exchange, 200, json);
+    api_answer_json(request, 200, json);
 }

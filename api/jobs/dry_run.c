@@ -1,6 +1,6 @@
 /* Dry runs; see dry_run.h.
  *
- * The thread is detached: its last word to the exchange comes when it needs nothing of the server
+ * The thread is detached: its last word to the request comes when it needs nothing of the server
  * any more. A child that does not die (a driver hangs in the kernel) is waited for after the
  * answer, and until it is gone there is no other dry run. */
 #include "api/jobs/dry_run.h"
@@ -39,15 +39,15 @@ static affect_status start(child *c, const char *binary, const char *spec, affec
 }
 
 /* Reads until the child closes its end. */
-static affect_status hear(child *c, const api_exchange *exchange, affect_error *err) {
-    const api_context *context = api_context_of(exchange);
+static affect_status hear(child *c, const api_request *request, affect_error *err) {
+    const api_context *context = api_context_of(request);
     double seconds = context->settings->dry_run_deadline_seconds;
     double until = affect_clock_seconds() + seconds;
     for (;;) {
         struct pollfd fd = {.fd = c->events[0], .events = POLLIN};
         if (atomic_load(&context->draining))
             return affect_fail(err, CANCELLED, "the server is stopping");
-        if (api_client_gone(exchange)) return affect_fail(err, CANCELLED, "the client left");
+        if (api_client_gone(request)) return affect_fail(err, CANCELLED, "the client left");
         if (affect_clock_seconds() > until)
             return affect_fail(err, TIMEOUT, "the dry run took over %g s", seconds);
         if (poll(&fd, 1, LOOK_MS) <= 0) continue;
@@ -106,12 +106,12 @@ static affect_status read_end(affect_json **result, child *c, affect_error *err)
 static atomic_flag running = ATOMIC_FLAG_INIT;
 
 typedef struct {
-    api_exchange *exchange;
+    api_request *request;
     affect_json *spec; /* owned */
 } dry_run;
 
 static affect_status run(affect_json **result, child *c, const dry_run *d, affect_error *err) {
-    const api_context *context = api_context_of(d->exchange);
+    const api_context *context = api_context_of(d->request);
     char path[AFFECT_PATH_MAX], ulid[AFFECT_ULID_SIZE];
     affect_ulid_make(ulid);
     AFFECT_TRY(affect_path_join(path, err, context->settings->data, "staging/%s.json", ulid));
@@ -120,7 +120,7 @@ static affect_status run(affect_json **result, child *c, const dry_run *d, affec
                                 : affect_fail(err, NO_MEMORY, "no memory for a dry run");
     free(text);
     if (status == AFFECT_STATUS_OK) status = start(c, context->worker_binary, path, err);
-    if (status == AFFECT_STATUS_OK) status = hear(c, d->exchange, err);
+    if (status == AFFECT_STATUS_OK) status = hear(c, d->request, err);
     if (status == AFFECT_STATUS_OK) status = read_end(result, c, err);
     unlink(path);
     return status;
@@ -136,14 +136,14 @@ static void *run_thread(void *context) {
     affect_json_free(d.spec);
     bool gone = stop(&c);
     if (gone) atomic_flag_clear(&running);
-    api_answer_result(d.exchange, status, result, &error);
+    api_answer_result(d.request, status, result, &error);
     if (gone) return NULL;
     waitpid(c.pid, NULL, 0);
     atomic_flag_clear(&running);
     return NULL;
 }
 
-static affect_status begin(api_exchange *exchange, affect_json *spec, affect_error *err) {
+static affect_status begin(api_request *request, affect_json *spec, affect_error *err) {
     if (atomic_flag_test_and_set(&running))
         return affect_fail(err, BUSY, "another dry run is running");
     dry_run *d = malloc(sizeof *d);
@@ -151,7 +151,7 @@ static affect_status begin(api_exchange *exchange, affect_json *spec, affect_err
     pthread_attr_t detached;
     pthread_attr_init(&detached);
     pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
-    if (d) *d = (dry_run){exchange, spec};
+    if (d) *d = (dry_run){request, spec};
     int e = d ? pthread_create(&thread, &detached, run_thread, d) : ENOMEM;
     pthread_attr_destroy(&detached);
     if (!e) return AFFECT_STATUS_OK;
@@ -160,10 +160,10 @@ static affect_status begin(api_exchange *exchange, affect_json *spec, affect_err
     return affect_error_errno(err, e, "starting a dry run");
 }
 
-void api_dry_run(api_exchange *exchange, affect_json *spec) {
+void api_dry_run(api_request *request, affect_json *spec) {
     affect_error error = {0};
-    api_defer(exchange);
-    if (begin(exchange, spec, &error) == AFFECT_STATUS_OK) return;
+    api_defer(request);
+    if (begin(request, spec, &error) == AFFECT_STATUS_OK) return;
     affect_json_free(spec);
-    api_answer_error(exchange, &error);
+    api_answer_error(request, &error);
 }

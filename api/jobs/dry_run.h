@@ -9,9 +9,9 @@
 #include "api/context.h"
 #include "engine/core/json.h"
 
-/* Defers the exchange and answers it with what `affect train --dry-run` prints: INVALID with the
+/* Defers the request and answers it with what `affect train --dry-run` prints: INVALID with the
  * worker's reason, TIMEOUT at dry_run_deadline_seconds, CANCELLED when the server stops, BUSY at
  * once when there is another. spec is a train job's; owned by the call. */
-void api_dry_run(api_exchange *exchange, affect_json *spec);
+void api_dry_run(api_request *request, affect_json *spec);
 
 #endif

@@ -35,8 +35,8 @@ typedef enum { READER_RUNS, READER_PARKED, READER_REPLAYS } reader_state;
 typedef struct reader {
     api_feed *feed;
     channel *channel;
-    api_exchange *exchange; /* known once it parks */
-    int64_t after;          /* the last number that it has taken */
+    api_request *request; /* known once it parks */
+    int64_t after;        /* the last number that it has taken */
     api_feed_format format;
     reader_state state;
     bool left;           /* freed while it replays */
@@ -46,11 +46,11 @@ typedef struct reader {
 } reader;
 
 typedef struct waiter {
-    api_exchange *exchange;
+    api_request *request;
     channel *channel;
     int64_t state_number;
     double deadline;
-    void (*answer)(api_exchange *exchange);
+    void (*answer)(api_request *request);
     struct waiter *next;
 } waiter;
 
@@ -252,7 +252,7 @@ static void wake_parked(channel *c) {
         reader *r = c->parked;
         c->parked = r->next;
         r->state = READER_RUNS;
-        api_stream_wake(r->exchange);
+        api_stream_wake(r->request);
     }
 }
 
@@ -372,11 +372,11 @@ static api_stream_state read_on(reader *r, affect_buffer *buffer, size_t max) {
     return API_STREAM_DATA;
 }
 
-static api_stream_state read_stream(void *context, api_exchange *exchange, affect_buffer *buffer,
+static api_stream_state read_stream(void *context, api_request *request, affect_buffer *buffer,
                                     size_t max) {
     reader *r = context;
     pthread_mutex_lock(&r->feed->lock);
-    r->exchange = exchange;
+    r->request = request;
     api_stream_state state = read_on(r, buffer, max);
     pthread_mutex_unlock(&r->feed->lock);
     return state;
@@ -426,7 +426,7 @@ static void *replay_thread(void *context) {
             continue;
         }
         r->state = READER_RUNS;
-        api_stream_wake(r->exchange);
+        api_stream_wake(r->request);
     }
     pthread_mutex_unlock(&feed->lock);
     return NULL;
@@ -454,12 +454,12 @@ static reader *open_reader(api_feed *feed, const char *job_id, int64_t after,
     return NULL;
 }
 
-void api_feed_answer(api_feed *feed, api_exchange *exchange, const char *job_id, int64_t after,
+void api_feed_answer(api_feed *feed, api_request *request, const char *job_id, int64_t after,
                      api_feed_format format) {
     affect_error error = {0};
     reader *r = open_reader(feed, job_id, after, format, &error);
     if (!r) {
-        api_answer_error(exchange, &error);
+        api_answer_error(request, &error);
         return;
     }
     bool sse = format == API_FEED_SSE;
@@ -468,23 +468,23 @@ void api_feed_answer(api_feed *feed, api_exchange *exchange, const char *job_id,
                          .read = read_stream,
                          .free = free_stream,
                          .context = r};
-    api_set_header(exchange, "Cache-Control", "no-store, no-transform");
-    api_set_header(exchange, "X-Accel-Buffering", "no");
-    api_answer_stream(exchange, 200, &stream);
+    api_set_header(request, "Cache-Control", "no-store, no-transform");
+    api_set_header(request, "X-Accel-Buffering", "no");
+    api_answer_stream(request, 200, &stream);
 }
 
 /* ---- Waiters ---- */
 
-void api_feed_wait(api_feed *feed, api_exchange *exchange, const char *job_id, int64_t state_number,
-                   double seconds, void (*answer)(api_exchange *exchange)) {
+void api_feed_wait(api_feed *feed, api_request *request, const char *job_id, int64_t state_number,
+                   double seconds, void (*answer)(api_request *request)) {
     waiter *w = malloc(sizeof *w);
     channel *c = w ? acquire_channel(feed, job_id) : NULL;
     if (!c) {
         free(w);
-        answer(exchange);
+        answer(request);
         return;
     }
-    *w = (waiter){.exchange = exchange,
+    *w = (waiter){.request = request,
                   .channel = c,
                   .state_number = state_number,
                   .deadline = affect_clock_seconds() + seconds,
@@ -502,7 +502,7 @@ static waiter *take_due(api_feed *feed, double now) {
     for (waiter **at = &feed->waiters; *at;) {
         waiter *w = *at;
         if (!feed->closed && now < w->deadline && w->channel->state_number == w->state_number &&
-            !w->channel->ended && !api_client_gone(w->exchange)) {
+            !w->channel->ended && !api_client_gone(w->request)) {
             at = &w->next;
             continue;
         }
@@ -547,7 +547,7 @@ static void *feed_thread(void *context) {
         while (due) {
             waiter *w = due;
             due = w->next;
-            w->answer(w->exchange);
+            w->answer(w->request);
             free(w);
         }
         pthread_mutex_lock(&feed->lock);

@@ -53,9 +53,9 @@ typedef enum {
     API_FEED_LINES, /* one JSON object a line: {"seq", "event", ...} */
 } api_feed_format;
 
-/* Answers the exchange with the stream of a job's events after `after`, ending behind the job's
- * last. Reads the store on the calling thread. Ends the handler's right to the exchange. */
-void api_feed_answer(api_feed *feed, api_exchange *exchange, const char *job_id, int64_t after,
+/* Answers the request with the stream of a job's events after `after`, ending behind the job's
+ * last. Reads the store on the calling thread. Ends the handler's right to the request. */
+void api_feed_answer(api_feed *feed, api_request *request, const char *job_id, int64_t after,
                      api_feed_format format);
 /* Streams that are open. */
 int api_feed_readers(api_feed *feed);
@@ -63,10 +63,10 @@ int api_feed_readers(api_feed *feed);
 void api_feed_print(affect_buffer *buffer, api_feed_format format, int64_t seq, const char *kind,
                     const char *data);
 
-/* Calls `answer(exchange)` once, on the feed's thread, when the job's state number differs from
- * state_number, at the latest after `seconds`, or soon after the client left. The exchange was
+/* Calls `answer(request)` once, on the feed's thread, when the job's state number differs from
+ * state_number, at the latest after `seconds`, or soon after the client left. The request was
  * deferred. */
-void api_feed_wait(api_feed *feed, api_exchange *exchange, const char *job_id, int64_t state_number,
-                   double seconds, void (*answer)(api_exchange *exchange));
+void api_feed_wait(api_feed *feed, api_request *request, const char *job_id, int64_t state_number,
+                   double seconds, void (*answer)(api_request *request));
 
 #endif

@@ -142,7 +142,7 @@ affect_status api_job_create(api_job_queue *queue, const api_job_new *job, char 
 
 typedef struct {
     api_job_action action;
-    const api_exchange *request;
+    const api_request *request;
     api_ask_outcome outcome;
 } question;
 
@@ -179,7 +179,7 @@ static bool is_stopping(api_job_state state) {
 }
 
 affect_status api_job_ask(api_job_queue *queue, const char *id, api_job_action action,
-                          const api_exchange *request, api_ask_outcome *outcome,
+                          const api_request *request, api_ask_outcome *outcome,
                           api_job_state *state, affect_error *err) {
     question q = {.action = action, .request = request};
     api_job_write w = {.base = &queue->base,

@@ -80,7 +80,7 @@ typedef enum { API_ASK_ACCEPTED, API_ASK_DONE, API_ASK_REFUSED, API_ASK_CHANGED 
  * pausing worker writes a checkpoint and ends; resumed, the job waits in the queue and goes on from
  * there to the same bits. */
 affect_status api_job_ask(api_job_queue *queue, const char *id, api_job_action action,
-                          const api_exchange *request, api_ask_outcome *outcome,
+                          const api_request *request, api_ask_outcome *outcome,
                           api_job_state *state, affect_error *err);
 
 /* Removes a job with its events and its folder; what it made stays. A paused one is cancelled
@@ -89,7 +89,7 @@ affect_status api_job_delete(api_job_queue *queue, const char *id, api_job_state
                              affect_error *err);
 
 /* Answers with the job's body, its ETag, and with 202 its Location. */
-void api_answer_job(api_exchange *exchange, int status, const char *id);
+void api_answer_job(api_request *request, int status, const char *id);
 
 /* How many wait and run, for readiness and metrics. */
 void api_job_queue_count(api_job_queue *queue, int *n_queued, int *n_active, int *n_slots);

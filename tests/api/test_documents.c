@@ -1,6 +1,6 @@
 /* Documents: served while the store stays as it was, and never after a commit or during one. */
 #include "api/documents.h"
-#include "api/exchange.h"
+#include "api/request.h"
 #include "api/store/store.h"
 #include "engine/core/file.h"
 #include "tests/test.h"
@@ -11,44 +11,44 @@
 static char folder[] = "/tmp/affect-documents-XXXXXX";
 static api_context context;
 
-static void on_answered(api_exchange *exchange) {
-    (void)exchange;
+static void on_answered(api_request *request) {
+    (void)request;
 }
 
 static const api_transport transport = {on_answered, NULL};
 
-static api_exchange *request(const char *method, const char *target) {
-    api_exchange *exchange = api_exchange_create(&context, &transport);
-    snprintf(exchange->method, sizeof exchange->method, "%s", method);
-    CHECK(api_exchange_set_target(exchange, target));
-    return exchange;
+static api_request *make_request(const char *method, const char *target) {
+    api_request *request = api_request_create(&context, &transport);
+    snprintf(request->method, sizeof request->method, "%s", method);
+    CHECK(api_request_set_target(request, target));
+    return request;
 }
 
-static void answer(api_exchange *exchange, const char *text) {
+static void answer(api_request *request, const char *text) {
     affect_json *json = affect_json_new_object();
     affect_json_set_string(json, "text", text);
-    api_answer_document(exchange, AFFECT_STATUS_OK, json, NULL);
+    api_answer_document(request, AFFECT_STATUS_OK, json, NULL);
 }
 
 /* Asks; on a miss the "handler" answers `text`. Whether it was a hit, and that the answer is right.
  */
 static bool ask(const char *method, const char *target, const char *header, const char *text) {
-    api_exchange *exchange = request(method, target);
+    api_request *request = make_request(method, target);
     char want[64];
-    if (header) api_pairs_add(&exchange->headers, header, "\"1\"");
-    bool hit = api_documents_answer(exchange);
+    if (header) api_pairs_add(&request->headers, header, "\"1\"");
+    bool hit = api_documents_answer(request);
     if (!hit) {
-        api_set_header(exchange, "ETag", "\"7\"");
-        answer(exchange, text);
+        api_set_header(request, "ETag", "\"7\"");
+        answer(request, text);
     }
     snprintf(want, sizeof want, "{\"text\":\"%s\"}\n", text);
-    affect_buffer_append(&exchange->answer.body, "", 1);
-    CHECK_STRING(exchange->answer.body.data, want);
-    CHECK(exchange->answer.status == 200);
-    CHECK_STRING(api_pairs_find(&exchange->answer.headers, "ETag", true), "\"7\"");
-    CHECK_STRING(api_pairs_find(&exchange->answer.headers, "Content-Type", true),
+    affect_buffer_append(&request->answer.body, "", 1);
+    CHECK_STRING(request->answer.body.data, want);
+    CHECK(request->answer.status == 200);
+    CHECK_STRING(api_pairs_find(&request->answer.headers, "ETag", true), "\"7\"");
+    CHECK_STRING(api_pairs_find(&request->answer.headers, "Content-Type", true),
                  "application/json");
-    api_exchange_free(exchange);
+    api_request_free(request);
     return hit;
 }
 
@@ -71,11 +71,11 @@ static void test_until_the_next_commit(void) {
 
 /* What was read before a commit and is answered after it is not served to others. */
 static void test_made_before_a_commit(void) {
-    api_exchange *slow = request("GET", "/slow");
+    api_request *slow = make_request("GET", "/slow");
     CHECK(!api_documents_answer(slow));
     CHECK_OK(api_store_write(context.store, change, NULL, NULL, err));
     answer(slow, "old");
-    api_exchange_free(slow);
+    api_request_free(slow);
     CHECK(!ask("GET", "/slow", NULL, "new"));
 }
 
@@ -99,13 +99,13 @@ static void test_bounds(void) {
         CHECK(!ask("GET", path, NULL, "many") && ask("GET", path, NULL, "many"));
     }
     memset(large, 'x', 300000);
-    api_exchange *exchange = request("GET", "/large");
-    CHECK(!api_documents_answer(exchange));
-    answer(exchange, large);
-    api_exchange_free(exchange);
-    exchange = request("GET", "/large");
-    CHECK(!api_documents_answer(exchange));
-    api_exchange_free(exchange);
+    api_request *request = make_request("GET", "/large");
+    CHECK(!api_documents_answer(request));
+    answer(request, large);
+    api_request_free(request);
+    request = make_request("GET", "/large");
+    CHECK(!api_documents_answer(request));
+    api_request_free(request);
     free(large);
 }
 

@@ -1,6 +1,6 @@
 /* ETags in lists, and the conditions of requests. */
 #include "api/etag.h"
-#include "api/exchange.h"
+#include "api/request.h"
 #include "tests/test.h"
 
 static void test_lists(void) {
@@ -34,12 +34,12 @@ static void test_lists(void) {
 }
 
 static api_condition condition(const char *method, const char *match, const char *none_match) {
-    api_exchange *exchange = api_exchange_create(NULL, NULL);
-    snprintf(exchange->method, sizeof exchange->method, "%s", method);
-    if (match) api_pairs_add(&exchange->headers, "if-match", match);
-    if (none_match) api_pairs_add(&exchange->headers, "if-none-match", none_match);
-    api_condition found = api_condition_of(exchange, "\"3\"");
-    api_exchange_free(exchange);
+    api_request *request = api_request_create(NULL, NULL);
+    snprintf(request->method, sizeof request->method, "%s", method);
+    if (match) api_pairs_add(&request->headers, "if-match", match);
+    if (none_match) api_pairs_add(&request->headers, "if-none-match", none_match);
+    api_condition found = api_condition_of(request, "\"3\"");
+    api_request_free(request);
     return found;
 }
 

@@ -1,7 +1,7 @@
 /* The feed while the store does not answer: its lock stays free, a stream's `read` returns at once,
  * and a reader that leaves meanwhile leaves nothing behind. */
-#include "api/exchange.h"
 #include "api/jobs/feed.h"
+#include "api/request.h"
 #include "engine/core/file.h"
 #include "tests/test.h"
 
@@ -14,13 +14,13 @@ static char folder[] = "/tmp/affect-feed-XXXXXX";
 static api_store *store;
 static atomic_int n_answered, n_woken;
 
-static void on_answered(api_exchange *exchange) {
-    (void)exchange;
+static void on_answered(api_request *request) {
+    (void)request;
     atomic_fetch_add(&n_answered, 1);
 }
 
-static void on_wake(api_exchange *exchange) {
-    (void)exchange;
+static void on_wake(api_request *request) {
+    (void)request;
     atomic_fetch_add(&n_woken, 1);
 }
 
@@ -98,24 +98,24 @@ static void publish(api_feed *feed, const char *id, int64_t seq) {
     api_event_list_free(&list);
 }
 
-static api_exchange *answer(api_feed *feed, const char *id, int64_t after) {
-    api_exchange *exchange = api_exchange_create(NULL, &transport);
-    api_feed_answer(feed, exchange, id, after, API_FEED_LINES);
-    CHECK(exchange->answer.kind == API_ANSWER_STREAM);
-    return exchange;
+static api_request *answer(api_feed *feed, const char *id, int64_t after) {
+    api_request *request = api_request_create(NULL, &transport);
+    api_feed_answer(feed, request, id, after, API_FEED_LINES);
+    CHECK(request->answer.kind == API_ANSWER_STREAM);
+    return request;
 }
 
-static api_stream_state read_some(api_exchange *exchange, affect_buffer *buffer) {
-    const api_stream *stream = &exchange->answer.stream;
-    return stream->read(stream->context, exchange, buffer, 1000);
+static api_stream_state read_some(api_request *request, affect_buffer *buffer) {
+    const api_stream *stream = &request->answer.stream;
+    return stream->read(stream->context, request, buffer, 1000);
 }
 
 /* Reads what there is until the stream parks; returns the number of lines. */
-static int read_all(api_exchange *exchange) {
+static int read_all(api_request *request) {
     affect_buffer text = {0};
     for (int idle = 0; idle < 300;) {
         size_t before = text.size;
-        CHECK(read_some(exchange, &text) != API_STREAM_END);
+        CHECK(read_some(request, &text) != API_STREAM_END);
         idle = text.size > before ? 0 : idle + 1;
         if (idle) usleep(1000);
     }
@@ -127,12 +127,12 @@ static int read_all(api_exchange *exchange) {
 
 /* ---- Tests ---- */
 
-/* A stream that was never sent (its client reset the connection first) ends with its exchange. */
+/* A stream that was never sent (its client reset the connection first) ends with its request. */
 static void test_unsent_stream(void) {
     api_feed *feed = NULL;
     make_job("job_unsent");
     CHECK_OK(api_feed_create(&feed, store, err));
-    api_exchange_free(answer(feed, "job_unsent", 0));
+    api_request_free(answer(feed, "job_unsent", 0));
     CHECK(api_feed_readers(feed) == 0);
     api_feed_free(feed);
 }
@@ -142,7 +142,7 @@ static void test_read_never_waits(void) {
     pthread_t blockers[N_BLOCKERS];
     make_job("job_a");
     CHECK_OK(api_feed_create(&feed, store, err));
-    api_exchange *first = answer(feed, "job_a", 0), *second = answer(feed, "job_a", 0);
+    api_request *first = answer(feed, "job_a", 0), *second = answer(feed, "job_a", 0);
     affect_buffer text = {0}, other = {0};
     while (read_some(first, &text) == API_STREAM_DATA && text.size == 0) {
     }
@@ -155,7 +155,7 @@ static void test_read_never_waits(void) {
     CHECK(read_some(first, &text) == API_STREAM_WAIT); /* a heartbeat's look */
     CHECK(text.size > 0 && other.size > 0);
     publish(feed, "job_a", N_EVENTS + 1);
-    api_exchange_free(second); /* leaves while its block is being read */
+    api_request_free(second); /* leaves while its block is being read */
     open_gate(blockers);
     wait_for(&n_woken, 1);
     int n = 0;
@@ -164,7 +164,7 @@ static void test_read_never_waits(void) {
     alarm(0);
     affect_buffer_free(&text);
     affect_buffer_free(&other);
-    api_exchange_free(first);
+    api_request_free(first);
     for (int i = 0; api_feed_readers(feed) > 0 && i < 1000; i++) usleep(10000);
     CHECK(api_feed_readers(feed) == 0);
     api_feed_free(feed);
@@ -181,11 +181,11 @@ static void *open_late(void *unused) {
  * meanwhile reaches the reader. */
 static void test_lock_is_free(void) {
     pthread_t blockers[N_BLOCKERS], opening;
-    void *exchange = NULL;
+    void *request = NULL;
     make_job("job_b");
     make_job("job_c");
     CHECK_OK(api_feed_create(&shared_feed, store, err));
-    api_exchange *other = answer(shared_feed, "job_c", N_EVENTS);
+    api_request *other = answer(shared_feed, "job_c", N_EVENTS);
     close_gate(blockers);
     alarm(60);
     pthread_create(&opening, NULL, open_late, NULL);
@@ -196,12 +196,12 @@ static void test_lock_is_free(void) {
     publish(shared_feed, "job_b", N_EVENTS + 1);
     CHECK(read_some(other, &text) == API_STREAM_DATA);
     open_gate(blockers);
-    pthread_join(opening, &exchange);
-    CHECK(read_all(exchange) == 1);
+    pthread_join(opening, &request);
+    CHECK(read_all(request) == 1);
     alarm(0);
     affect_buffer_free(&text);
-    api_exchange_free(exchange);
-    api_exchange_free(other);
+    api_request_free(request);
+    api_request_free(other);
     api_feed_free(shared_feed);
 }
 

@@ -1,6 +1,6 @@
 /* Request targets through guard and decoder: what both accept has a path and queries without
  * control bytes, and the decoded path, encoded again, decodes to itself. */
-#include "api/exchange.h"
+#include "api/request.h"
 #include "server/guard.c" /* pure functions */
 #include "tests/fuzz/fuzz.h"
 
@@ -9,19 +9,19 @@ static void check_text(const char *text) {
 }
 
 static void check_again(const char *path) {
-    api_exchange *exchange = api_exchange_create(NULL, NULL);
+    api_request *request = api_request_create(NULL, NULL);
     size_t n = strlen(path);
     char *target = malloc(3 * n + 1), *to = target;
-    FUZZ_CHECK(exchange && target);
+    FUZZ_CHECK(request && target);
     for (size_t i = 0; i < n; i++)
         to += sprintf(to, path[i] == '/' ? "/" : "%%%02X", (unsigned char)path[i]);
     *to = '\0';
     guard again = {0};
     guard_target(&again, target);
-    FUZZ_CHECK(!again.reason && api_exchange_set_target(exchange, target));
-    FUZZ_CHECK(strcmp(exchange->path, path) == 0);
+    FUZZ_CHECK(!again.reason && api_request_set_target(request, target));
+    FUZZ_CHECK(strcmp(request->path, path) == 0);
     free(target);
-    api_exchange_free(exchange);
+    api_request_free(request);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
@@ -31,17 +31,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     memcpy(target, data, size);
     target[size] = '\0';
     guard_target(&self, target);
-    api_exchange *exchange = api_exchange_create(NULL, NULL);
-    FUZZ_CHECK(exchange != NULL);
-    if (!self.reason && api_exchange_set_target(exchange, target)) {
-        FUZZ_CHECK(exchange->path[0] == '/' && strlen(exchange->path) <= strlen(target));
-        for (size_t i = 0; i < exchange->queries.n; i++) {
-            check_text(exchange->queries.items[i].name);
-            check_text(exchange->queries.items[i].value);
+    api_request *request = api_request_create(NULL, NULL);
+    FUZZ_CHECK(request != NULL);
+    if (!self.reason && api_request_set_target(request, target)) {
+        FUZZ_CHECK(request->path[0] == '/' && strlen(request->path) <= strlen(target));
+        for (size_t i = 0; i < request->queries.n; i++) {
+            check_text(request->queries.items[i].name);
+            check_text(request->queries.items[i].value);
         }
-        check_again(exchange->path);
+        check_again(request->path);
     }
-    api_exchange_free(exchange);
+    api_request_free(request);
     free(target);
     return 0;
 }

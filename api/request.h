@@ -1,10 +1,10 @@
-/* The inside of an exchange: what the HTTP side fills in and takes back. Handlers use api.h only.
+/* The inside of a request: what the HTTP side fills in and takes back. Handlers use api.h only.
  *
- * The HTTP side makes an exchange when the headers are in, adds the body, hands it to a handler
- * and, when `answered` is called, sends what stands in `answer`. It frees the exchange when the
- * answer is sent or the client is gone. Text is owned by the exchange. */
-#ifndef AFFECT_API_EXCHANGE_H
-#define AFFECT_API_EXCHANGE_H
+ * The HTTP side makes a request when the headers are in, adds the body, hands it to a handler
+ * and, when `answered` is called, sends what stands in `answer`. It frees the request when the
+ * answer is sent or the client is gone. Text is owned by the request. */
+#ifndef AFFECT_API_REQUEST_H
+#define AFFECT_API_REQUEST_H
 
 #include "api/api.h"
 #include "api/context.h"
@@ -55,20 +55,20 @@ typedef struct {
     bool close;        /* close the connection afterwards */
 } api_answer;
 
-/* How the HTTP side is told. Any thread. */
+/* Calls back to the HTTP side. Any thread. */
 typedef struct {
-    void (*answered)(api_exchange *exchange);
-    void (*wake)(api_exchange *exchange);
+    void (*answered)(api_request *request);
+    void (*wake)(api_request *request);
 } api_transport;
 
-struct api_exchange {
+struct api_request {
     api_context *context;
     const api_transport *transport;
     void *connection; /* the HTTP side's own */
     const api_route *route;
     char method[16];
-    char *path; /* decoded */
-    char request_id[65];
+    char *path;  /* decoded */
+    char id[65]; /* X-Request-Id: the client's or a new one */
     api_pairs queries, headers;
     const char *path_names[API_MAX_PATH_VALUES]; /* into the route's pattern */
     size_t path_name_sizes[API_MAX_PATH_VALUES];
@@ -84,12 +84,12 @@ struct api_exchange {
 };
 
 /* NULL without memory. */
-api_exchange *api_exchange_create(api_context *context, const api_transport *transport);
-/* Removes spooled parts that nobody kept. */
-void api_exchange_free(api_exchange *exchange);
+api_request *api_request_create(api_context *context, const api_transport *transport);
+/* Removes spooled parts that were not kept. */
+void api_request_free(api_request *request);
 
 /* Splits the raw target ("/v1/jobs/a%20b?after=3") into path and queries, percent-decoding both.
  * False: malformed escape, %00, control byte, no leading slash, or too many queries. */
-bool api_exchange_set_target(api_exchange *exchange, const char *target);
+bool api_request_set_target(api_request *request, const char *target);
 
 #endif
