@@ -26,12 +26,6 @@ void api_predictor_options_default(api_predictor_options *options) {
                                        .max_log_bytes = 1u << 20};
 }
 
-void api_predictor_wake(api_predictor *predictor) {
-    uint64_t one = 1;
-    if (write(predictor->wake_fd, &one, sizeof one) < 0) { /* full: it is awake */
-    }
-}
-
 /* ---- The thread ---- */
 
 /* A batch that takes as long as a request may is taken for hung: all that waited for it have their

@@ -11,6 +11,12 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+void api_predictor_wake(api_predictor *predictor) {
+    uint64_t one = 1;
+    if (write(predictor->wake_fd, &one, sizeof one) < 0) { /* full: it is awake */
+    }
+}
+
 /* ---- A request ---- */
 
 static void free_request(api_prediction *r) {

@@ -3,7 +3,6 @@
 #include "engine/model/session_state.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 enum { MAX_BATCH = 65536 };
 
@@ -106,86 +105,7 @@ affect_session_blocks affect_session_blocks_of(affect_session *s) {
     return s->blocks;
 }
 
-/* ---- recordings ---- */
-
-static void record(affect_session *s) {
-    if (s->recording) return;
-    s->backend->ops->record_begin(s->backend);
-    s->recording = true;
-}
-
-void affect_session_flush(affect_session *s, int kind) {
-    if (!s->recording) return;
-    s->backend->ops->record_end(s->backend, kind);
-    s->recording = false;
-}
-
-/* ---- host and device ---- */
-
-/* The caller waits (synchronize) before `from` or the staging is used again. */
-static void upload(affect_session *s, affect_real *to, const float *from, size_t n) {
-    const void *source = from;
-    if (sizeof(affect_real) != sizeof(float)) {
-        affect_real *staging = s->staging;
-        for (size_t i = 0; i < n; i++) staging[i] = from[i];
-        source = staging;
-    }
-    s->backend->ops->upload(s->backend, to, source, n * sizeof(affect_real));
-}
-
-static affect_status download(affect_session *s, float *to, const affect_real *from, size_t n,
-                              affect_error *err) {
-    bool convert = sizeof(affect_real) != sizeof(float);
-    const affect_real *staging = s->staging;
-    affect_session_flush(s, AFFECT_SESSION_RECORDS_PIECE);
-    s->backend->ops->download(s->backend, convert ? s->staging : to, from, n * sizeof(affect_real));
-    AFFECT_TRY(affect_backend_synchronize(s->backend, err));
-    for (size_t i = 0; convert && i < n; i++) to[i] = (float)staging[i];
-    return AFFECT_STATUS_OK;
-}
-
-static affect_real *tensor_memory(const affect_session *s, const affect_parameter *parameter) {
-    return (parameter->trainable ? s->blocks.parameters : s->blocks.statistics) + parameter->offset;
-}
-
-affect_status affect_session_write(affect_session *s, affect_real *to, const float *values,
-                                   size_t n, affect_error *err) {
-    affect_session_flush(s, AFFECT_SESSION_RECORDS_PIECE);
-    upload(s, to, values, n);
-    return affect_backend_synchronize(s->backend, err);
-}
-
-affect_status affect_session_read(float *values, affect_session *s, const affect_real *from,
-                                  size_t n, affect_error *err) {
-    return download(s, values, from, n, err);
-}
-
-affect_status affect_session_set_tensor(affect_session *s, size_t parameter, const float *values,
-                                        affect_error *err) {
-    const affect_parameter *p = affect_architecture_parameter(s->architecture, parameter);
-    return affect_session_write(s, tensor_memory(s, p), values, affect_shape_count(p->shape), err);
-}
-
-affect_status affect_session_get_tensor(float *values, affect_session *s, size_t parameter,
-                                        affect_error *err) {
-    const affect_parameter *p = affect_architecture_parameter(s->architecture, parameter);
-    return download(s, values, tensor_memory(s, p), affect_shape_count(p->shape), err);
-}
-
-size_t affect_session_count_rows(const float *frames, size_t n_frames, size_t frame_size) {
-    const float *last = frames + (n_frames - 1) * frame_size;
-    size_t n = n_frames;
-    while (n > 1 && memcmp(last, frames + (n - 2) * frame_size, frame_size * sizeof *last) == 0)
-        n--;
-    return n;
-}
-
-size_t affect_session_count_unpadded(const float *frames, size_t n_frames, size_t frame_size) {
-    const float *last = frames + (n_frames - 1) * frame_size;
-    for (size_t i = 1; i < frame_size; i++)
-        if (last[i] != last[0]) return n_frames;
-    return affect_session_count_rows(frames, n_frames, frame_size) - 1;
-}
+/* ---- the batch ---- */
 
 static void measure_lengths(affect_session *s, size_t input, const float *values, size_t batch) {
     affect_shape shape = s->architecture->inputs[input].shape;
@@ -210,8 +130,8 @@ static affect_status upload_rows(affect_session *s, size_t input, const float *v
                            first[batch], s->architecture->inputs[input].name,
                            s->layout.max_rows[input]);
     for (size_t b = 0; b < batch; b++) {
-        upload(s, to + first[b] * frame, values + b * n_frames * frame,
-               (first[b + 1] - first[b]) * frame);
+        affect_session_upload(s, to + first[b] * frame, values + b * n_frames * frame,
+                              (first[b + 1] - first[b]) * frame);
         if (s->staging) AFFECT_TRY(affect_backend_synchronize(s->backend, err));
     }
     return AFFECT_STATUS_OK;
@@ -234,7 +154,7 @@ static affect_status upload_inputs(affect_session *s, const float *const *inputs
             continue;
         }
         size_t n = batch * affect_shape_count(s->architecture->inputs[i].shape);
-        upload(s, (affect_real *)(s->inputs + s->layout.inputs[i]), inputs[i], n);
+        affect_session_upload(s, (affect_real *)(s->inputs + s->layout.inputs[i]), inputs[i], n);
         if (s->staging) AFFECT_TRY(affect_backend_synchronize(s->backend, err));
     }
     return AFFECT_STATUS_OK;
@@ -273,7 +193,7 @@ static affect_status begin_batch(affect_session *s, const affect_session_batch *
     AFFECT_TRY(check_labels(s, batch, err));
     affect_session_flush(s, AFFECT_SESSION_RECORDS_PIECE);
     if (!batch->resident) AFFECT_TRY(upload_inputs(s, batch->inputs, batch->batch, err));
-    record(s);
+    affect_session_record(s);
     put_labels(s, batch);
     if (!batch->resident) return AFFECT_STATUS_OK;
     affect_status status = affect_session_gather(s, batch, err);
@@ -287,7 +207,8 @@ affect_status affect_session_predict(affect_session *s, float *probabilities,
                                      const float *const *inputs, size_t batch, affect_error *err) {
     AFFECT_TRY(upload_inputs(s, inputs, batch, err));
     const affect_real *output = affect_session_forward(s, &(affect_session_run){.batch = batch});
-    return download(s, probabilities, output, batch * s->architecture->sizes.classes, err);
+    return affect_session_read(probabilities, s, output, batch * s->architecture->sizes.classes,
+                               err);
 }
 
 static double *totals_of(const affect_session *s) {
@@ -333,7 +254,8 @@ affect_status affect_session_evaluate(affect_session *s, float *probabilities,
     measure_loss(s, NULL, output, batch);
     affect_session_flush(s, AFFECT_SESSION_RECORDS_EVALUATION);
     if (!probabilities) return AFFECT_STATUS_OK;
-    return download(s, probabilities, output, batch->batch * s->architecture->sizes.classes, err);
+    return affect_session_read(probabilities, s, output,
+                               batch->batch * s->architecture->sizes.classes, err);
 }
 
 /* ---- totals ---- */
@@ -385,7 +307,7 @@ affect_status affect_session_l2(affect_session *s, double *l2, affect_error *err
 affect_status affect_session_step(affect_session *s, size_t rows, const affect_adam_shape *adam,
                                   affect_error *err) {
     AFFECT_TRY(need_training(s, err));
-    record(s);
+    affect_session_record(s);
     penalize(s, totals_of(s) + affect_session_n_totals(s) - 1, s->blocks.gradients, (double)rows);
     affect_adam_shape shape = *adam;
     shape.n = s->architecture->builder.n_trainable;

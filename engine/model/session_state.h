@@ -71,8 +71,12 @@ struct affect_resident {
     size_t n_utterances;
 };
 
-/* Ends an open recording. */
+/* Opens a recording unless one is open; ends an open one. */
+void affect_session_record(affect_session *session);
 void affect_session_flush(affect_session *session, int kind);
+/* Outside a recording. The caller waits (synchronize) before `from` or the staging is used again.
+ */
+void affect_session_upload(affect_session *session, affect_real *to, const float *from, size_t n);
 /* Frames of an utterance before its padding: frames at its end that are one value throughout. */
 size_t affect_session_count_unpadded(const float *frames, size_t n_frames, size_t frame_size);
 /* Enqueues the gathering of the batch's utterances; sets first and lengths. */

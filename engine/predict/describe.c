@@ -74,3 +74,15 @@ affect_json *affect_prediction_to_json(const affect_predictor *predictor,
     set_milliseconds(timings, "total", prediction->features_s + prediction->network_s);
     return result;
 }
+
+affect_status affect_predictor_run(affect_predictor *predictor, affect_json **result,
+                                   const affect_features_input *input, affect_error *err) {
+    affect_prediction prediction;
+    AFFECT_TRY(affect_predictor_run_batch(predictor, &prediction, input, 1, err));
+    if (prediction.status != AFFECT_STATUS_OK) {
+        if (err) *err = prediction.error;
+        return prediction.status;
+    }
+    *result = affect_prediction_to_json(predictor, &prediction);
+    return *result ? AFFECT_STATUS_OK : affect_fail(err, NO_MEMORY, "no memory for the answer");
+}

@@ -376,15 +376,3 @@ affect_status affect_predictor_run_batch(affect_predictor *predictor,
     hand_out(predictor, n, extracted - started, affect_clock_seconds() - extracted);
     return AFFECT_STATUS_OK;
 }
-
-affect_status affect_predictor_run(affect_predictor *predictor, affect_json **result,
-                                   const affect_features_input *input, affect_error *err) {
-    affect_prediction prediction;
-    AFFECT_TRY(affect_predictor_run_batch(predictor, &prediction, input, 1, err));
-    if (prediction.status != AFFECT_STATUS_OK) {
-        if (err) *err = prediction.error;
-        return prediction.status;
-    }
-    *result = affect_prediction_to_json(predictor, &prediction);
-    return *result ? AFFECT_STATUS_OK : affect_fail(err, NO_MEMORY, "no memory for the answer");
-}

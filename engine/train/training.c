@@ -114,15 +114,6 @@ static affect_status make_session(affect_training *t, affect_error *err) {
     return keep_on_device(t, err);
 }
 
-void affect_training_order(size_t *order, size_t *scratch, const affect_training *t,
-                           int64_t epoch) {
-    size_t n = t->n[AFFECT_PART_TRAINING];
-    affect_random_key key = {(uint64_t)t->config->seed,
-                             affect_random_stream("order", (uint64_t)epoch, 0)};
-    affect_random_permutation(scratch, n, key);
-    for (size_t i = 0; i < n; i++) order[i] = t->indices[AFFECT_PART_TRAINING][scratch[i]];
-}
-
 /* "All cores" of a training that goes on are as many as it began with: the bits depend on it. */
 static affect_status open_backend(affect_training *t, affect_error *err) {
     int64_t cores = affect_parallel_n_cores();

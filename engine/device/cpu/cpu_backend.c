@@ -5,10 +5,6 @@
 
 #include <string.h>
 
-#ifdef __x86_64__
-#include <immintrin.h>
-#endif
-
 static void cpu_free(affect_backend *backend) {
     affect_parallel_free(affect_cpu_of(backend)->pool);
     free(backend);
@@ -62,28 +58,6 @@ static void cpu_mark(affect_backend *backend, int mark) {
 static size_t cpu_memory_free(affect_backend *backend) {
     (void)backend;
     return 0;
-}
-
-typedef struct {
-    affect_parallel_task *task;
-    void *context;
-} flushed_task;
-
-static void run_flushed(void *context, size_t begin, size_t end, int thread) {
-    const flushed_task *flushed = context;
-#ifdef __x86_64__
-    unsigned before = _mm_getcsr();
-    _mm_setcsr(before | 0x8040); /* flush results, read denormals as zero */
-#endif
-    flushed->task(flushed->context, begin, end, thread);
-#ifdef __x86_64__
-    _mm_setcsr(before);
-#endif
-}
-
-void affect_cpu_run(affect_backend *backend, size_t n, affect_parallel_task *task, void *context) {
-    flushed_task flushed = {task, context};
-    affect_parallel_for(affect_cpu_of(backend)->pool, n, run_flushed, &flushed);
 }
 
 static const affect_backend_ops cpu_ops = {
