@@ -8,7 +8,7 @@
 
 #include "engine/core/file.h"
 #include "engine/dataset/dataset.h"
-#include "engine/evaluation/protocol.h"
+#include "engine/evaluation/split.h"
 #include "engine/train/schedule.h"
 
 typedef enum { AFFECT_MONITOR_VAL_LOSS, AFFECT_MONITOR_VAL_ACCURACY } affect_monitor;

@@ -1,5 +1,7 @@
 /* Splits: the study's sizes, stratification, determinism, speakers, and what is refused. */
-#include "engine/evaluation/protocol.h"
+#include "engine/evaluation/split.h"
+
+#include "engine/core/digest.h"
 #include "tests/test.h"
 
 #define N 5521
@@ -163,6 +165,65 @@ static void test_print_reads_back(void) {
     }
 }
 
+/* ---- Stored splits ---- */
+
+/* Made by the first version of the program: a split that a job or a model names stays the same
+ * split. Parts of 60 utterances (0 training, 1 validation, 2 test), and the SHA-256 of those of
+ * 5521. */
+static const struct {
+    const char *config, *parts, *digest;
+} stored[] = {
+    {"{}", "001010010000110000001001000000000000000001000011001010000000",
+     "4cc5e4ba2b1445716816817a89af1df52bae3f80396ca936a78463eddbe297b5"},
+    {"{\"seed\":2}", "000000000000110000101010000100000101000000100000000011001000",
+     "b10599770162f1d2788b1d3045633a057124ba3d1b9b660c51f987f70cf2057e"},
+    {"{\"seed\":7,\"stratified\":false}",
+     "000000101000000100000000001101110000000000000000000110010001",
+     "6b5f23b7285f892c0b001cd9f1a51a5e9ca0ae386c2d2c482f8c6978818e6879"},
+    {"{\"validation\":0.25,\"test\":0.1,\"seed\":3}",
+     "110101020000020121000100100110002100010000020101100002000000",
+     "d1918a88eaf4e1751c65264cca0b7934ed571c2f790c43d2dfa3a27bd21b2fbf"},
+    {"{\"validation\":0.25,\"test\":0.1,\"seed\":3,\"stratified\":false}",
+     "110101020000020021000100100110012000011000010201100002000000",
+     "47620356ece74026fa9ffc56b2447936f9193f695a323161c6183bbb9da580ea"},
+    {"{\"validation\":0.5,\"seed\":9007199254740991}",
+     "001101111110001110101010101001100110000010000111111010100001",
+     "ae49e6c104e704e215002f109be6d6855b970519c8b1502ad4e81beb0db0605a"},
+    {"{\"validation\":0.01,\"test\":0.3,\"seed\":12}",
+     "022200200200200220200100002002002220000200200000000002200000",
+     "e435c5bac654af25597b7bcea9978b8e4096a1792f84c6e8a47b0334bdbaa62f"},
+    {"{\"kind\":\"speakers\",\"validation\":[\"Ses02F\"],\"test\":[\"Ses01M\",\"Ses05M\"]}",
+     "000210020000021002000002100200000210020000021002000002100200",
+     "cd1dde77da2a56907aa34930aa6a9b45d0318b764b3ee596e91eb66f1efe9c50"},
+    {"{\"kind\":\"speakers\",\"validation\":[\"Ses03M\",\"Ses01F\"]}",
+     "100001000010000100001000010000100001000010000100001000010000",
+     "6a48016694c2b3d64a894c0290af08f29cdc0b56016a87bea545399ca6985346"},
+};
+
+static void test_stored_parts(void) {
+    static int corpus_labels[N];
+    static const char *corpus_speakers[N];
+    for (int i = 0; i < N; i++) {
+        corpus_labels[i] = i * i % 7 % 4;
+        corpus_speakers[i] = speakers[i * 3 % 10];
+    }
+    for (size_t s = 0; s < sizeof stored / sizeof *stored; s++) {
+        affect_split_config config;
+        affect_digest digest;
+        char text[AFFECT_DIGEST_TEXT_SIZE], small[61] = "";
+        CHECK_OK(config_from(&config, stored[s].config, err));
+        CHECK_OK(affect_split_make(parts, &config, 60, corpus_labels, 4, corpus_speakers, err));
+        for (int i = 0; i < 60; i++) small[i] = (char)('0' + parts[i]);
+        CHECK_STRING(small, stored[s].parts);
+        CHECK_OK(affect_split_make(parts, &config, N, corpus_labels, 4, corpus_speakers, err));
+        affect_digest_begin(&digest);
+        affect_digest_update(&digest, parts, N);
+        affect_digest_end(&digest, text);
+        CHECK_STRING(text, stored[s].digest);
+        affect_split_config_free(&config);
+    }
+}
+
 int main(void) {
     make_corpus();
     TEST_RUN(test_sizes_of_the_study);
@@ -173,5 +234,6 @@ int main(void) {
     TEST_RUN(test_refused_configs);
     TEST_RUN(test_refused_splits);
     TEST_RUN(test_print_reads_back);
+    TEST_RUN(test_stored_parts);
     return TEST_END();
 }

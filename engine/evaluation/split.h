@@ -7,8 +7,8 @@
  * with stratified each class keeps its share, by largest remainder. speakers: named true speakers
  * (session and last letter of the utterance) validate or are tested, everybody else trains. A split
  * is a function of its config and the list of utterances alone. */
-#ifndef AFFECT_EVALUATION_PROTOCOL_H
-#define AFFECT_EVALUATION_PROTOCOL_H
+#ifndef AFFECT_EVALUATION_SPLIT_H
+#define AFFECT_EVALUATION_SPLIT_H
 
 #include "engine/core/fields.h"
 

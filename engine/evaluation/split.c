@@ -1,5 +1,5 @@
-/* Splits; see protocol.h. */
-#include "engine/evaluation/protocol.h"
+/* Splits; see split.h. */
+#include "engine/evaluation/split.h"
 
 #include "engine/core/random.h"
 
