@@ -84,11 +84,26 @@ static affect_status run(affect_json **summary, const affect_json *document,
 typedef struct {
     affect_worker_flags worker;
     const char *dataset, *output, *architecture, *variables, *split, *training, *device, *precision;
-    int64_t threads, epochs, seed;
+    int64_t threads, epochs, seed, fold;
     int64_t memory_bytes;
     double checkpoint_seconds;
     bool resume, dry_run;
 } train_flags;
+
+/* --fold: of a split by name, or of an object. */
+static affect_status set_fold(affect_json *specification, int64_t fold, affect_error *err) {
+    affect_json *split = affect_json_get(specification, "split");
+    if (fold < 0) return AFFECT_STATUS_OK;
+    if (affect_json_is_string(split)) {
+        affect_json *named = affect_json_new_object();
+        affect_json_set(named, "kind", affect_json_copy(split));
+        split = affect_json_set(specification, "split", named);
+    }
+    if (!affect_json_is_object(split))
+        return affect_field_fail(err, "", "split", "--fold needs a split that has folds");
+    affect_worker_set_integer(split, "fold", fold);
+    return AFFECT_STATUS_OK;
+}
 
 static affect_status fill(affect_json *specification, const void *flags, affect_error *err) {
     const train_flags *given = flags;
@@ -105,6 +120,7 @@ static affect_status fill(affect_json *specification, const void *flags, affect_
     AFFECT_TRY(affect_worker_set_json(specification, "architecture", given->architecture, err));
     AFFECT_TRY(affect_worker_set_json(specification, "variables", given->variables, err));
     AFFECT_TRY(affect_worker_set_json(specification, "split", given->split, err));
+    AFFECT_TRY(set_fold(specification, given->fold, err));
     AFFECT_TRY(affect_worker_set_json(specification, "training", given->training, err));
     if (given->epochs < 0 && given->seed < 0) return AFFECT_STATUS_OK;
     affect_json *training = affect_json_get(specification, "training");
@@ -118,8 +134,12 @@ static affect_status fill(affect_json *specification, const void *flags, affect_
 }
 
 int affect_command_train(int argc, char **argv) {
-    train_flags given = {
-        .threads = -1, .epochs = -1, .seed = -1, .memory_bytes = -1, .checkpoint_seconds = NAN};
+    train_flags given = {.threads = -1,
+                         .epochs = -1,
+                         .seed = -1,
+                         .fold = -1,
+                         .memory_bytes = -1,
+                         .checkpoint_seconds = NAN};
     const affect_flag flags[] = {
         {"dataset", 'd', AFFECT_FLAG_STRING, &given.dataset, "DIR", "a dataset's folder"},
         {"output", 'o', AFFECT_FLAG_STRING, &given.output, "DIR", "where model files go"},
@@ -127,8 +147,10 @@ int affect_command_train(int argc, char **argv) {
          "a preset (default paper-optimized) or a JSON file"},
         {"variables", 0, AFFECT_FLAG_STRING, &given.variables, "JSON",
          "values of the architecture's variables"},
-        {"split", 0, AFFECT_FLAG_STRING, &given.split, "JSON",
-         "as {\"kind\": \"random\", \"validation\": 0.2}"},
+        {"split", 0, AFFECT_FLAG_STRING, &given.split, "NAME|JSON",
+         "session-out, speaker-out, ..., or {\"kind\": \"random\", \"validation\": 0.2}"},
+        {"fold", 0, AFFECT_FLAG_INTEGER, &given.fold, "N",
+         "which fold of the split is tested, from 0"},
         {"training", 0, AFFECT_FLAG_STRING, &given.training, "JSON",
          "as {\"epochs\": 100, \"batch_size\": 48}"},
         {"epochs", 'e', AFFECT_FLAG_INTEGER, &given.epochs, "N", "training.epochs"},

@@ -218,6 +218,9 @@ const char *affect_dataset_digest(const affect_dataset *dataset) {
 affect_dataset_sizes affect_dataset_sizes_of(const affect_dataset *dataset) {
     return dataset->sizes;
 }
+const affect_json *affect_dataset_manifest(const affect_dataset *dataset) {
+    return dataset->manifest;
+}
 const affect_json *affect_dataset_features_json(const affect_dataset *dataset) {
     return affect_json_get(dataset->manifest, "features");
 }

@@ -77,6 +77,8 @@ const char *affect_dataset_name(const affect_dataset *dataset);
  * corpus and options wherever it lies. Models carry it. */
 const char *affect_dataset_digest(const affect_dataset *dataset);
 affect_dataset_sizes affect_dataset_sizes_of(const affect_dataset *dataset);
+/* dataset.json as it was read, for what looks at it by name (utterance_table.h). */
+const affect_json *affect_dataset_manifest(const affect_dataset *dataset);
 /* The complete feature config as JSON (features.h reads it). */
 const affect_json *affect_dataset_features_json(const affect_dataset *dataset);
 /* {"happy": ["hap", "exc"], ...} */

@@ -147,21 +147,10 @@ affect_status affect_train_spec_parse(affect_train_spec *spec, const affect_json
 
 affect_status affect_train_spec_split(uint8_t *parts, const affect_train_spec *spec,
                                       const affect_dataset *dataset, affect_error *err) {
-    size_t n = affect_dataset_n_utterances(dataset);
-    int *labels = malloc((n + 1) * sizeof *labels);
-    const char **speakers = malloc((n + 1) * sizeof *speakers);
-    affect_status status = AFFECT_STATUS_OK;
-    if (!labels || !speakers)
-        status = affect_fail(err, NO_MEMORY, "no memory for a split of %zu utterances", n);
-    for (size_t i = 0; i < n && status == AFFECT_STATUS_OK; i++) {
-        labels[i] = affect_dataset_utterance(dataset, i)->label;
-        speakers[i] = affect_dataset_utterance(dataset, i)->speaker;
-    }
-    if (status == AFFECT_STATUS_OK)
-        status = affect_split_make(parts, &spec->split_config, n, labels,
-                                   affect_dataset_n_classes(dataset), speakers, err);
-    free(labels);
-    free(speakers);
+    affect_utterance_table table;
+    AFFECT_TRY(affect_utterance_table_make(&table, affect_dataset_manifest(dataset), err));
+    affect_status status = affect_split_make(parts, &spec->split_config, &table, err);
+    affect_utterance_table_free(&table);
     return status;
 }
 

@@ -30,7 +30,7 @@ static affect_status make_split(affect_training *t, affect_error *err) {
             ? affect_train_spec_split(parts, t->spec, t->dataset, err)
             : affect_fail(err, NO_MEMORY, "no memory for a split of %zu utterances", n);
     for (size_t i = 0; i < n && status == AFFECT_STATUS_OK; i++)
-        t->indices[parts[i]][t->n[parts[i]]++] = i;
+        if (parts[i] != AFFECT_PART_NONE) t->indices[parts[i]][t->n[parts[i]]++] = i;
     free(parts);
     return status;
 }

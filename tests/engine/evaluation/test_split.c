@@ -9,6 +9,23 @@
 static int labels[N];
 static const char *speakers[N];
 static uint8_t parts[N], again[N];
+static affect_json *manifest;
+static affect_utterance_table table;
+
+/* A manifest's rows of n utterances, with what a split by speaker reads. */
+static affect_json *manifest_of(const int *of, const char *const *by, int n) {
+    static const char *const classes[] = {"angry", "happy", "neutral", "sad"};
+    affect_json *made = affect_json_new_object();
+    affect_json *names = affect_json_set_array(made, "classes");
+    for (int c = 0; c < 4; c++) affect_json_append(names, affect_json_new_string(classes[c]));
+    affect_json *rows = affect_json_set_array(made, "utterances");
+    for (int i = 0; i < n; i++) {
+        affect_json *row = affect_json_append(rows, affect_json_new_object());
+        affect_json_set_string(row, "label", classes[of[i]]);
+        affect_json_set_string(row, "speaker", by[i]);
+    }
+    return made;
+}
 
 /* IEMOCAP's four classes in the study's proportions, ten speakers in turn. */
 static void make_corpus(void) {
@@ -18,6 +35,8 @@ static void make_corpus(void) {
         labels[i] = i < 1103 ? 0 : i < 1103 + 1636 ? 1 : i < 1103 + 1636 + 1708 ? 2 : 3;
         speakers[i] = names[i % 10];
     }
+    manifest = manifest_of(labels, speakers, N);
+    CHECK_OK(affect_utterance_table_make(&table, manifest, err));
 }
 
 static affect_status config_from(affect_split_config *config, const char *text,
@@ -29,10 +48,13 @@ static affect_status config_from(affect_split_config *config, const char *text,
     return status;
 }
 
+/* Of the first n utterances. */
 static affect_status split(uint8_t *to, const char *text, size_t n, affect_error *error) {
     affect_split_config config;
+    affect_utterance_table first = table;
+    first.n = n;
     CHECK_OK(config_from(&config, text, err));
-    affect_status status = affect_split_make(to, &config, n, labels, 4, speakers, error);
+    affect_status status = affect_split_make(to, &config, &first, error);
     affect_split_config_free(&config);
     return status;
 }
@@ -207,21 +229,28 @@ static void test_stored_parts(void) {
         corpus_labels[i] = i * i % 7 % 4;
         corpus_speakers[i] = speakers[i * 3 % 10];
     }
+    affect_json *rows = manifest_of(corpus_labels, corpus_speakers, N);
+    affect_utterance_table corpus;
+    CHECK_OK(affect_utterance_table_make(&corpus, rows, err));
     for (size_t s = 0; s < sizeof stored / sizeof *stored; s++) {
         affect_split_config config;
         affect_digest digest;
         char text[AFFECT_DIGEST_TEXT_SIZE], small[61] = "";
         CHECK_OK(config_from(&config, stored[s].config, err));
-        CHECK_OK(affect_split_make(parts, &config, 60, corpus_labels, 4, corpus_speakers, err));
+        corpus.n = 60;
+        CHECK_OK(affect_split_make(parts, &config, &corpus, err));
         for (int i = 0; i < 60; i++) small[i] = (char)('0' + parts[i]);
         CHECK_STRING(small, stored[s].parts);
-        CHECK_OK(affect_split_make(parts, &config, N, corpus_labels, 4, corpus_speakers, err));
+        corpus.n = N;
+        CHECK_OK(affect_split_make(parts, &config, &corpus, err));
         affect_digest_begin(&digest);
         affect_digest_update(&digest, parts, N);
         affect_digest_end(&digest, text);
         CHECK_STRING(text, stored[s].digest);
         affect_split_config_free(&config);
     }
+    affect_utterance_table_free(&corpus);
+    affect_json_free(rows);
 }
 
 int main(void) {
@@ -235,5 +264,7 @@ int main(void) {
     TEST_RUN(test_refused_splits);
     TEST_RUN(test_print_reads_back);
     TEST_RUN(test_stored_parts);
+    affect_utterance_table_free(&table);
+    affect_json_free(manifest);
     return TEST_END();
 }

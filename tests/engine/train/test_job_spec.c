@@ -45,7 +45,7 @@ static void test_values(void) {
     CHECK(spec.training_config.stopping_config.patience == 4);
     CHECK(affect_json_get_number(spec.training_config.class_weights, "sad", 0) == 2);
     CHECK(affect_json_get_number(spec.variables, "dropout", 0) == 0.5);
-    CHECK(spec.split_config.kind == AFFECT_SPLIT_SPEAKERS);
+    CHECK(spec.split_config.method == AFFECT_SPLIT_SPEAKERS);
     affect_train_spec_free(&spec);
 }
 

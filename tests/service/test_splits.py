@@ -1,0 +1,104 @@
+"""Splits by name over HTTP and on the shell, with the real worker on a tree of 24 utterances: two sessions of two
+speakers, one dialog each, the first improvised."""
+import json
+import subprocess
+import sys
+
+import pytest
+
+pytest.importorskip("numpy")
+
+from conftest import BUILD, ROOT, Server  # noqa: E402
+
+sys.path.insert(0, str(ROOT / "tests/corpus"))
+from small_tree import LABELS, SmallTree  # noqa: E402
+from test_failures import ARCHITECTURE, start_job, wait_end  # noqa: E402
+
+TRAIN = {"type": "train", "dataset": "small", "architecture": ARCHITECTURE, "model": "m",
+         "training": {"epochs": 1, "batch_size": 8}}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("splits")
+    SmallTree(folder / "corpora/small", labels=LABELS * 3)
+    (folder / "server").mkdir()
+    server = Server(folder / "server", import_root=folder / "corpora", job_threads=1)
+    body = {"name": "small", "source": {"path": "small"}, "features": {"preset": "mel-16k", "mel": {"clip_seconds": 1}}}
+    assert wait_end(server, start_job(server, "/v1/datasets", body))["state"] == "succeeded"
+    server.dataset = next((folder / "server/data/datasets").iterdir())
+    yield server
+    assert server.stop() == 0
+
+
+def trained(server, split):
+    """The job of a training with that split, and {part: {group of its utterances}} by the model that it made."""
+    done = wait_end(server, start_job(server, "/v1/jobs", TRAIN | {"split": split}))
+    assert done["state"] == "succeeded", done["error"]
+    newest = server.get("/v1/models/m").json()["versions"][0]["version"]
+    return done, server.get(f"/v1/models/m/versions/{newest}").json()["split"]
+
+
+def refuse(server, split):
+    answer = server.post_json("/v1/jobs", TRAIN | {"split": split})
+    assert answer.status == 422, answer.body
+    return [(e["pointer"], e["detail"]) for e in answer.json()["errors"]]
+
+
+def speakers(ids):
+    return {utterance[:5] + utterance.rsplit("_", 1)[1][0] for utterance in ids}
+
+
+def test_a_name_is_a_split(server):
+    done, split = trained(server, "session-out")
+    parts = split["utterances"]
+    assert split["kind"] == "session-out" and split["fold"] == 0
+    assert {u[:5] for u in parts["test"]} == {"Ses01"} and len(parts["test"]) == 12
+    assert len(speakers(parts["validation"])) == 1 and len(speakers(parts["training"])) == 1
+    assert done["result"]["test"]["accuracy"] >= 0
+
+
+def test_a_fold_of_a_split(server):
+    _, split = trained(server, {"kind": "speaker-out", "fold": 3})
+    assert {part: speakers(ids) for part, ids in split["utterances"].items()} == {
+        "test": {"Ses02M"}, "validation": {"Ses02F"}, "training": {"Ses01F", "Ses01M"}}
+
+
+def test_a_subset(server):
+    split = {"kind": "group-out", "by": "speaker", "subset": {"improvised": True}, "validation": 0.25}
+    _, printed = trained(server, split)
+    parts = printed["utterances"]
+    assert {u[:5] for ids in parts.values() for u in ids} == {"Ses01"}
+    assert [len(parts[p]) for p in ("training", "validation", "test")] == [4, 2, 6]
+    assert printed["subset"] == {"improvised": True}
+
+
+def test_what_the_corpus_does_not_allow(server):
+    assert refuse(server, "by-ear")[0][0] == "/split"
+    (pointer, detail), = refuse(server, {"kind": "group-out", "by": "gender"})
+    assert pointer == "/split" and "no gender" in detail
+    (pointer, detail), = refuse(server, "improvised-only")
+    assert pointer == "/split" and "one session (Ses01)" in detail
+    (pointer, detail), = refuse(server, {"kind": "session-out", "fold": 2})
+    assert pointer == "/split/fold" and "0..1" in detail
+    (pointer, detail), = refuse(server, "given")
+    assert "no split of its own" in detail
+    assert {pointer for pointer, _ in refuse(server, {
+        "kind": "session-out", "folds": 0, "test": 0.1, "subset": {"agreement": 3}})} == {
+        "/split/folds", "/split/test", "/split/subset/agreement"}
+
+
+def affect(*arguments):
+    return subprocess.run([str(BUILD / "bin/affect"), *map(str, arguments)], capture_output=True, text=True, timeout=60)
+
+
+def test_on_the_shell(server, tmp_path):
+    (tmp_path / "tiny.json").write_text(json.dumps(ARCHITECTURE))
+    given = ("train", "-d", server.dataset, "-a", tmp_path / "tiny.json", "-e", 1, "-t", 1, "--split", "session-out")
+    done = affect(*given, "-o", tmp_path / "out", "--fold", 1, "--events")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "12 validate" not in done.stdout and "6 utterances train, 6 validate, 12 test" in done.stdout
+    other = affect(*given, "-o", tmp_path / "other", "--fold", 2)
+    assert other.returncode != 0 and "2 of 2 folds (0..1)" in other.stderr
+    none = affect("train", "-d", server.dataset, "-o", tmp_path / "none", "--fold", 1)
+    assert none.returncode != 0 and "--fold" in none.stderr
