@@ -32,6 +32,7 @@ HOMES = {
     r"soxr": "engine/modality/resample.c",
     r"fftw3": "engine/modality/spectrogram.c",
     r"archive": "engine/corpus/archive.c",
+    r"pcre2": "engine/corpus/pattern.c",
     r"seccomp": "engine/core/confine.c",
     r"zlib": "engine/corpus/gzip.c",
     r"cuda|cublas|cudnn": "engine/device/cuda/",

@@ -25,13 +25,14 @@
 /* What a client asked for. */
 typedef struct {
     char name[72], layout[32];
-    affect_json *source, *features, *labels; /* owned */
+    affect_json *source, *options, *features, *labels; /* owned */
 } import_request;
 
 static const affect_field import_fields[] = {
     AFFECT_FIELD_STRING(import_request, name, "", "the dataset's name"),
     AFFECT_FIELD_STRING(import_request, layout, "iemocap", "how the corpus is laid out"),
     AFFECT_FIELD_JSON(import_request, source, "{\"path\": folder below the import root}"),
+    AFFECT_FIELD_JSON(import_request, options, "of the layout: {\"pattern\": \"ravdess\"}"),
     AFFECT_FIELD_JSON(import_request, features, "{\"preset\": \"mel-16k\", ...}"),
     AFFECT_FIELD_JSON(import_request, labels, "{\"happy\": [\"hap\", \"exc\"], ...}"),
     AFFECT_FIELD_END};
@@ -76,12 +77,15 @@ static affect_status read_part(creation *c, const api_part *part, affect_error *
         return copy_text(r->name, sizeof r->name, "name", part, err);
     if (strcmp(part->name, "layout") == 0)
         return copy_text(r->layout, sizeof r->layout, "layout", part, err);
+    if (strcmp(part->name, "options") == 0)
+        return parse_json_part(&r->options, "options", part, err);
     if (strcmp(part->name, "features") == 0)
         return parse_json_part(&r->features, "features", part, err);
     if (strcmp(part->name, "labels") == 0) return parse_json_part(&r->labels, "labels", part, err);
     if (strcmp(part->name, "archive") != 0)
         return affect_field_fail(err, "", part->name,
-                                 "unknown part (known: name, layout, features, labels, archive)");
+                                 "unknown part (known: name, layout, options, features, labels, "
+                                 "archive)");
     c->archive = part;
     return AFFECT_STATUS_OK;
 }
@@ -185,6 +189,7 @@ static affect_status make_spec(creation *c, affect_error *err) {
         r->source ? set_path_source(c, source, err) : set_archive_source(c, source, err);
     if (status != AFFECT_STATUS_OK) /* what else is wrong does not depend on it */
         affect_json_set_string(source, "path", "/");
+    set_copy(spec, "options", r->options);
     set_copy(spec, "features", r->features);
     set_copy(spec, "labels", r->labels);
     AFFECT_TRY(affect_path_join(path, err, data, "features"));
@@ -209,6 +214,7 @@ static void make_told(creation *c) {
     affect_json_set_string(c->told, "name", r->name);
     affect_json_set_string(c->told, "layout", r->layout);
     set_copy(c->told, "source", r->source);
+    set_copy(c->told, "options", r->options);
     set_copy(c->told, "features", r->features);
     set_copy(c->told, "labels", r->labels);
     if (c->archive) affect_json_set_number(c->told, "archive_bytes", (double)c->archive->size);

@@ -40,7 +40,7 @@ static affect_status run(affect_json **result, const affect_json *document,
 
 typedef struct {
     affect_worker_flags worker;
-    const char *source, *store, *output, *name, *features, *labels;
+    const char *source, *layout, *options, *store, *output, *name, *features, *labels;
     int64_t threads;
 } import_flags;
 
@@ -58,6 +58,8 @@ static affect_status fill(affect_json *specification, const void *flags, affect_
     affect_worker_set_string(specification, "store", given->store);
     affect_worker_set_string(specification, "output", given->output);
     affect_worker_set_string(specification, "name", given->name);
+    affect_worker_set_string(specification, "layout", given->layout);
+    AFFECT_TRY(affect_worker_set_json(specification, "options", given->options, err));
     affect_worker_set_integer(specification, "threads", given->threads);
     AFFECT_TRY(set_source(specification, given->source, err));
     AFFECT_TRY(affect_worker_set_json(specification, "labels", given->labels, err));
@@ -75,19 +77,22 @@ static affect_status fill(affect_json *specification, const void *flags, affect_
 int affect_command_import(int argc, char **argv) {
     import_flags given = {.threads = -1};
     const affect_flag flags[] = {
+        {"layout", 'l', AFFECT_FLAG_STRING, &given.layout, "NAME", "iemocap, folders or table"},
+        {"options", 0, AFFECT_FLAG_STRING, &given.options, "JSON|FILE",
+         "of the layout, as {\"pattern\": \"ravdess\"} or {\"columns\": \"meld\"}"},
         {"store", 0, AFFECT_FLAG_STRING, &given.store, "DIR", "folder of the feature store"},
         {"output", 'o', AFFECT_FLAG_STRING, &given.output, "DIR", "folder of the dataset"},
         {"name", 'n', AFFECT_FLAG_STRING, &given.name, "NAME", "of the dataset"},
         {"features", 0, AFFECT_FLAG_STRING, &given.features, "JSON|FILE|PRESET",
          "as {\"preset\": \"mel-16k\", \"mel\": {\"clip_seconds\": 4}}"},
         {"labels", 0, AFFECT_FLAG_STRING, &given.labels, "JSON|FILE",
-         "as {\"happy\": [\"hap\", \"exc\"], \"sad\": [\"sad\"]}"},
+         "as {\"happy\": [\"hap\", \"exc\"], \"sad\": [\"sad\"]}; null: every label"},
         {"threads", 't', AFFECT_FLAG_INTEGER, &given.threads, "N", "0: all cores"},
         AFFECT_WORKER_FLAGS(given.worker),
         {0}};
     const affect_usage usage = {
         "import", "[SOURCE]",
-        "Imports an IEMOCAP tree or an archive of one (tar, tar.gz, tar.zst, zip).", flags};
+        "Imports a corpus: a folder, or an archive of one (tar, tar.gz, tar.zst, zip).", flags};
     int n = 0, code = affect_flags_read(&usage, argc, argv, &given.source, 1, &n);
     if (code >= 0) return code;
     const affect_worker worker = {

@@ -11,7 +11,7 @@ static const struct {
     int (*run)(int argc, char **argv);
     const char *help; /* one line */
 } commands[] = {
-    {"import", affect_command_import, "make a dataset of an IEMOCAP tree or archive"},
+    {"import", affect_command_import, "make a dataset of a corpus: a folder or an archive"},
     {"train", affect_command_train, "train a network on a dataset"},
     {"evaluate", affect_command_evaluate, "evaluate a model on a part of its split"},
     {"predict", affect_command_predict, "classify one utterance"},

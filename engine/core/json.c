@@ -45,6 +45,16 @@ static size_t bounded_utf8_length(const char *text, size_t size) {
     return utf8_length(start);
 }
 
+bool affect_json_is_plain_text(const char *text, size_t size) {
+    for (size_t i = 0, n; i < size; i += n) {
+        unsigned char c = (unsigned char)text[i];
+        n = bounded_utf8_length(text + i, size - i);
+        if (n == 0 || c < 0x20 || c == 0x7f) return false;
+        if (c == 0xC2 && (unsigned char)text[i + 1] < 0xA0) return false;
+    }
+    return true;
+}
+
 /* Bytes of the number at `text` by RFC 8259's grammar (cJSON's is strtod's), or 0. */
 static size_t number_length(const char *text, size_t size) {
     size_t i = size && text[0] == '-', begin = i;

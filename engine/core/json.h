@@ -86,6 +86,8 @@ void affect_json_print_pretty(affect_buffer *buffer, const affect_json *json);
 char *affect_json_text(const affect_json *json);
 /* Compact text with members sorted by name at every level: the form that digests are made of. */
 char *affect_json_canonical_text(const affect_json *json);
+/* Whether the bytes are UTF-8 without control characters (C0, DEL, C1): a label, a name, a path. */
+bool affect_json_is_plain_text(const char *text, size_t size);
 /* Appends `text` as a JSON string with quotes; bytes that are not UTF-8 become U+FFFD. */
 void affect_json_print_string(affect_buffer *buffer, const char *text);
 

@@ -13,10 +13,10 @@
 #define MAX_SOUND_BYTES (1u << 30) /* of one sound file */
 #define MAX_ROWS_NAMED  20         /* of one motion file */
 
-static const char *const stream_folders[AFFECT_MOCAP_KIND_COUNT] = {
-    [AFFECT_MOCAP_FACE] = "MOCAP_rotated",
-    [AFFECT_MOCAP_HEAD] = "MOCAP_head",
-    [AFFECT_MOCAP_HAND] = "MOCAP_hand"};
+static const affect_corpus_stream stream_of[AFFECT_MOCAP_KIND_COUNT] = {
+    [AFFECT_MOCAP_FACE] = AFFECT_CORPUS_FACE,
+    [AFFECT_MOCAP_HEAD] = AFFECT_CORPUS_HEAD,
+    [AFFECT_MOCAP_HAND] = AFFECT_CORPUS_HAND};
 
 static bool is_cancelled(const affect_dialog_job *job) {
     return job->cancelled && job->cancelled(job->context);
@@ -64,29 +64,32 @@ static affect_status digest_file(affect_digest *digest, uint64_t *n_bytes, bool 
 }
 
 /* The dialog's file of a stream, or else its utterances'. For sound it is the other way round: the
- * dialog's recording stands in for sentences that are absent. */
+ * dialog's recording stands in for sentences that are absent. A file that neighbours share counts
+ * once. */
 static affect_status digest_stream(affect_digest *digest, uint64_t *n_bytes,
-                                   const affect_dialog_job *job, const char *stream, bool is_sound,
+                                   const affect_dialog_job *job, affect_corpus_stream stream,
                                    affect_error *err) {
-    char path[AFFECT_PATH_MAX];
-    bool found = false, all = true;
-    affect_iemocap_dialog_path(path, job->dialog, stream);
-    if (!is_sound) AFFECT_TRY(digest_file(digest, n_bytes, &found, job, path, err));
+    const char *of_dialog = job->dialog->files[stream], *last = NULL;
+    bool found = false, all = true, is_sound = stream == AFFECT_CORPUS_SOUND;
+    if (!is_sound && of_dialog)
+        AFFECT_TRY(digest_file(digest, n_bytes, &found, job, of_dialog, err));
     if (found) return AFFECT_STATUS_OK;
     for (size_t i = 0; i < job->dialog->n_utterances; i++) {
-        affect_iemocap_sentence_path(path, job->dialog, &job->dialog->utterances[i], stream);
-        AFFECT_TRY(digest_file(digest, n_bytes, &found, job, path, err));
+        const char *path = job->dialog->utterances[i].files[stream];
+        if (path && last && strcmp(path, last) == 0) continue;
+        found = false;
+        if (path) AFFECT_TRY(digest_file(digest, n_bytes, &found, job, path, err));
         all = all && found;
+        last = path;
     }
-    if (!is_sound || all) return AFFECT_STATUS_OK;
-    affect_iemocap_dialog_path(path, job->dialog, stream);
-    return digest_file(digest, n_bytes, &found, job, path, err);
+    if (!is_sound || all || !of_dialog) return AFFECT_STATUS_OK;
+    return digest_file(digest, n_bytes, &found, job, of_dialog, err);
 }
 
 affect_status affect_dialog_key(char key[AFFECT_DIGEST_TEXT_SIZE], uint64_t *n_bytes,
                                 const affect_dialog_job *job, affect_error *err) {
     affect_digest digest;
-    char line[128];
+    char line[512];
     *n_bytes = 0;
     affect_dialog_files_clear(job->files);
     affect_digest_begin(&digest);
@@ -94,14 +97,14 @@ affect_status affect_dialog_key(char key[AFFECT_DIGEST_TEXT_SIZE], uint64_t *n_b
     affect_digest_update(&digest, line, (size_t)n);
     affect_digest_update(&digest, job->features_text, strlen(job->features_text));
     for (size_t i = 0; i < job->dialog->n_utterances; i++) {
-        const affect_iemocap_utterance *u = &job->dialog->utterances[i];
-        n = snprintf(line, sizeof line, "\n%s %a %a", u->id, u->start_s, u->end_s);
+        const affect_corpus_utterance *u = &job->dialog->utterances[i];
+        n = snprintf(line, sizeof line, "\n%s %a %a%s", u->id, u->start_s, u->end_s,
+                     u->is_cut ? " cut" : "");
         affect_digest_update(&digest, line, (size_t)n);
     }
     affect_digest_update(&digest, "\n", 1);
-    AFFECT_TRY(digest_stream(&digest, n_bytes, job, "wav", true, err));
-    for (int kind = 0; kind < AFFECT_MOCAP_KIND_COUNT; kind++)
-        AFFECT_TRY(digest_stream(&digest, n_bytes, job, stream_folders[kind], false, err));
+    for (int stream = 0; stream < AFFECT_CORPUS_STREAM_COUNT; stream++)
+        AFFECT_TRY(digest_stream(&digest, n_bytes, job, (affect_corpus_stream)stream, err));
     affect_digest_end(&digest, key);
     return AFFECT_STATUS_OK;
 }
@@ -186,27 +189,58 @@ static affect_status append_mel(work *w, size_t i, const affect_audio_features *
     return AFFECT_STATUS_OK;
 }
 
-/* The bytes of the sound of utterance i. `owned` is freed by the caller; *window says which part.
- */
+/* Readers name a file by the path they were given, ours is of no use to a reader of the report. */
+static const char *without_path(const char *message, const char *path) {
+    const char *at = *path ? strstr(message, path) : NULL;
+    if (!at) return message;
+    at += strlen(path);
+    return at + strspn(at, ": ");
+}
+
+/* Where the sound of utterance i is. */
 typedef struct {
     affect_source source;
-    affect_time_window window;
-    char path[AFFECT_PATH_MAX];
-    char *owned;
+    affect_time_window window; /* the part of it */
+    const char *path;          /* of the file, "" without one */
     const char *from;
+    char open_path[40]; /* of the source, where it is read by its descriptor */
+    int fd;             /* to be closed, or -1 */
+    char *owned;        /* to be freed */
 } sound_place;
 
-static affect_status find_sound(work *w, sound_place *place, size_t i, affect_error *err) {
-    const affect_dialog_job *job = w->job;
-    const affect_iemocap_utterance *u = &job->dialog->utterances[i];
-    *place = (sound_place){.from = "sentence"};
-    affect_iemocap_sentence_path(place->path, job->dialog, u, "wav");
+/* A part of a long file is read through its descriptor, so that the rest of it never is; what was
+ * opened and checked is what is read. */
+static affect_status open_part(sound_place *place, const affect_dialog_job *job,
+                               affect_error *err) {
+    AFFECT_TRY(affect_tree_open_file(&place->fd, NULL, job->corpus->tree, place->path, err));
+    snprintf(place->open_path, sizeof place->open_path, "/proc/self/fd/%d", place->fd);
+    place->source.path = place->open_path;
+    return AFFECT_STATUS_OK;
+}
+
+static affect_status find_own_sound(sound_place *place, const affect_dialog_job *job,
+                                    const affect_corpus_utterance *u, affect_error *err) {
+    place->path = u->files[AFFECT_CORPUS_SOUND];
+    place->from = "sentence";
+    if (u->is_cut) place->window = (affect_time_window){true, u->start_s, u->end_s};
     if (affect_dialog_files_find(job->files, &place->source, place->path)) return AFFECT_STATUS_OK;
+    if (u->is_cut) return open_part(place, job, err);
     affect_status status = affect_tree_read(&place->owned, &place->source.size, job->corpus->tree,
                                             place->path, MAX_SOUND_BYTES, err);
     place->source.data = place->owned;
-    if (status != AFFECT_STATUS_NOT_FOUND) return status;
-    affect_iemocap_dialog_path(place->path, job->dialog, "wav");
+    return status;
+}
+
+static affect_status find_sound(work *w, sound_place *place, size_t i, affect_error *err) {
+    const affect_dialog_job *job = w->job;
+    const affect_corpus_utterance *u = &job->dialog->utterances[i];
+    *place = (sound_place){.fd = -1, .path = ""};
+    if (u->files[AFFECT_CORPUS_SOUND]) {
+        affect_status status = find_own_sound(place, job, u, err);
+        if (status != AFFECT_STATUS_NOT_FOUND) return status;
+    }
+    if (!job->dialog->files[AFFECT_CORPUS_SOUND]) return AFFECT_STATUS_OK; /* absent */
+    place->path = job->dialog->files[AFFECT_CORPUS_SOUND];
     place->from = "dialog";
     place->window = (affect_time_window){true, u->start_s, u->end_s};
     if (affect_dialog_files_find(job->files, &place->source, place->path)) return AFFECT_STATUS_OK;
@@ -230,6 +264,7 @@ static affect_status read_sound(work *w, size_t i, affect_json *quality, affect_
     if (status == AFFECT_STATUS_OK)
         status = affect_features_read_audio(w->job->extractor, &audio, place.source, place.window,
                                             &found);
+    if (place.fd >= 0) close(place.fd);
     free(place.owned);
     if (stops_all(status)) {
         if (err) *err = found;
@@ -239,8 +274,9 @@ static affect_status read_sound(work *w, size_t i, affect_json *quality, affect_
     affect_json *sound =
         affect_json_set(quality, "audio", affect_audio_quality_to_json(&audio.quality));
     if (status != AFFECT_STATUS_OK) {
-        affect_issues_add(&w->issues, place.path, 0, "%s", found.message);
-        affect_json_set_string(sound, "error", found.message);
+        const char *reason = without_path(found.message, place.open_path);
+        affect_issues_add(&w->issues, place.path, 0, "%s", reason);
+        affect_json_set_string(sound, "error", reason);
     } else if (audio.quality.present) {
         affect_json_set_string(sound, "from", place.from);
     }
@@ -276,14 +312,6 @@ static void end_rejected(work *w) {
 static bool on_progress(void *context, size_t n_bytes) {
     (void)n_bytes;
     return !is_cancelled(((work *)context)->job);
-}
-
-/* Readers name a file by the path they were given, ours is of no use to a reader of the report. */
-static const char *without_path(const char *message, const char *path) {
-    const char *at = strstr(message, path);
-    if (!at) return message;
-    at += strlen(path);
-    return at + strspn(at, ": ");
 }
 
 static affect_status read_motion_source(work *w, affect_mocap_kind kind, const char *path,
@@ -329,27 +357,41 @@ static affect_status read_motion_file(work *w, bool *found, affect_mocap_kind ki
 }
 
 static affect_status read_motion(work *w, affect_mocap_kind kind, affect_error *err) {
-    char path[AFFECT_PATH_MAX];
-    const affect_iemocap_dialog *dialog = w->job->dialog;
+    const affect_corpus_dialog *dialog = w->job->dialog;
+    affect_corpus_stream stream = stream_of[kind];
     bool found = false;
+    affect_status status = AFFECT_STATUS_OK;
     affect_time_window *windows = calloc(w->n + 1, sizeof *windows);
     if (!windows) return affect_fail(err, NO_MEMORY, "%s: no memory", dialog->id);
     for (size_t i = 0; i < w->n; i++)
         windows[i] =
             (affect_time_window){true, dialog->utterances[i].start_s, dialog->utterances[i].end_s};
-    affect_iemocap_dialog_path(path, dialog, stream_folders[kind]);
-    affect_status status = read_motion_file(w, &found, kind, path, w->views, windows, w->n, err);
+    if (dialog->files[stream])
+        status =
+            read_motion_file(w, &found, kind, dialog->files[stream], w->views, windows, w->n, err);
     free(windows);
     if (found || status != AFFECT_STATUS_OK) return status;
     const affect_time_window everything = {0};
     for (size_t i = 0; i < w->n && status == AFFECT_STATUS_OK; i++) {
-        affect_iemocap_sentence_path(path, dialog, &dialog->utterances[i], stream_folders[kind]);
-        status = read_motion_file(w, &found, kind, path, &w->views[i], &everything, 1, err);
+        const char *path = dialog->utterances[i].files[stream];
+        if (path)
+            status = read_motion_file(w, &found, kind, path, &w->views[i], &everything, 1, err);
     }
     return status;
 }
 
+/* Whether a file of motion is named, there or not. */
+static bool has_motion(const affect_corpus_dialog *dialog) {
+    for (int kind = 0; kind < AFFECT_MOCAP_KIND_COUNT; kind++) {
+        if (dialog->files[stream_of[kind]]) return true;
+        for (size_t i = 0; i < dialog->n_utterances; i++)
+            if (dialog->utterances[i].files[stream_of[kind]]) return true;
+    }
+    return false;
+}
+
 static affect_status read_motions(work *w, affect_error *err) {
+    if (!has_motion(w->job->dialog)) return AFFECT_STATUS_OK;
     for (int kind = 0; kind < AFFECT_MOCAP_KIND_COUNT; kind++)
         AFFECT_TRY(read_motion(w, (affect_mocap_kind)kind, err));
     affect_json *quality = affect_json_first(w->quality);
@@ -367,8 +409,8 @@ static affect_status write_shard(const work *w, const char *path, affect_error *
         .offsets = w->offsets,
         .mel = w->mel,
         .pad_value = w->pad_value,
-        .motion = w->motion,
-        .missing = w->missing,
+        .motion = has_motion(w->job->dialog) ? w->motion : NULL,
+        .missing = has_motion(w->job->dialog) ? w->missing : NULL,
         .features = w->job->features,
         .utterances = w->ids,
         .quality = w->quality,

@@ -15,15 +15,15 @@
 #define AFFECT_CORPUS_DIALOG_FEATURES_H
 
 #include "engine/core/digest.h"
+#include "engine/corpus/corpus.h"
 #include "engine/corpus/dialog_files.h"
-#include "engine/corpus/iemocap.h"
 #include "engine/modality/features.h"
 
 #include <stdbool.h>
 
 typedef struct {
-    const affect_iemocap *corpus;
-    const affect_iemocap_dialog *dialog;
+    const affect_corpus *corpus;
+    const affect_corpus_dialog *dialog;
     affect_feature_extractor *extractor; /* of the calling thread */
     affect_dialog_files *files;          /* the same; what the key has read, for compute */
     const affect_json *features;         /* the complete config */

@@ -8,44 +8,26 @@
 
 #define MAX_TEXT_BYTES (16u << 20) /* of a label or transcript file; real ones have 100 kB */
 
-static void free_utterance(affect_iemocap_utterance *utterance) {
-    free(utterance->transcript);
-    affect_json_free(utterance->votes);
-    affect_json_free(utterance->attributes);
-}
-
-static void describe_dialog(affect_iemocap_dialog *dialog, const char *folder, const char *id) {
-    *dialog = (affect_iemocap_dialog){0};
+static void describe_dialog(affect_corpus_dialog *dialog, const char *id) {
+    *dialog = (affect_corpus_dialog){.is_dialog = true};
     snprintf(dialog->id, sizeof dialog->id, "%s", id);
-    snprintf(dialog->folder, sizeof dialog->folder, "%.11s", folder);
     snprintf(dialog->session, sizeof dialog->session, "%.5s", id);
     snprintf(dialog->wearer, sizeof dialog->wearer, "%.6s", id);
     snprintf(dialog->scenario, sizeof dialog->scenario, "%.24s", id + 7);
     dialog->improvised = id[7] == 'i';
-}
-
-static void free_dialog(affect_iemocap_dialog *dialog) {
-    for (size_t i = 0; i < dialog->n_utterances; i++) free_utterance(&dialog->utterances[i]);
-    free(dialog->utterances);
-}
-
-void affect_iemocap_close(affect_iemocap *corpus) {
-    for (size_t i = 0; i < corpus->n_dialogs; i++) free_dialog(&corpus->dialogs[i]);
-    free(corpus->dialogs);
-    affect_tree_close(corpus->tree);
-    *corpus = (affect_iemocap){0};
+    dialog->scripted = !dialog->improvised;
 }
 
 static bool is_fatal(affect_status status) {
     return status == AFFECT_STATUS_NO_MEMORY;
 }
 
-static affect_status read_texts(affect_iemocap_dialog *dialog, const affect_tree *tree,
-                                affect_issues *issues, affect_error *err) {
+static affect_status read_texts(affect_corpus_dialog *dialog, const affect_tree *tree,
+                                const char *folder, affect_issues *issues, affect_error *err) {
     char path[AFFECT_PATH_MAX], *text = NULL;
     size_t size = 0;
     affect_error found = {0};
-    affect_iemocap_dialog_path(path, dialog, "EmoEvaluation");
+    affect_iemocap_text_path(path, folder, "EmoEvaluation", dialog->id);
     affect_status status = affect_tree_read(&text, &size, tree, path, MAX_TEXT_BYTES, &found);
     if (status != AFFECT_STATUS_OK) {
         affect_issues_add(issues, path, 0, "%s", found.message);
@@ -55,7 +37,7 @@ static affect_status read_texts(affect_iemocap_dialog *dialog, const affect_tree
     status = affect_iemocap_parse_labels(dialog, issues, path, text, size, err);
     free(text);
     AFFECT_TRY(status);
-    affect_iemocap_dialog_path(path, dialog, "transcriptions");
+    affect_iemocap_text_path(path, folder, "transcriptions", dialog->id);
     status = affect_tree_read(&text, &size, tree, path, MAX_TEXT_BYTES, &found);
     if (status == AFFECT_STATUS_OK) {
         status = affect_iemocap_parse_transcripts(dialog, text, size, err);
@@ -66,27 +48,24 @@ static affect_status read_texts(affect_iemocap_dialog *dialog, const affect_tree
     return AFFECT_STATUS_OK;
 }
 
-static affect_status add_dialog(affect_iemocap *corpus, affect_issues *issues, const char *folder,
+static affect_status add_dialog(affect_corpus *corpus, affect_issues *issues, const char *folder,
                                 const char *id, affect_error *err) {
-    affect_iemocap_dialog *grown =
-        realloc(corpus->dialogs, (corpus->n_dialogs + 1) * sizeof *grown);
-    if (!grown) return affect_fail(err, NO_MEMORY, "%s: no memory", id);
-    corpus->dialogs = grown;
-    affect_iemocap_dialog *dialog = &grown[corpus->n_dialogs++];
+    affect_corpus_dialog *dialog = NULL;
+    AFFECT_TRY(affect_corpus_add(&dialog, corpus, err));
     uint64_t n_issues = issues->n_all;
-    describe_dialog(dialog, folder, id);
-    AFFECT_TRY(read_texts(dialog, corpus->tree, issues, err));
-    if (dialog->n_utterances) return AFFECT_STATUS_OK;
+    describe_dialog(dialog, id);
+    AFFECT_TRY(read_texts(dialog, corpus->tree, folder, issues, err));
+    if (dialog->n_utterances) return affect_iemocap_place(dialog, folder, err);
     corpus->n_dialogs--;
     if (issues->n_all == n_issues) {
         char path[AFFECT_PATH_MAX];
-        affect_iemocap_dialog_path(path, dialog, "EmoEvaluation");
+        affect_iemocap_text_path(path, folder, "EmoEvaluation", id);
         affect_issues_add(issues, path, 0, "no utterances");
     }
     return AFFECT_STATUS_OK;
 }
 
-static bool has_dialog(const affect_iemocap *corpus, const char *id) {
+static bool has_dialog(const affect_corpus *corpus, const char *id) {
     for (size_t i = 0; i < corpus->n_dialogs; i++)
         if (strcmp(corpus->dialogs[i].id, id) == 0) return true;
     return false;
@@ -94,7 +73,7 @@ static bool has_dialog(const affect_iemocap *corpus, const char *id) {
 
 /* Files of labels are <dialog>.txt; the sub-folders Attribute/, Categorical/, Self-evaluation/ are
  * other things. */
-static affect_status read_session(affect_iemocap *corpus, affect_issues *issues, const char *folder,
+static affect_status read_session(affect_corpus *corpus, affect_issues *issues, const char *folder,
                                   affect_error *err) {
     char path[AFFECT_PATH_MAX], **names = NULL;
     size_t n = 0;
@@ -158,15 +137,11 @@ static affect_status find_root(affect_tree **found, affect_tree *top, affect_err
     return status;
 }
 
-static int compare_dialogs(const void *a, const void *b) {
-    return strcmp(((const affect_iemocap_dialog *)a)->id, ((const affect_iemocap_dialog *)b)->id);
-}
-
-affect_status affect_iemocap_open(affect_iemocap *corpus, affect_issues *issues,
-                                  affect_tree *folder, affect_error *err) {
+affect_status affect_iemocap_open(affect_corpus *corpus, affect_issues *issues, affect_tree *folder,
+                                  const affect_json *options, affect_error *err) {
     char **names = NULL;
     size_t n = 0;
-    *corpus = (affect_iemocap){0};
+    (void)options;
     affect_status status = find_root(&corpus->tree, folder, err);
     if (status == AFFECT_STATUS_OK) status = affect_tree_list(&names, &n, corpus->tree, ".", err);
     for (size_t i = 0; i < n && status == AFFECT_STATUS_OK; i++)
@@ -176,10 +151,5 @@ affect_status affect_iemocap_open(affect_iemocap *corpus, affect_issues *issues,
     if (status == AFFECT_STATUS_OK && corpus->n_dialogs == 0)
         status =
             affect_fail(err, NOT_FOUND, "no labels: no Session*/dialog/EmoEvaluation/<dialog>.txt");
-    if (status != AFFECT_STATUS_OK) {
-        affect_iemocap_close(corpus);
-        return status;
-    }
-    qsort(corpus->dialogs, corpus->n_dialogs, sizeof *corpus->dialogs, compare_dialogs);
-    return AFFECT_STATUS_OK;
+    return status;
 }

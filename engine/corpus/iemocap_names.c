@@ -52,16 +52,33 @@ bool affect_iemocap_is_session(const char *text) {
     return end && *end == '\0';
 }
 
-void affect_iemocap_sentence_path(char path[AFFECT_PATH_MAX], const affect_iemocap_dialog *dialog,
-                                  const affect_iemocap_utterance *utterance, const char *stream) {
-    snprintf(path, AFFECT_PATH_MAX, "%s/sentences/%s/%s/%s.%s", dialog->folder, stream, dialog->id,
-             utterance->id, strcmp(stream, "wav") == 0 ? "wav" : "txt");
+void affect_iemocap_text_path(char path[AFFECT_PATH_MAX], const char *folder, const char *kind,
+                              const char *dialog) {
+    snprintf(path, AFFECT_PATH_MAX, "%s/dialog/%s/%s.txt", folder, kind, dialog);
 }
 
-void affect_iemocap_dialog_path(char path[AFFECT_PATH_MAX], const affect_iemocap_dialog *dialog,
-                                const char *stream) {
-    snprintf(path, AFFECT_PATH_MAX, "%s/dialog/%s/%s.%s", dialog->folder, stream, dialog->id,
-             strcmp(stream, "wav") == 0 ? "wav" : "txt");
+static const char *const stream_folders[AFFECT_CORPUS_STREAM_COUNT] = {
+    [AFFECT_CORPUS_SOUND] = "wav",
+    [AFFECT_CORPUS_FACE] = "MOCAP_rotated",
+    [AFFECT_CORPUS_HEAD] = "MOCAP_head",
+    [AFFECT_CORPUS_HAND] = "MOCAP_hand"};
+
+affect_status affect_iemocap_place(affect_corpus_dialog *dialog, const char *folder,
+                                   affect_error *err) {
+    bool complete = true;
+    for (int s = 0; s < AFFECT_CORPUS_STREAM_COUNT; s++) {
+        char path[AFFECT_PATH_MAX];
+        const char *extension = s == AFFECT_CORPUS_SOUND ? "wav" : "txt";
+        snprintf(path, sizeof path, "%s/dialog/%s/%s.%s", folder, stream_folders[s], dialog->id,
+                 extension);
+        complete = complete && (dialog->files[s] = strdup(path));
+        for (size_t i = 0; i < dialog->n_utterances && complete; i++) {
+            snprintf(path, sizeof path, "%s/sentences/%s/%s/%s.%s", folder, stream_folders[s],
+                     dialog->id, dialog->utterances[i].id, extension);
+            complete = (dialog->utterances[i].files[s] = strdup(path));
+        }
+    }
+    return complete ? AFFECT_STATUS_OK : affect_fail(err, NO_MEMORY, "%s: no memory", dialog->id);
 }
 
 /* Takes ".txt" or ".wav" off; false when it is not there. */

@@ -93,14 +93,14 @@ static bool read_number(span text, double *number) {
 /* ---- labels ---- */
 
 typedef struct {
-    affect_iemocap_dialog *dialog;
+    affect_corpus_dialog *dialog;
     affect_issues *issues;
     const char *file;
     unsigned line;
     bool has_current; /* the rows of votes belong to the last utterance */
 } label_reader;
 
-static const char *read_times(affect_iemocap_utterance *to, span field) {
+static const char *read_times(affect_corpus_utterance *to, span field) {
     field = trim(field);
     if (field.size < 2 || field.data[0] != '[' || field.data[field.size - 1] != ']')
         return "no [start - end] at its beginning";
@@ -114,7 +114,7 @@ static const char *read_times(affect_iemocap_utterance *to, span field) {
     return NULL;
 }
 
-static const char *read_id(affect_iemocap_utterance *to, const affect_iemocap_dialog *dialog,
+static const char *read_id(affect_corpus_utterance *to, const affect_corpus_dialog *dialog,
                            span field) {
     if (!copy_span(to->id, sizeof to->id, trim(field)) || !affect_iemocap_is_utterance(to->id))
         return "the second field is not an utterance's name";
@@ -128,7 +128,7 @@ static const char *read_id(affect_iemocap_utterance *to, const affect_iemocap_di
     return NULL;
 }
 
-static const char *read_label(affect_iemocap_utterance *to, span field) {
+static const char *read_label(affect_corpus_utterance *to, span field) {
     field = trim(field);
     bool letters = field.size == 3;
     for (size_t i = 0; letters && i < 3; i++)
@@ -138,7 +138,7 @@ static const char *read_label(affect_iemocap_utterance *to, span field) {
     return NULL;
 }
 
-static bool read_attributes(affect_iemocap_utterance *to, span field) {
+static bool read_attributes(affect_corpus_utterance *to, span field) {
     double *values[3] = {&to->valence, &to->activation, &to->dominance};
     field = trim(field);
     if (field.size < 2 || field.data[0] != '[' || field.data[field.size - 1] != ']') return false;
@@ -151,22 +151,22 @@ static bool read_attributes(affect_iemocap_utterance *to, span field) {
     return rest.size == 0;
 }
 
-static affect_iemocap_utterance *add_utterance(affect_iemocap_dialog *dialog) {
+static affect_corpus_utterance *add_utterance(affect_corpus_dialog *dialog) {
     size_t n = dialog->n_utterances;
     if ((n & (n - 1)) == 0) { /* grow at powers of two */
         size_t capacity = n ? 2 * n : 1;
-        affect_iemocap_utterance *grown = realloc(dialog->utterances, capacity * sizeof *grown);
+        affect_corpus_utterance *grown = realloc(dialog->utterances, capacity * sizeof *grown);
         if (!grown) return NULL;
         dialog->utterances = grown;
     }
-    dialog->utterances[n] = (affect_iemocap_utterance){.votes = affect_json_new_array(),
-                                                       .attributes = affect_json_new_array()};
+    dialog->utterances[n] = (affect_corpus_utterance){.votes = affect_json_new_array(),
+                                                      .attributes = affect_json_new_array()};
     return &dialog->utterances[dialog->n_utterances++];
 }
 
 /* [6.2901 - 8.2357]<TAB>Ses01F_impro01_F000<TAB>neu<TAB>[2.5000, 2.5000, 2.5000] */
 static affect_status read_utterance(label_reader *reader, span line, affect_error *err) {
-    affect_iemocap_utterance read = {0};
+    affect_corpus_utterance read = {0};
     span rest = line;
     const char *reason = read_times(&read, cut(&rest, '\t'));
     if (!reason) reason = read_id(&read, reader->dialog, cut(&rest, '\t'));
@@ -180,7 +180,7 @@ static affect_status read_utterance(label_reader *reader, span line, affect_erro
     if (!read_attributes(&read, rest))
         affect_issues_add(reader->issues, reader->file, reader->line,
                           "valence, activation, dominance unreadable (the label is kept)");
-    affect_iemocap_utterance *to = add_utterance(reader->dialog);
+    affect_corpus_utterance *to = add_utterance(reader->dialog);
     if (!to) return affect_fail(err, NO_MEMORY, "%s: no memory", reader->file);
     read.votes = to->votes;
     read.attributes = to->attributes;
@@ -247,8 +247,8 @@ static bool read_rating(affect_json *attributes, span line) {
 
 static void read_rater_row(label_reader *reader, span line) {
     if (!reader->has_current) return; /* of a row that was named already */
-    affect_iemocap_dialog *dialog = reader->dialog;
-    affect_iemocap_utterance *to = &dialog->utterances[dialog->n_utterances - 1];
+    affect_corpus_dialog *dialog = reader->dialog;
+    affect_corpus_utterance *to = &dialog->utterances[dialog->n_utterances - 1];
     bool read = *line.data == 'C' ? read_vote(to->votes, line) : read_rating(to->attributes, line);
     if (!read)
         affect_issues_add(reader->issues, reader->file, reader->line,
@@ -272,11 +272,11 @@ static affect_status read_label_line(label_reader *reader, span line, affect_err
 }
 
 static int compare_utterances(const void *a, const void *b) {
-    return strcmp(((const affect_iemocap_utterance *)a)->id,
-                  ((const affect_iemocap_utterance *)b)->id);
+    return strcmp(((const affect_corpus_utterance *)a)->id,
+                  ((const affect_corpus_utterance *)b)->id);
 }
 
-affect_status affect_iemocap_parse_labels(affect_iemocap_dialog *dialog, affect_issues *issues,
+affect_status affect_iemocap_parse_labels(affect_corpus_dialog *dialog, affect_issues *issues,
                                           const char *file, const char *text, size_t size,
                                           affect_error *err) {
     label_reader reader = {.dialog = dialog, .issues = issues, .file = file};
@@ -293,20 +293,20 @@ affect_status affect_iemocap_parse_labels(affect_iemocap_dialog *dialog, affect_
 
 /* ---- transcripts ---- */
 
-static affect_iemocap_utterance *find_utterance(affect_iemocap_dialog *dialog, span id) {
-    affect_iemocap_utterance key;
+static affect_corpus_utterance *find_utterance(affect_corpus_dialog *dialog, span id) {
+    affect_corpus_utterance key;
     if (!copy_span(key.id, sizeof key.id, id) || !dialog->n_utterances) return NULL;
     return bsearch(&key, dialog->utterances, dialog->n_utterances, sizeof *dialog->utterances,
                    compare_utterances);
 }
 
 /* Ses01F_impro01_F000 [006.2901-008.2357]: text */
-affect_status affect_iemocap_parse_transcripts(affect_iemocap_dialog *dialog, const char *text,
+affect_status affect_iemocap_parse_transcripts(affect_corpus_dialog *dialog, const char *text,
                                                size_t size, affect_error *err) {
     line_reader lines = {.at = text, .end = text + size};
     for (span line; next_line(&lines, &line);) {
         span rest = line;
-        affect_iemocap_utterance *to = find_utterance(dialog, cut(&rest, ' '));
+        affect_corpus_utterance *to = find_utterance(dialog, cut(&rest, ' '));
         if (!to || to->transcript || rest.size > MAX_ROW_BYTES) continue;
         cut(&rest, ':');
         rest = trim(rest);

@@ -13,6 +13,7 @@
 #include "engine/corpus/archive.h"
 #include "engine/corpus/dialog_features.h"
 #include "engine/corpus/manifest.h"
+#include "engine/corpus/reader.h"
 #include "engine/dataset/shard.h"
 
 #include <errno.h>
@@ -44,6 +45,7 @@ static const affect_field option_fields[] = {
     AFFECT_FIELD_INTEGER(affect_import_options, max_bytes, INT64_C(64) << 30, 1, INT64_C(1) << 50,
                          "bytes of all its files that are read"),
     AFFECT_FIELD_JSON(affect_import_options, source, "{\"path\": ...} or {\"archive\": ...}"),
+    AFFECT_FIELD_JSON(affect_import_options, options, "of the layout"),
     AFFECT_FIELD_JSON(affect_import_options, features, "feature config"),
     AFFECT_FIELD_JSON(affect_import_options, labels, "label map"),
     AFFECT_FIELD_END};
@@ -93,10 +95,15 @@ static affect_status check_texts(const affect_import_options *options, affect_er
         AFFECT_CHECK(
             status, err,
             affect_field_fail(err, "", "type", "is \"%s\" (need \"import\")", options->type));
-    if (strcmp(options->layout, "iemocap") != 0)
+    if (!options->reader) {
+        char names[128];
+        affect_corpus_reader_names(names);
         AFFECT_CHECK(status, err,
-                     affect_field_fail(err, "", "layout", "\"%s\" is not known (known: iemocap)",
-                                       options->layout));
+                     affect_field_fail(err, "", "layout", "\"%s\" is not known (known: %s)",
+                                       options->layout, names));
+    } else {
+        AFFECT_CHECK(status, err, options->reader->check(options->options, "/options", err));
+    }
     if (!is_name(options->name))
         AFFECT_CHECK(status, err,
                      affect_field_fail(err, "", "name", "\"%s\" is not [A-Za-z0-9][A-Za-z0-9._-]*",
@@ -108,18 +115,31 @@ static affect_status check_texts(const affect_import_options *options, affect_er
     return status;
 }
 
+/* The map of the request, or that of its layout. */
+static affect_status parse_labels(affect_label_map *labels, const affect_import_options *options,
+                                  affect_error *err) {
+    const char *text = options->labels || !options->reader ? NULL : options->reader->labels;
+    if (!text) return affect_label_map_parse(labels, options->labels, "/labels", err);
+    affect_json *own = NULL;
+    AFFECT_TRY(affect_json_parse(&own, text, strlen(text), err));
+    affect_status status = affect_label_map_parse(labels, own, "/labels", err);
+    affect_json_free(own);
+    return status;
+}
+
 affect_status affect_import_options_parse(affect_import_options *options, const affect_json *json,
                                           affect_error *err) {
     affect_feature_config config;
     affect_label_map labels;
     affect_import_options_default(options);
     affect_status status = affect_fields_parse(options, option_fields, json, "", err);
+    options->reader = affect_corpus_reader_find(options->layout);
     AFFECT_CHECK(status, err, check_texts(options, err));
     AFFECT_CHECK(status, err, parse_source(options, err));
     affect_feature_config_default(&config);
     AFFECT_CHECK(status, err,
                  affect_feature_config_parse(&config, options->features, "/features", err));
-    AFFECT_CHECK(status, err, affect_label_map_parse(&labels, options->labels, "/labels", err));
+    AFFECT_CHECK(status, err, parse_labels(&labels, options, err));
     return status;
 }
 
@@ -133,7 +153,7 @@ typedef struct {
     char *features_text;
     affect_dataset_sizes sizes;
     affect_label_map labels;
-    affect_iemocap corpus;
+    affect_corpus corpus;
     affect_issues issues;
     affect_shard_key *keys; /* (n_dialogs) */
     bool is_staged;         /* the staging folder is of this run */
@@ -167,7 +187,7 @@ static void tell_warning(import_run *run, const char *message) {
 }
 
 /* A shard that is there and holds together; anything else is made again. */
-static bool is_made(import_run *run, const affect_iemocap_dialog *dialog, const char *path) {
+static bool is_made(import_run *run, const affect_corpus_dialog *dialog, const char *path) {
     affect_error why = {0};
     affect_shard *shard = NULL;
     affect_status status = affect_shard_open(&shard, path, run->sizes, &why);
@@ -199,7 +219,7 @@ static affect_status fail_too_large(const import_run *run, affect_error *err) {
 
 static affect_status import_dialog(import_run *run, affect_feature_extractor *extractor,
                                    affect_dialog_files *files, size_t index, affect_error *err) {
-    const affect_iemocap_dialog *dialog = &run->corpus.dialogs[index];
+    const affect_corpus_dialog *dialog = &run->corpus.dialogs[index];
     const affect_dialog_job job = {.corpus = &run->corpus,
                                    .dialog = dialog,
                                    .extractor = extractor,
@@ -277,8 +297,8 @@ static affect_status make_shards(import_run *run, affect_error *err) {
 /* ---- archives ---- */
 
 static bool select_entry(void *context, const char *name, char path[AFFECT_PATH_MAX]) {
-    (void)context;
-    return affect_iemocap_select(name, path);
+    const import_run *run = context;
+    return run->options->reader->select(name, path);
 }
 
 static void unpack_progress(void *context, double done, double total) {
@@ -357,7 +377,7 @@ static affect_status prepare(import_run *run, affect_error *err) {
     const affect_import_options *options = run->options;
     affect_feature_config_default(&run->config);
     AFFECT_TRY(affect_feature_config_parse(&run->config, options->features, "/features", err));
-    AFFECT_TRY(affect_label_map_parse(&run->labels, options->labels, "/labels", err));
+    AFFECT_TRY(parse_labels(&run->labels, options, err));
     affect_feature_sizes sizes = affect_feature_config_sizes(&run->config);
     run->sizes =
         (affect_dataset_sizes){sizes.n_frames, sizes.n_mels, sizes.n_parts, sizes.n_columns};
@@ -366,6 +386,21 @@ static affect_status prepare(import_run *run, affect_error *err) {
     if (!run->features || !run->features_text) return affect_fail(err, NO_MEMORY, "no memory");
     AFFECT_TRY(affect_directory_make(options->output, err));
     return affect_directory_make(options->store, err);
+}
+
+static affect_status set_all_labels(import_run *run, affect_error *err) {
+    const affect_corpus *corpus = &run->corpus;
+    affect_status status = AFFECT_STATUS_OK;
+    size_t n = 0, all = 0;
+    for (size_t d = 0; d < corpus->n_dialogs; d++) all += corpus->dialogs[d].n_utterances;
+    const char **labels = calloc(all + 1, sizeof *labels);
+    if (!labels) return affect_fail(err, NO_MEMORY, "no memory for %zu labels", all);
+    for (size_t d = 0; d < corpus->n_dialogs; d++)
+        for (size_t u = 0; u < corpus->dialogs[d].n_utterances; u++)
+            labels[n++] = corpus->dialogs[d].utterances[u].label;
+    status = affect_label_map_set_all(&run->labels, labels, n, err);
+    free(labels);
+    return status;
 }
 
 static affect_status import_all(affect_json **result, import_run *run, const char *staging,
@@ -381,7 +416,9 @@ static affect_status import_all(affect_json **result, import_run *run, const cha
         AFFECT_TRY(
             affect_tree_open(&folder, options->is_archive ? staging : options->path, NULL, err));
     affect_tree_limit_files(folder, (uint64_t)options->max_file_bytes);
-    AFFECT_TRY(affect_iemocap_open(&run->corpus, &run->issues, folder, err));
+    AFFECT_TRY(affect_corpus_open(&run->corpus, &run->issues, options->reader, folder,
+                                  options->options, err));
+    if (run->labels.all) AFFECT_TRY(set_all_labels(run, err));
     AFFECT_TRY(make_shards(run, err));
     return write_result(result, run, started, err);
 }
@@ -399,7 +436,7 @@ affect_status affect_import_run(affect_json **result, const affect_import_option
     affect_status status = import_all(result, &run, staging, err);
     if (run.is_staged) affect_directory_remove(staging, NULL);
     if (status != AFFECT_STATUS_OK) rmdir(options->output); /* only if it is empty */
-    affect_iemocap_close(&run.corpus);
+    affect_corpus_close(&run.corpus);
     affect_issues_free(&run.issues);
     affect_json_free(run.features);
     free(run.features_text);

@@ -2,7 +2,7 @@
  *
  * One importer for all sources: an archive is first unpacked into a staging folder, labels,
  * transcripts, sound and motion only (archive.h). Then dialogs are read in parallel, a dialog being
- * the unit of work: its labels (iemocap.h), the sound of each utterance, and one pass over its
+ * the unit of work: its labels (reader.h), the sound of each utterance, and one pass over its
  * motion text for all its utterances. A dialog's features become one shard in the store, addressed
  * by digest; a shard that is there already is used as it is, so an import that was stopped goes on
  * where it was.
@@ -37,7 +37,8 @@
 #define AFFECT_IMPORT_STAGING ".staging"
 
 /* What to import and where to: the specification of an import job, as the server writes it:
- *   {"type": "import", "name", "layout", "source": {"path": folder, "root"?: folder above it} |
+ *   {"type": "import", "name", "layout", "options", "source": {"path": folder, "root"?: folder
+ * above it} |
  *    {"archive": file}, "features", "labels", "store", "output", "staging", "threads",
  *    "max_file_bytes", "max_bytes"}
  * With a root, "path" is relative to it and is opened beneath it, by this run and not before:
@@ -46,7 +47,7 @@ typedef struct {
     char type[16];                 /* "import" */
     char job[64];                  /* id, for logs; may be empty */
     char name[64];                 /* of the dataset: [A-Za-z0-9][A-Za-z0-9._-]* */
-    char layout[16];               /* "iemocap" */
+    char layout[16];               /* a reader's name (reader.h) */
     char store[AFFECT_PATH_MAX];   /* folder of the feature store, made if absent */
     char output[AFFECT_PATH_MAX];  /* the dataset's folder, made if absent */
     char staging[AFFECT_PATH_MAX]; /* must not be there, or be left by a run that was killed; made,
@@ -54,12 +55,14 @@ typedef struct {
     int64_t threads;               /* 0 = all cores this process may use */
     affect_json *source;           /* as given; owned */
     affect_json *features;         /* {"preset": "mel-16k", ...}, NULL = defaults; owned */
-    affect_json *labels;           /* label_map.h, NULL = the study's four classes; owned */
+    affect_json *options;          /* of the reader; NULL = none; owned */
+    affect_json *labels;           /* label_map.h, NULL = the reader's own; owned */
     char root[AFFECT_PATH_MAX];    /* "", or the folder that `path` is below */
     char path[AFFECT_PATH_MAX];    /* of the source */
     int64_t max_file_bytes;        /* larger files of the source are rejected */
     int64_t max_bytes;             /* of all files; more: TOO_LARGE */
     bool is_archive;
+    const struct affect_corpus_reader *reader; /* of the layout */
 } affect_import_options;
 
 void affect_import_options_default(affect_import_options *options);

@@ -1,6 +1,7 @@
 /* The manifest of a dataset; see manifest.h. Runs on one thread, after all shards are written. */
 #include "engine/corpus/manifest.h"
 
+#include "engine/core/file.h"
 #include "engine/dataset/shard.h"
 
 #include <errno.h>
@@ -18,7 +19,8 @@ typedef struct {
     affect_json *report;
     affect_json *classes, *labels, *sessions, *speakers, *streams, *dropped, *warnings;
     affect_issues rejected;
-    size_t n_kept, n_rated, n_own, n_improvised, n_warnings;
+    size_t n_kept, n_rated, n_own, n_improvised, n_scripted, n_warnings;
+    size_t n_without_speaker;
     size_t n_truncated, n_silent, n_faint, n_from_dialog, n_transcripts;
     double audio_seconds;
 } builder;
@@ -48,7 +50,7 @@ static bool has_stream(const affect_json *quality, const char *name) {
 }
 
 /* Why an utterance is left out, or NULL. */
-static const char *reason_to_drop(char text[200], const affect_iemocap_utterance *u, int label,
+static const char *reason_to_drop(char text[200], const affect_corpus_utterance *u, int label,
                                   const affect_json *quality) {
     bool any = false;
     if (label < 0) {
@@ -64,22 +66,26 @@ static const char *reason_to_drop(char text[200], const affect_iemocap_utterance
     return any ? NULL : "no sound file and no rows of motion";
 }
 
-static void drop(builder *b, const affect_iemocap_utterance *u, const char *reason) {
+static void drop(builder *b, const affect_corpus_utterance *u, const char *reason) {
     affect_json *row = affect_json_append(b->dropped, affect_json_new_object());
     affect_json_set_string(row, "utterance", u->id);
     affect_json_set_string(row, "label", u->label);
     affect_json_set_string(row, "reason", reason);
 }
 
-static void describe(affect_json *row, const affect_iemocap_dialog *dialog,
-                     const affect_iemocap_utterance *u) {
+static void set_known(affect_json *row, const char *name, const char *text) {
+    if (*text) affect_json_set_string(row, name, text);
+}
+
+static void describe(affect_json *row, const affect_corpus_dialog *dialog,
+                     const affect_corpus_utterance *u) {
     affect_json_set_string(row, "id", u->id);
     affect_json_set_string(row, "raw_label", u->label);
-    affect_json_set_string(row, "dialog", dialog->id);
-    affect_json_set_string(row, "session", dialog->session);
-    affect_json_set_string(row, "scenario", dialog->scenario);
-    affect_json_set_string(row, "speaker", u->speaker);
-    affect_json_set_string(row, "wearer", dialog->wearer);
+    set_known(row, "dialog", dialog->is_dialog ? dialog->id : "");
+    set_known(row, "session", dialog->session);
+    set_known(row, "scenario", dialog->scenario);
+    set_known(row, "speaker", u->speaker);
+    set_known(row, "wearer", dialog->wearer);
     affect_json_set_bool(row, "own_motion", u->own_motion);
     affect_json_set_bool(row, "improvised", dialog->improvised);
     affect_json_set_number(row, "start", u->start_s);
@@ -88,21 +94,27 @@ static void describe(affect_json *row, const affect_iemocap_dialog *dialog,
     affect_json_set_number(row, "activation", u->activation);
     affect_json_set_number(row, "dominance", u->dominance);
     if (u->transcript) affect_json_set_string(row, "transcript", u->transcript);
-    affect_json_set(row, "votes", affect_json_copy(u->votes));
-    affect_json_set(row, "attributes", affect_json_copy(u->attributes));
+    affect_json_set(row, "votes", u->votes ? affect_json_copy(u->votes) : affect_json_new_array());
+    affect_json_set(row, "attributes",
+                    u->attributes ? affect_json_copy(u->attributes) : affect_json_new_array());
+    if (u->columns) affect_json_set(row, "columns", affect_json_copy(u->columns));
 }
 
-static void count_kept(builder *b, const affect_iemocap_dialog *dialog,
-                       const affect_iemocap_utterance *u, int label, const affect_json *quality) {
+static void count_kept(builder *b, const affect_corpus_dialog *dialog,
+                       const affect_corpus_utterance *u, int label, const affect_json *quality) {
     const affect_json *audio = affect_json_get(quality, "audio");
     count(b->classes, b->input->labels->classes[label]);
-    count(b->sessions, dialog->session);
-    count(b->speakers, u->speaker);
+    if (*dialog->session) count(b->sessions, dialog->session);
+    if (*u->speaker)
+        count(b->speakers, u->speaker);
+    else
+        b->n_without_speaker++;
     for (int s = 0; s < N_STREAMS; s++)
         if (has_stream(quality, stream_names[s])) count(b->streams, stream_names[s]);
     b->n_kept++;
     b->n_own += u->own_motion;
     b->n_improvised += dialog->improvised;
+    b->n_scripted += dialog->scripted;
     b->n_transcripts += u->transcript != NULL;
     b->audio_seconds += affect_json_get_number(audio, "seconds", 0);
     b->n_truncated += affect_json_get_bool(audio, "truncated", false);
@@ -111,9 +123,9 @@ static void count_kept(builder *b, const affect_iemocap_dialog *dialog,
     b->n_from_dialog += strcmp(affect_json_get_string(audio, "from", ""), "dialog") == 0;
 }
 
-static void keep(builder *b, const affect_iemocap_dialog *dialog, size_t dialog_index, size_t index,
+static void keep(builder *b, const affect_corpus_dialog *dialog, size_t dialog_index, size_t index,
                  int label, const affect_json *quality) {
-    const affect_iemocap_utterance *u = &dialog->utterances[index];
+    const affect_corpus_utterance *u = &dialog->utterances[index];
     affect_json *row = affect_json_append(b->utterances, affect_json_new_object());
     affect_json_set_string(row, "label", b->input->labels->classes[label]);
     affect_json_set_number(row, "shard", (double)dialog_index);
@@ -128,7 +140,7 @@ static void keep(builder *b, const affect_iemocap_dialog *dialog, size_t dialog_
 }
 
 static affect_status add_dialog(builder *b, size_t dialog_index, affect_error *err) {
-    const affect_iemocap_dialog *dialog = &b->input->corpus->dialogs[dialog_index];
+    const affect_corpus_dialog *dialog = &b->input->corpus->dialogs[dialog_index];
     char path[AFFECT_PATH_MAX], text[200];
     affect_shard *shard = NULL;
     bool any_motion = false;
@@ -137,7 +149,7 @@ static affect_status add_dialog(builder *b, size_t dialog_index, affect_error *e
     AFFECT_TRY(affect_shard_open(&shard, path, b->input->sizes, err));
     const affect_json *quality = affect_json_first(affect_shard_quality(shard));
     for (size_t i = 0; i < dialog->n_utterances; i++, quality = affect_json_next(quality)) {
-        const affect_iemocap_utterance *u = &dialog->utterances[i];
+        const affect_corpus_utterance *u = &dialog->utterances[i];
         int label = affect_label_map_class(b->input->labels, u->label);
         const char *reason = reason_to_drop(text, u, label, quality);
         b->n_rated++;
@@ -153,7 +165,8 @@ static affect_status add_dialog(builder *b, size_t dialog_index, affect_error *e
     }
     affect_issues_join(&b->rejected, affect_shard_rejected(shard), affect_shard_n_rejected(shard));
     affect_shard_close(shard);
-    if (!any_motion) warn(b, "%s: no motion of its own", dialog->id);
+    if (!any_motion && dialog->files[AFFECT_CORPUS_FACE])
+        warn(b, "%s: no motion of its own", dialog->id);
     return AFFECT_STATUS_OK;
 }
 
@@ -164,6 +177,9 @@ static void add_warnings(builder *b) {
             warn(b, "class %s has no utterances", labels->classes[c]);
     if (b->n_truncated)
         warn(b, "%zu utterances are longer than a clip: their ends are not used", b->n_truncated);
+    if (b->n_without_speaker)
+        warn(b, "%zu utterances name no speaker: no split by speaker is possible",
+             b->n_without_speaker);
     if (b->n_silent) warn(b, "%zu utterances are silent", b->n_silent);
     if (b->n_faint)
         warn(b, "%zu utterances are almost silent: too faint for the features", b->n_faint);
@@ -172,6 +188,12 @@ static void add_warnings(builder *b) {
              "%zu utterances have no sentence file: cut from the dialog's recording, the mean "
              "of its channels",
              b->n_from_dialog);
+}
+
+static size_t count_dialogs(const affect_corpus *corpus) {
+    size_t n = 0;
+    for (size_t d = 0; d < corpus->n_dialogs; d++) n += corpus->dialogs[d].is_dialog;
+    return n;
 }
 
 static bool begin_report(builder *b) {
@@ -198,19 +220,19 @@ static int compare_names(const void *a, const void *b) {
 
 /* Replaces an object of counts by the same in the order of names. */
 static void sort_counts(affect_json *report, const char *name) {
-    affect_json *counts = affect_json_get(report, name), *members[256];
+    const affect_json *counts = affect_json_get(report, name);
+    size_t n = affect_json_size(counts), i = 0;
+    const affect_json **members = calloc(n + 1, sizeof *members);
+    if (!members) return; /* left as counted */
+    for (const affect_json *m = affect_json_first(counts); m; m = affect_json_next(m))
+        members[i++] = m;
+    qsort(members, n, sizeof *members, compare_names);
     affect_json *sorted = affect_json_new_object();
-    size_t n = 0;
-    for (affect_json *m = affect_json_first(counts); m && n < 256; m = affect_json_next(m))
-        members[n++] = m;
-    if (n) qsort(members, n, sizeof *members, compare_names);
-    for (size_t i = 0; i < n; i++)
-        affect_json_set_number(sorted, affect_json_name(members[i]),
-                               affect_json_number(members[i], 0));
-    if (n < 256)
-        affect_json_set(report, name, sorted);
-    else
-        affect_json_free(sorted); /* more than any corpus has: left as counted */
+    for (i = 0; i < n; i++)
+        affect_json_add(sorted, affect_json_name(members[i]),
+                        affect_json_new_number(affect_json_number(members[i], 0)));
+    free(members);
+    affect_json_set(report, name, sorted);
 }
 
 static void end_report(builder *b) {
@@ -218,9 +240,9 @@ static void end_report(builder *b) {
     affect_json *report = b->report;
     affect_json_set_number(report, "utterances", (double)b->n_kept);
     affect_json_set_number(report, "rated", (double)b->n_rated);
-    affect_json_set_number(report, "dialogs", (double)b->input->corpus->n_dialogs);
+    affect_json_set_number(report, "dialogs", (double)count_dialogs(b->input->corpus));
     affect_json_set_number(report, "improvised", (double)b->n_improvised);
-    affect_json_set_number(report, "scripted", (double)(b->n_kept - b->n_improvised));
+    affect_json_set_number(report, "scripted", (double)b->n_scripted);
     affect_json_set_number(b->streams, "own_motion", (double)b->n_own);
     affect_json_set_number(report, "transcripts", (double)b->n_transcripts);
     affect_json_set_number(report, "audio_hours", b->audio_seconds / 3600);

@@ -15,7 +15,7 @@
 #define AFFECT_CORPUS_MANIFEST_H
 
 #include "engine/core/digest.h"
-#include "engine/corpus/iemocap.h"
+#include "engine/corpus/corpus.h"
 #include "engine/dataset/dataset.h"
 #include "engine/dataset/label_map.h"
 
@@ -28,7 +28,7 @@ typedef struct {
     const affect_json *features;   /* the complete config */
     affect_dataset_sizes sizes;
     const affect_label_map *labels;
-    const affect_iemocap *corpus;
+    const affect_corpus *corpus;
     const affect_shard_key *keys; /* (n_dialogs) shards, all in the store */
     const affect_issues *issues;  /* of labels and transcripts */
 } affect_manifest_input;

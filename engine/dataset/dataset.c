@@ -107,7 +107,8 @@ static affect_utterance utterance_of(const affect_json *row, int label) {
                               .activation = affect_json_get_number(row, "activation", 0),
                               .dominance = affect_json_get_number(row, "dominance", 0),
                               .votes = affect_json_get(row, "votes"),
-                              .attributes = affect_json_get(row, "attributes")};
+                              .attributes = affect_json_get(row, "attributes"),
+                              .columns = affect_json_get(row, "columns")};
 }
 
 static int class_index(const affect_dataset *dataset, const char *name) {
@@ -122,8 +123,7 @@ static affect_status read_utterance(affect_dataset *dataset, const affect_json *
     double shard = affect_json_get_number(row, "shard", -1);
     double index = affect_json_get_number(row, "index", -1);
     affect_utterance read = utterance_of(row, label);
-    if (label < 0 || !read.id || !read.dialog || !read.session || !read.scenario || !read.speaker ||
-        !read.wearer || !read.raw_label)
+    if (label < 0 || !read.id || !read.raw_label)
         return malformed(err, "an utterance lacks a field or has an unknown label");
     if (!(shard >= 0 && shard < (double)dataset->n_shards) || !(index >= 0 && index < 1e6))
         return malformed(err, "an utterance names no shard");
@@ -274,6 +274,10 @@ void affect_dataset_fill_motion(const affect_dataset *dataset, float *motion, ui
                                 size_t index) {
     affect_utterance_features from = affect_dataset_features(dataset, index);
     size_t n = dataset->sizes.parts * dataset->sizes.columns;
-    memcpy(motion, from.motion, n * sizeof *motion);
-    if (missing) memcpy(missing, from.missing, n);
+    if (from.motion)
+        memcpy(motion, from.motion, n * sizeof *motion);
+    else
+        memset(motion, 0, n * sizeof *motion);
+    if (missing && from.missing) memcpy(missing, from.missing, n);
+    if (missing && !from.missing) memset(missing, 1, n);
 }

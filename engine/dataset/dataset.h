@@ -33,7 +33,8 @@ typedef struct {
 } affect_dataset_sizes;
 
 typedef struct {
-    const char *id;         /* "Ses01F_impro01_M003" */
+    const char *id; /* "Ses01F_impro01_M003" */
+    /* NULL where the corpus does not tell: */
     const char *dialog;     /* "Ses01F_impro01" */
     const char *session;    /* "Ses01" */
     const char *scenario;   /* "impro01", "script01_1" */
@@ -43,12 +44,13 @@ typedef struct {
     const char *transcript; /* UTF-8, or NULL */
     int label;              /* index into the classes */
     bool own_motion;        /* speaker == wearer: the motion is the speaker's own */
-    bool improvised;        /* else scripted */
+    bool improvised;        /* else scripted, or unknown */
     bool has_audio, has_face, has_head, has_hand;
     double start_s, end_s;                 /* in the dialog */
     double valence, activation, dominance; /* 1..5; 0 when not given */
     const affect_json *votes;              /* array of {"by","labels"} from the C- lines */
     const affect_json *attributes;         /* array of {"by","val","act","dom"} from the A- lines */
+    const affect_json *columns;            /* {"gender": "F", ...}: other texts; NULL: none */
 } affect_utterance;
 
 /* What the store holds of one utterance: pointers into the map. */
@@ -56,7 +58,8 @@ typedef struct {
     size_t n_frames;        /* true length, 0 when the sound is missing; at most sizes.frames */
     const float *mel;       /* (n_frames, mels) */
     float pad_value;        /* what fills the frames after n_frames */
-    const float *motion;    /* (parts, columns) raw means, millimetres and degrees; 0 if missing */
+    const float *motion;    /* (parts, columns) raw means, millimetres and degrees; 0 if missing;
+                               NULL, and missing too: the corpus has no motion there */
     const uint8_t *missing; /* (parts, columns) 1 where there was nothing to average */
 } affect_utterance_features;
 

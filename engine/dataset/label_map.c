@@ -7,20 +7,23 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LETTERS "abcdefghijklmnopqrstuvwxyz"
-
 int affect_label_map_class(const affect_label_map *map, const char *label) {
     for (size_t i = 0; i < map->n_labels; i++)
         if (strcmp(map->labels[i], label) == 0) return map->class_of[i];
     return -1;
 }
 
+static bool is_name(const char *text) {
+    size_t n = strlen(text);
+    return n > 0 && n < AFFECT_LABEL_MAP_NAME_SIZE && affect_json_is_plain_text(text, n);
+}
+
 static affect_status add_class(affect_label_map *map, const char *name, const char *path,
                                affect_error *err) {
-    if (!*name || strlen(name) >= AFFECT_LABEL_MAP_NAME_SIZE || !strchr(LETTERS, *name) ||
-        name[strspn(name, LETTERS "0123456789_-")])
+    if (!is_name(name))
         return affect_field_fail(err, path, "",
-                                 "\"%.40s\" is not a class name ([a-z][a-z0-9_-]*, at most %d)",
+                                 "\"%.40s\" is not a class name (1 to %d bytes, no control "
+                                 "characters)",
                                  name, AFFECT_LABEL_MAP_NAME_SIZE - 1);
     if (map->n_classes == AFFECT_MAX_CLASSES)
         return affect_field_fail(err, path, name, "over %d classes", AFFECT_MAX_CLASSES);
@@ -33,17 +36,17 @@ static affect_status add_label(affect_label_map *map, const affect_json *json, c
                                affect_error *err) {
     const char *class_name = map->classes[map->n_classes - 1];
     const char *label = affect_json_string(json, "");
-    if (strlen(label) != 3 || strspn(label, LETTERS) != 3)
+    if (!is_name(label))
         return affect_field_fail(err, path, class_name,
-                                 "\"%.20s\" is not a label (three lower-case letters, as \"neu\")",
-                                 label);
+                                 "\"%.40s\" is not a label (1 to %d bytes, no control characters)",
+                                 label, AFFECT_LABEL_MAP_NAME_SIZE - 1);
     if (affect_label_map_class(map, label) >= 0)
         return affect_field_fail(err, path, class_name, "\"%s\" belongs to another class already",
                                  label);
     if (map->n_labels == AFFECT_LABEL_MAP_MAX_LABELS)
         return affect_field_fail(err, path, class_name, "over %d labels",
                                  AFFECT_LABEL_MAP_MAX_LABELS);
-    snprintf(map->labels[map->n_labels], sizeof map->labels[0], "%.3s", label);
+    snprintf(map->labels[map->n_labels], sizeof map->labels[0], "%s", label);
     map->class_of[map->n_labels++] = (int)map->n_classes - 1;
     return AFFECT_STATUS_OK;
 }
@@ -84,24 +87,37 @@ static affect_status read_object(affect_label_map *map, const affect_json *json,
 
 affect_status affect_label_map_parse(affect_label_map *map, const affect_json *json,
                                      const char *path, affect_error *err) {
-    static const char text[] =
-        "{\"angry\":[\"ang\"],\"happy\":[\"hap\",\"exc\"],\"neutral\":[\"neu\"],\"sad\":[\"sad\"]}";
-    *map = (affect_label_map){0};
-    if (json) return read_object(map, json, path, err);
-    affect_json *four = NULL;
-    AFFECT_TRY(affect_json_parse(&four, text, sizeof text - 1, err));
-    affect_status status = read_object(map, four, path, err);
-    affect_json_free(four);
-    return status;
+    *map = (affect_label_map){.all = !json || affect_json_is_null(json)};
+    return map->all ? AFFECT_STATUS_OK : read_object(map, json, path, err);
 }
 
 static int compare_labels(const void *a, const void *b) {
     return strcmp(a, b);
 }
 
+affect_status affect_label_map_set_all(affect_label_map *map, const char *const *labels, size_t n,
+                                       affect_error *err) {
+    map->n_labels = map->n_classes = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (affect_label_map_class(map, labels[i]) >= 0) continue;
+        if (map->n_classes == AFFECT_MAX_CLASSES)
+            return affect_fail(err, INVALID,
+                               "the corpus has over %d labels: say with \"labels\" which are "
+                               "classes (as {\"happy\": [\"hap\", \"exc\"]})",
+                               AFFECT_MAX_CLASSES);
+        snprintf(map->classes[map->n_classes++], sizeof map->classes[0], "%s", labels[i]);
+        snprintf(map->labels[map->n_labels], sizeof map->labels[0], "%s", labels[i]);
+        map->class_of[map->n_labels] = (int)map->n_labels;
+        map->n_labels++;
+    }
+    qsort(map->classes, map->n_classes, sizeof map->classes[0], compare_labels);
+    qsort(map->labels, map->n_labels, sizeof map->labels[0], compare_labels);
+    return AFFECT_STATUS_OK;
+}
+
 affect_json *affect_label_map_to_json(const affect_label_map *map) {
     affect_json *json = affect_json_new_object();
-    char labels[AFFECT_LABEL_MAP_MAX_LABELS][8];
+    char labels[AFFECT_LABEL_MAP_MAX_LABELS][AFFECT_LABEL_MAP_NAME_SIZE];
     memcpy(labels, map->labels, sizeof labels);
     qsort(labels, map->n_labels, sizeof labels[0], compare_labels);
     for (size_t c = 0; c < map->n_classes; c++) {

@@ -37,7 +37,7 @@ affect_status affect_normalizer_fit(affect_normalizer *normalizer, const affect_
         if (indices[i] >= affect_dataset_n_utterances(dataset))
             return affect_fail(err, INVALID, "normaliser: no utterance %zu", indices[i]);
         affect_utterance_features from = affect_dataset_features(dataset, indices[i]);
-        add_rows(&sums, from.motion, from.missing, sizes.parts);
+        if (from.motion) add_rows(&sums, from.motion, from.missing, sizes.parts);
     }
     for (size_t c = 0; c < COLUMNS; c++) {
         double deviation = sums.n[c] ? sqrt(sums.squares[c] / sums.n[c]) : 1;

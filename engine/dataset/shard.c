@@ -37,12 +37,13 @@ affect_status affect_shard_write(const char *path, const affect_shard_content *c
                                  affect_error *err) {
     size_t n = content->n_utterances, mels = content->sizes.mels;
     size_t parts = content->sizes.parts, columns = content->sizes.columns;
+    size_t n_motion = content->motion ? n : 0;
     const affect_safetensor tensors[] = {
         {"offsets", AFFECT_DTYPE_I64, {1, {n + 1}}, content->offsets},
         {"mel", AFFECT_DTYPE_F32, {2, {(size_t)content->offsets[n], mels}}, content->mel},
         {"pad_value", AFFECT_DTYPE_F32, {1, {n}}, content->pad_value},
-        {"motion", AFFECT_DTYPE_F32, {3, {n, parts, columns}}, content->motion},
-        {"missing", AFFECT_DTYPE_U8, {3, {n, parts, columns}}, content->missing}};
+        {"motion", AFFECT_DTYPE_F32, {3, {n_motion, parts, columns}}, content->motion},
+        {"missing", AFFECT_DTYPE_U8, {3, {n_motion, parts, columns}}, content->missing}};
     affect_json *metadata = affect_json_new_object();
     affect_json *n_rejected = affect_json_new_number((double)content->n_rejected);
     set_text(metadata, "features", content->features);
@@ -82,7 +83,9 @@ static affect_status get(void *to, affect_shard *shard, const char *name, affect
 
 static affect_status map_tensors(affect_shard *shard, affect_error *err) {
     size_t n = shard->n, parts = shard->sizes.parts, columns = shard->sizes.columns;
-    const affect_shape motion = {3, {n, parts, columns}};
+    const affect_safetensor *found = affect_safetensors_find(shard->file, "motion");
+    bool has_motion = !found || found->shape.size[0] > 0;
+    const affect_shape motion = {3, {has_motion ? n : 0, parts, columns}};
     AFFECT_TRY(
         get(&shard->offsets, shard, "offsets", AFFECT_DTYPE_I64, (affect_shape){1, {n + 1}}, err));
     for (size_t i = 0; i < n; i++) {
@@ -96,7 +99,9 @@ static affect_status map_tensors(affect_shard *shard, affect_error *err) {
     AFFECT_TRY(
         get(&shard->pad_value, shard, "pad_value", AFFECT_DTYPE_F32, (affect_shape){1, {n}}, err));
     AFFECT_TRY(get(&shard->motion, shard, "motion", AFFECT_DTYPE_F32, motion, err));
-    return get(&shard->missing, shard, "missing", AFFECT_DTYPE_U8, motion, err);
+    AFFECT_TRY(get(&shard->missing, shard, "missing", AFFECT_DTYPE_U8, motion, err));
+    if (!has_motion) shard->motion = NULL, shard->missing = NULL;
+    return AFFECT_STATUS_OK;
 }
 
 static affect_status read_metadata(affect_shard *shard, affect_error *err) {
@@ -171,8 +176,8 @@ affect_utterance_features affect_shard_features(const affect_shard *shard, size_
         .n_frames = (size_t)(shard->offsets[index + 1] - shard->offsets[index]),
         .mel = shard->mel + (size_t)shard->offsets[index] * shard->sizes.mels,
         .pad_value = shard->pad_value[index],
-        .motion = shard->motion + index * n_motion,
-        .missing = shard->missing + index * n_motion};
+        .motion = shard->motion ? shard->motion + index * n_motion : NULL,
+        .missing = shard->motion ? shard->missing + index * n_motion : NULL};
 }
 
 const char *affect_shard_utterance(const affect_shard *shard, size_t index) {

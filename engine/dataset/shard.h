@@ -5,6 +5,7 @@
  *   pad_value (n)               F32  what stands for the frames after an utterance's last
  *   motion    (n, parts, 189)   F32  raw means; 0 where missing
  *   missing   (n, parts, 189)   U8   1 where there was nothing to average
+ *             (0, parts, 189) both where the corpus has no motion for any of them
  *   metadata: "features" (config), "utterances" (ids), "quality" (one object an utterance),
  *             "rejected" and "n_rejected" (rows of sound and motion that could not be read),
  *             "content" (SHA-256 of all of the above; older shards have none)
@@ -26,7 +27,7 @@ typedef struct {
     const int64_t *offsets;
     const float *mel;
     const float *pad_value;
-    const float *motion;
+    const float *motion; /* NULL, and missing too: none */
     const uint8_t *missing;
     const affect_json *features, *utterances, *quality, *rejected;
     uint64_t n_rejected;

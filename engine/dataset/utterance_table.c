@@ -66,7 +66,7 @@ void affect_utterance_table_free(affect_utterance_table *table) {
 static const affect_json *attribute_of(const affect_utterance_table *table, size_t index,
                                        const char *attribute) {
     const affect_json *row = table->rows[index], *member = affect_json_get(row, attribute);
-    return member ? member : affect_json_get(affect_json_get(row, "attributes"), attribute);
+    return member ? member : affect_json_get(affect_json_get(row, "columns"), attribute);
 }
 
 const char *affect_utterance_table_text(const affect_utterance_table *table, size_t index,

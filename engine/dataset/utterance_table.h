@@ -1,7 +1,7 @@
 /* What a manifest tells of each utterance, by attribute: the input of splits and audits.
  *
  * An attribute is a member of the utterance's row in dataset.json ("speaker", "dialog", "session",
- * "scenario", "improvised", ...), a member of the row's "attributes" where that is an object (other
+ * "scenario", "improvised", ...), a member of the row's "columns" where that is an object (other
  * columns of a corpus), or "label", the class. A corpus may lack any of them.
  *
  * A table belongs to one thread: groups are made on demand and kept. All that it points to is

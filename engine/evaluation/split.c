@@ -176,6 +176,15 @@ static affect_status mark_speakers(maker *m, affect_part part, const affect_json
 }
 
 static affect_status split_speakers(maker *m, affect_error *err) {
+    size_t n_named = 0;
+    for (size_t i = 0; i < m->n_members; i++)
+        n_named += affect_utterance_table_text(m->table, m->members[i], "speaker") != NULL;
+    if (n_named < m->n_members) {
+        affect_fail(err, INVALID,
+                    "split: the corpus names no speaker for %zu of its %zu utterances",
+                    m->n_members - n_named, m->n_members);
+        return fail_at(err, "kind");
+    }
     affect_status status = mark_speakers(m, AFFECT_PART_VALIDATION, m->config->validation, err);
     AFFECT_CHECK(status, err, mark_speakers(m, AFFECT_PART_TEST, m->config->test, err));
     return status;

@@ -207,8 +207,9 @@ void affect_job_events_end(affect_job_events *events, affect_status status,
         affect_json_set_string(problem, "code", affect_status_name(status));
         affect_json_set_string(problem, "message", error->message);
         if (error->pointer[0]) affect_json_set_string(problem, "pointer", error->pointer);
-        snprintf(text, sizeof text, "%s: %s",
-                 status == AFFECT_STATUS_CANCELLED ? "cancelled" : "failed", error->message);
+        snprintf(text, sizeof text, "%s: %s%s%s%s",
+                 status == AFFECT_STATUS_CANCELLED ? "cancelled" : "failed", error->message,
+                 *error->pointer ? " (at " : "", error->pointer, *error->pointer ? ")" : "");
     }
     affect_json_set(members, "result", result ? result : affect_json_new_null());
     affect_job_events_emit(events, "end", members, text);

@@ -5,7 +5,7 @@
 #include <string.h>
 
 static void read_texts(const char *text, size_t size) {
-    affect_iemocap_dialog dialog = {.id = "Ses01F_impro01", .wearer = "Ses01F"};
+    affect_corpus_dialog dialog = {.id = "Ses01F_impro01", .wearer = "Ses01F"};
     affect_issues issues = {0};
     size_t labels = strnlen(text, size), rest = labels < size ? labels + 1 : size;
     FUZZ_CHECK(affect_iemocap_parse_labels(&dialog, &issues, "labels", text, labels, NULL) ==
@@ -13,7 +13,7 @@ static void read_texts(const char *text, size_t size) {
     FUZZ_CHECK(affect_iemocap_parse_transcripts(&dialog, text + rest, size - rest, NULL) ==
                AFFECT_STATUS_OK);
     for (size_t i = 0; i < dialog.n_utterances; i++) {
-        affect_iemocap_utterance *u = &dialog.utterances[i];
+        affect_corpus_utterance *u = &dialog.utterances[i];
         FUZZ_CHECK(affect_iemocap_is_utterance(u->id) && 0 <= u->start_s && u->start_s < u->end_s);
         FUZZ_CHECK(i == 0 || strcmp(dialog.utterances[i - 1].id, u->id) < 0);
         affect_json_free(u->votes);

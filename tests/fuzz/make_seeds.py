@@ -183,6 +183,10 @@ def seeds(affect, folder):
     yield "model", "tiny", model.read_bytes()
     for name, data in motion():
         yield "motion", name, data
+    yield "table", "csv", b'\xef\xbb\xbffile,label,text\r\n1.wav,"a ""b"",\r\nc",x\r\n2.wav,b,\n'
+    yield "table", "tsv", b'\tfile\tlabel\n\t1.wav\t"a'
+    yield "table", "quotes", b'a"b,"c"d,""\n"\n"\n"""",,"'
+    yield "table", "pattern", b'^(?<speaker>[0-9]{2})(?<label>.)(a+)*$\n03Waaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!\n'
     yield "iemocap", "both", LABELS + b"\0" + TRANSCRIPTS
     yield "iemocap", "name", b"IEMOCAP_full_release/Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_F000.wav"
     yield "iemocap", "name2", b"./x/Session5/dialog/MOCAP_hand/Ses05M_script01_1b.txt"

@@ -67,10 +67,10 @@ def test_all_wrong_fields_of_others(server):
     assert refuse(server, {"type": "evaluate", "model": "nobody", "dataset": "nowhere", "epochs": 3, "precision": "fp8"}
                   ) == ["/dataset", "/epochs", "/model", "/precision"]
     body = {"name": "a b", "layout": "none", "source": {"path": "../x"}, "colour": 1,
-            "features": {"preset": "x", "mel": {"mels": 0, "hertz": 1}, "motion": {"x": 1}}, "labels": {"A": ["ang"]}}
+            "features": {"preset": "x", "mel": {"mels": 0, "hertz": 1}, "motion": {"x": 1}}, "labels": {"A": ["tab\there"]}}
     assert refuse(server, body, "/v1/datasets") == sorted([
         "/name", "/layout", "/source/path", "/colour", "/features/preset", "/features/mel/mels", "/features/mel/hertz",
-        "/features/motion/x", "/labels"])
+        "/features/motion/x", "/labels/A"])
 
 
 def test_names_that_the_dataset_lacks(server):

@@ -6,11 +6,11 @@
 
 static const char header[] = "% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]\n\n";
 
-static void begin(affect_iemocap_dialog *dialog) {
-    *dialog = (affect_iemocap_dialog){.id = "Ses01F_impro01", .wearer = "Ses01F"};
+static void begin(affect_corpus_dialog *dialog) {
+    *dialog = (affect_corpus_dialog){.id = "Ses01F_impro01", .wearer = "Ses01F"};
 }
 
-static void end(affect_iemocap_dialog *dialog) {
+static void end(affect_corpus_dialog *dialog) {
     for (size_t i = 0; i < dialog->n_utterances; i++) {
         free(dialog->utterances[i].transcript);
         affect_json_free(dialog->utterances[i].votes);
@@ -20,7 +20,7 @@ static void end(affect_iemocap_dialog *dialog) {
 }
 
 /* Parses header + rows. */
-static void parse(affect_iemocap_dialog *dialog, affect_issues *issues, const char *rows) {
+static void parse(affect_corpus_dialog *dialog, affect_issues *issues, const char *rows) {
     char *text = malloc(strlen(header) + strlen(rows) + 1);
     strcat(strcpy(text, header), rows);
     CHECK_OK(affect_iemocap_parse_labels(dialog, issues, "labels.txt", text, strlen(text), err));
@@ -60,7 +60,7 @@ static void test_names(void) {
 }
 
 static void test_blocks(void) {
-    affect_iemocap_dialog dialog;
+    affect_corpus_dialog dialog;
     affect_issues issues = {0};
     begin(&dialog);
     parse(&dialog, &issues,
@@ -72,7 +72,7 @@ static void test_blocks(void) {
           "\r\n"
           "[0.5 - 6.0]\tSes01F_impro01_F000\texc\t[4.0000, 4.5000, 3.0000]"); /* no newline */
     CHECK(issues.n_all == 0 && dialog.n_utterances == 2);
-    const affect_iemocap_utterance *f = &dialog.utterances[0], *m = &dialog.utterances[1];
+    const affect_corpus_utterance *f = &dialog.utterances[0], *m = &dialog.utterances[1];
     CHECK_STRING(f->id, "Ses01F_impro01_F000"); /* sorted */
     CHECK_STRING(f->speaker, "Ses01F");
     CHECK(f->own_motion && !m->own_motion);
@@ -92,7 +92,7 @@ static void test_blocks(void) {
 }
 
 static void test_malformed_rows(void) {
-    affect_iemocap_dialog dialog;
+    affect_corpus_dialog dialog;
     affect_issues issues = {0};
     begin(&dialog);
     parse(&dialog, &issues,
@@ -125,7 +125,7 @@ static void test_malformed_rows(void) {
 }
 
 static void test_hostile_text(void) {
-    affect_iemocap_dialog dialog;
+    affect_corpus_dialog dialog;
     affect_issues issues = {0};
     begin(&dialog);
     size_t n = 10u << 20; /* one line of 10 MB, NUL bytes, then a good row */
@@ -155,7 +155,7 @@ static void test_locale(void) {
 }
 
 static void test_transcripts(void) {
-    affect_iemocap_dialog dialog;
+    affect_corpus_dialog dialog;
     affect_issues issues = {0};
     begin(&dialog);
     parse(&dialog, &issues,

@@ -1,6 +1,9 @@
-/* Label maps: the default, an own one, and every refusal with its pointer. */
+/* Label maps: all labels, an own map, and every refusal with its pointer. */
 #include "engine/dataset/label_map.h"
 #include "tests/test.h"
+
+/* 65 bytes. */
+#define LONG "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef!"
 
 static affect_status parse(affect_label_map *map, const char *text, affect_error *failure) {
     affect_json *json = NULL;
@@ -10,20 +13,33 @@ static affect_status parse(affect_label_map *map, const char *text, affect_error
     return status;
 }
 
-static void test_default(void) {
+static void test_all(void) {
+    static const char *const labels[] = {"sad", "\xC3\x84rger", "joy, of a kind", "sad"};
+    char names[AFFECT_MAX_CLASSES + 1][8];
+    const char *many[AFFECT_MAX_CLASSES + 1];
     affect_label_map map;
+    affect_error failure = {0};
     CHECK_OK(affect_label_map_parse(&map, NULL, "", err));
-    CHECK(map.n_classes == 4);
-    CHECK_STRING(map.classes[0], "angry");
-    CHECK_STRING(map.classes[3], "sad");
-    CHECK(affect_label_map_class(&map, "exc") == 1 && affect_label_map_class(&map, "hap") == 1);
-    CHECK(affect_label_map_class(&map, "xxx") == -1 && affect_label_map_class(&map, "") == -1);
+    CHECK(map.all && map.n_classes == 0);
+    CHECK(parse(&map, "null", &failure) == AFFECT_STATUS_OK && map.all);
+    CHECK_OK(affect_label_map_set_all(&map, labels, 4, err));
+    CHECK(map.n_classes == 3);
+    CHECK_STRING(map.classes[0], "joy, of a kind");
+    CHECK(affect_label_map_class(&map, "sad") == 1 &&
+          affect_label_map_class(&map, "\xC3\x84rger") == 2);
     affect_json *json = affect_label_map_to_json(&map);
     char *text = affect_json_text(json);
-    CHECK_STRING(text, "{\"angry\":[\"ang\"],\"happy\":[\"exc\",\"hap\"],\"neutral\":[\"neu\"],"
-                       "\"sad\":[\"sad\"]}");
+    CHECK_STRING(text, "{\"joy, of a kind\":[\"joy, of a kind\"],\"sad\":[\"sad\"],"
+                       "\"\xC3\x84rger\":[\"\xC3\x84rger\"]}");
     free(text);
     affect_json_free(json);
+    for (int i = 0; i <= AFFECT_MAX_CLASSES; i++) {
+        snprintf(names[i], sizeof names[i], "l%d", i);
+        many[i] = names[i];
+    }
+    CHECK_OK(affect_label_map_set_all(&map, many, AFFECT_MAX_CLASSES, err));
+    CHECK(affect_label_map_set_all(&map, many, AFFECT_MAX_CLASSES + 1, &failure) ==
+          AFFECT_STATUS_INVALID);
 }
 
 static void test_own(void) {
@@ -44,11 +60,15 @@ static void test_refusals(void) {
                  {"[]", "/labels"},
                  {"{\"a\":\"ang\"}", "/labels/a"},
                  {"{\"a\":[]}", "/labels/a"},
-                 {"{\"a\":[\"angry\"]}", "/labels/a"},
+                 {"{\"a\":[\"\"]}", "/labels/a"},
+                 {"{\"a\":[\"tab\\there\"]}", "/labels/a"},
+                 {"{\"a\":[\"" LONG "\"]}", "/labels/a"},
                  {"{\"a\":[7]}", "/labels/a"},
                  {"{\"a\":[\"neu\"],\"b\":[\"neu\"]}", "/labels/b"},
-                 {"{\"A\":[\"neu\"]}", "/labels"},
-                 {"{\"../x\":[\"neu\"]}", "/labels"}};
+                 {"{\"\":[\"neu\"]}", "/labels"},
+                 {"{\"line\\nbreak\":[\"neu\"]}", "/labels"},
+                 {"{\"" LONG "\":[\"neu\"]}", "/labels"},
+                 {"7", "/labels"}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         affect_label_map map;
         affect_error failure = {0};
@@ -59,7 +79,7 @@ static void test_refusals(void) {
 }
 
 int main(void) {
-    TEST_RUN(test_default);
+    TEST_RUN(test_all);
     TEST_RUN(test_own);
     TEST_RUN(test_refusals);
     return TEST_END();

@@ -53,7 +53,7 @@ static void add_turn(affect_json *to, int session, int dialog, int turn) {
     affect_json_set_string(row, "raw_label", "neu");
     affect_json_set_bool(row, "improvised", dialog < 2);
     affect_json_set_bool(row, "own_motion", turn % 2 == dialog % 2);
-    affect_json_set_string(affect_json_set_object(row, "attributes"), "language",
+    affect_json_set_string(affect_json_set_object(row, "columns"), "language",
                            session < 3 ? "en" : "de");
     add_votes(row, turn % 2 ? 3 : 2);
 }

@@ -1,0 +1,303 @@
+/* Corpora that are lists; see corpus_list.h.
+ *
+ * A list becomes groups by sorting: by session, scenario and dialog, then by id. Duplicates of an
+ * id are found before, in the order of ids alone. */
+#include "engine/corpus/corpus_list.h"
+
+#include "engine/core/fields.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- The list ---- */
+
+affect_corpus_item *affect_corpus_list_add(affect_corpus_list *list, size_t line) {
+    if (list->n == list->capacity) {
+        size_t capacity = list->capacity ? 2 * list->capacity : 64;
+        affect_corpus_item *grown = realloc(list->items, capacity * sizeof *grown);
+        if (!grown) return NULL;
+        list->items = grown;
+        list->capacity = capacity;
+    }
+    affect_corpus_item *item = &list->items[list->n++];
+    *item = (affect_corpus_item){.line = line};
+    return item;
+}
+
+void affect_corpus_list_drop(affect_corpus_list *list, affect_issues *issues, const char *format,
+                             ...) {
+    char reason[400];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(reason, sizeof reason, format, args);
+    va_end(args);
+    affect_corpus_item *item = &list->items[--list->n];
+    affect_issues_add(issues, list->file, item->line, "%s", reason);
+    affect_corpus_utterance_free(&item->utterance);
+}
+
+void affect_corpus_list_free(affect_corpus_list *list) {
+    for (size_t i = 0; i < list->n; i++) affect_corpus_utterance_free(&list->items[i].utterance);
+    free(list->items);
+    *list = (affect_corpus_list){.file = list->file};
+}
+
+/* ---- What an item says ---- */
+
+static const char *set_number(double *number, const char *value, double most, const char *name,
+                              char reason[AFFECT_CORPUS_REASON_SIZE]) {
+    affect_json *json = NULL;
+    bool good = affect_json_parse(&json, value, strlen(value), NULL) == AFFECT_STATUS_OK &&
+                affect_json_is_number(json);
+    *number = affect_json_number(json, 0);
+    affect_json_free(json);
+    if (good && *number >= 0 && *number <= most) return NULL;
+    *number = 0;
+    snprintf(reason, AFFECT_CORPUS_REASON_SIZE, "%s \"%.60s\" is not a number from 0 to %g", name,
+             value, most);
+    return reason;
+}
+
+/* Line ends and tabs become blanks: transcripts in tables hold them. */
+static const char *set_copy(char **copy, const char *value, size_t most, const char *name,
+                            char reason[AFFECT_CORPUS_REASON_SIZE]) {
+    free(*copy);
+    *copy = strlen(value) <= most ? strdup(value) : NULL;
+    for (char *c = *copy; c && *c; c++)
+        if (*c == '\n' || *c == '\r' || *c == '\t') *c = ' ';
+    if (*copy && affect_json_is_plain_text(*copy, strlen(*copy))) return NULL;
+    free(*copy);
+    *copy = NULL;
+    snprintf(reason, AFFECT_CORPUS_REASON_SIZE,
+             "%s is longer than %zu bytes, not UTF-8, or holds control characters", name, most);
+    return reason;
+}
+
+/* "neu;neu;sad": one vote each, of annotators without a name. */
+static void set_votes(affect_corpus_item *item, const char *value) {
+    affect_json *votes = affect_json_new_array();
+    while (*value) {
+        char label[AFFECT_CORPUS_LABEL_SIZE], by[24];
+        size_t n = strcspn(value, ";");
+        snprintf(label, sizeof label, "%.*s", (int)(n < sizeof label ? n : sizeof label - 1),
+                 value);
+        snprintf(by, sizeof by, "%zu", affect_json_size(votes) + 1);
+        affect_json *vote = affect_json_append(votes, affect_json_new_object());
+        affect_json_set_string(vote, "by", by);
+        affect_json_append(affect_json_set_array(vote, "labels"), affect_json_new_string(label));
+        value += n + (value[n] == ';');
+    }
+    affect_json_free(item->utterance.votes);
+    item->utterance.votes = votes;
+}
+
+static const char *set_column(affect_corpus_item *item, const char *name, const char *value,
+                              char reason[AFFECT_CORPUS_REASON_SIZE]) {
+    char *checked = NULL;
+    if (set_copy(&checked, value, 1000, name, reason)) return reason;
+    if (!item->utterance.columns) item->utterance.columns = affect_json_new_object();
+    affect_json_set_string(item->utterance.columns, name, checked);
+    free(checked);
+    return NULL;
+}
+
+const char *affect_corpus_item_set(affect_corpus_item *item, const char *name, const char *value,
+                                   char reason[AFFECT_CORPUS_REASON_SIZE]) {
+    affect_corpus_utterance *u = &item->utterance;
+    const struct {
+        const char *name;
+        char *field;
+        size_t size;
+    } texts[] = {{"id", u->id, sizeof u->id},
+                 {"label", u->label, sizeof u->label},
+                 {"speaker", u->speaker, sizeof u->speaker},
+                 {"session", item->session, sizeof item->session},
+                 {"dialog", item->dialog, sizeof item->dialog},
+                 {"scenario", item->scenario, sizeof item->scenario}};
+    const struct {
+        const char *name;
+        double *field, most;
+    } numbers[] = {{"start", &u->start_s, 1e7},      {"end", &u->end_s, 1e7},
+                   {"valence", &u->valence, 1e3},    {"activation", &u->activation, 1e3},
+                   {"arousal", &u->activation, 1e3}, {"dominance", &u->dominance, 1e3}};
+    static const char *const files[AFFECT_CORPUS_STREAM_COUNT] = {"file", "motion_face",
+                                                                  "motion_head", "motion_hand"};
+    if (!*value) return NULL;
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        if (strcmp(texts[i].name, name) != 0) continue;
+        if (affect_corpus_set_text(texts[i].field, texts[i].size, value)) return NULL;
+        snprintf(reason, AFFECT_CORPUS_REASON_SIZE,
+                 "%s is longer than %zu bytes, not UTF-8, or holds control characters", name,
+                 texts[i].size - 1);
+        return reason;
+    }
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        if (strcmp(numbers[i].name, name) == 0)
+            return set_number(numbers[i].field, value, numbers[i].most, name, reason);
+    for (int s = 0; s < AFFECT_CORPUS_STREAM_COUNT; s++)
+        if (strcmp(files[s], name) == 0) return set_copy(&u->files[s], value, 1000, name, reason);
+    if (strcmp(name, "text") == 0) return set_copy(&u->transcript, value, 60000, name, reason);
+    if (strcmp(name, "votes") != 0) return set_column(item, name, value, reason);
+    set_votes(item, value);
+    return NULL;
+}
+
+affect_status affect_corpus_words_check(const affect_json *words, const char *path,
+                                        affect_error *err) {
+    if (words && !affect_json_is_object(words))
+        return affect_field_fail(err, path, "",
+                                 "is not an object (as {\"label\": {\"W\": \"angry\"}})");
+    for (const affect_json *m = affect_json_first(words); m; m = affect_json_next(m)) {
+        if (!affect_json_is_object(m))
+            return affect_field_fail(err, path, affect_json_name(m), "is not an object of words");
+        for (const affect_json *w = affect_json_first(m); w; w = affect_json_next(w))
+            if (!affect_json_is_string(w))
+                return affect_field_fail(err, path, affect_json_name(m), "\"%.40s\" is not text",
+                                         affect_json_name(w));
+    }
+    return AFFECT_STATUS_OK;
+}
+
+const char *affect_corpus_word(const affect_json *words, const char *name, const char *value) {
+    const affect_json *own = affect_json_get(words, name);
+    return own ? affect_json_get_string(own, value, NULL) : value;
+}
+
+/* ---- Completion ---- */
+
+/* NULL, or why the item is left out. */
+static const char *complete(affect_corpus_item *item, const affect_tree *tree,
+                            char reason[AFFECT_CORPUS_REASON_SIZE]) {
+    affect_corpus_utterance *u = &item->utterance;
+    const char *file = u->files[AFFECT_CORPUS_SOUND];
+    if (!*u->label) return "no label";
+    for (int s = 0; s < AFFECT_CORPUS_STREAM_COUNT; s++) {
+        if (!u->files[s] || affect_tree_has_file(tree, u->files[s])) continue;
+        snprintf(reason, AFFECT_CORPUS_REASON_SIZE, "no file %.120s", u->files[s]);
+        return reason;
+    }
+    if (!file && !u->files[AFFECT_CORPUS_FACE] && !u->files[AFFECT_CORPUS_HEAD] &&
+        !u->files[AFFECT_CORPUS_HAND])
+        return "no file is named";
+    if (u->start_s > 0 || u->end_s > 0) {
+        if (u->end_s <= u->start_s) return "its end is not after its start";
+        u->is_cut = true;
+    }
+    if (*u->id) return NULL;
+    if (!file) return "neither an id nor a sound file";
+    const char *dot = strrchr(file, '.'), *slash = strrchr(file, '/');
+    int n = (int)(dot && (!slash || dot > slash) ? (size_t)(dot - file) : strlen(file));
+    char id[2 * AFFECT_CORPUS_NAME_SIZE];
+    int length = u->is_cut ? snprintf(id, sizeof id, "%.*s#%.3f", n, file, u->start_s)
+                           : snprintf(id, sizeof id, "%.*s", n, file);
+    if (length < (int)sizeof id && affect_corpus_set_text(u->id, sizeof u->id, id)) return NULL;
+    return "its path is too long for an id (127 bytes)";
+}
+
+static void drop_incomplete(affect_corpus_list *list, const affect_tree *tree,
+                            affect_issues *issues) {
+    size_t n_kept = 0;
+    for (size_t i = 0; i < list->n; i++) {
+        char text[AFFECT_CORPUS_REASON_SIZE];
+        affect_corpus_item item = list->items[i];
+        const char *reason = complete(&item, tree, text), *file = list->file;
+        if (!reason) {
+            list->items[n_kept++] = item;
+            continue;
+        }
+        if (!*file && item.utterance.files[AFFECT_CORPUS_SOUND])
+            file = item.utterance.files[AFFECT_CORPUS_SOUND];
+        affect_issues_add(issues, file, item.line, "%s", reason);
+        affect_corpus_utterance_free(&item.utterance);
+    }
+    list->n = n_kept;
+}
+
+/* ---- Groups ---- */
+
+static int compare_ids(const void *a, const void *b) {
+    const affect_corpus_item *x = a, *y = b;
+    int order = strcmp(x->utterance.id, y->utterance.id);
+    return order ? order : (x->line > y->line) - (x->line < y->line);
+}
+
+static int compare_groups(const affect_corpus_item *x, const affect_corpus_item *y) {
+    int order = strcmp(x->session, y->session);
+    if (!order) order = strcmp(x->scenario, y->scenario);
+    return order ? order : strcmp(x->dialog, y->dialog);
+}
+
+static int compare_items(const void *a, const void *b) {
+    int order = compare_groups(a, b);
+    return order ? order : compare_ids(a, b);
+}
+
+/* Keeps the first of each id, in the order of ids. */
+static size_t drop_repeated(affect_corpus_item *items, size_t n, affect_issues *issues,
+                            const char *file) {
+    size_t n_kept = 0;
+    if (n) qsort(items, n, sizeof *items, compare_ids);
+    for (size_t i = 0; i < n; i++) {
+        if (n_kept && strcmp(items[n_kept - 1].utterance.id, items[i].utterance.id) == 0) {
+            affect_issues_add(issues, file, items[i].line, "the id \"%.100s\" came before",
+                              items[i].utterance.id);
+            affect_corpus_utterance_free(&items[i].utterance);
+        } else {
+            affect_corpus_item item = items[i];
+            items[n_kept++] = item;
+        }
+    }
+    return n_kept;
+}
+
+/* Moves items into a group of their own; its id is that of the dialog, or of the first. */
+static affect_status add_group(affect_corpus *corpus, affect_corpus_item *items, size_t n,
+                               affect_error *err) {
+    affect_corpus_dialog *group = NULL;
+    AFFECT_TRY(affect_corpus_add(&group, corpus, err));
+    group->is_dialog = items->dialog[0] != '\0';
+    group->utterances = calloc(n, sizeof *group->utterances);
+    if (!group->utterances) return affect_fail(err, NO_MEMORY, "no memory for %zu utterances", n);
+    snprintf(group->id, sizeof group->id, "%s",
+             group->is_dialog ? items->dialog : items->utterance.id);
+    snprintf(group->session, sizeof group->session, "%s", items->session);
+    snprintf(group->scenario, sizeof group->scenario, "%s", items->scenario);
+    group->n_utterances = n;
+    for (size_t i = 0; i < n; i++) {
+        group->utterances[i] = items[i].utterance;
+        items[i].utterance = (affect_corpus_utterance){0};
+    }
+    return AFFECT_STATUS_OK;
+}
+
+static affect_status make_groups(affect_corpus *corpus, affect_corpus_item *items, size_t n,
+                                 affect_error *err) {
+    if (n) qsort(items, n, sizeof *items, compare_items);
+    for (size_t begin = 0, end; begin < n; begin = end) {
+        size_t most = items[begin].dialog[0] ? n : AFFECT_CORPUS_GROUP;
+        for (end = begin + 1; end < n && end - begin < most; end++)
+            if (compare_groups(&items[begin], &items[end]) != 0) break;
+        AFFECT_TRY(add_group(corpus, items + begin, end - begin, err));
+    }
+    return AFFECT_STATUS_OK;
+}
+
+affect_status affect_corpus_list_finish(affect_corpus *corpus, affect_issues *issues,
+                                        affect_corpus_list *list, affect_error *err) {
+    drop_incomplete(list, corpus->tree, issues);
+    list->n = drop_repeated(list->items, list->n, issues, list->file);
+    affect_status status = AFFECT_STATUS_OK;
+    if (list->n) {
+        status = make_groups(corpus, list->items, list->n, err);
+    } else {
+        const affect_json *first = affect_json_first(issues->rows);
+        status =
+            affect_fail(err, NOT_FOUND, "no utterance is left%s%s%s%s",
+                        first ? ": the first, " : "", affect_json_get_string(first, "file", ""),
+                        first ? ": " : "", affect_json_get_string(first, "reason", ""));
+    }
+    affect_corpus_list_free(list);
+    return status;
+}
