@@ -609,4 +609,4 @@ def test_no_epoch_is_lost_in_a_pipe(real):
     body = wait_end(server, job_id, 300)
     assert body["state"] == "succeeded" and body["best"]["epoch"] == body["result"]["best"]["epoch"], body
     assert [e["epoch"] for e in server.get(f"/v1/jobs/{job_id}/metrics").json()["epochs"]] == list(range(1, 501))
-    assert not list((server.folder / "data/jobs" / job_id).glob("epochs*"))
+    server.wait_for(lambda: not list((server.folder / "data/jobs" / job_id).glob("epochs*")), "the epochs' file to leave")
