@@ -47,6 +47,7 @@
 #include "engine/dataset/dataset.h"
 #include "engine/dataset/normalizer.h"
 #include "engine/device/backend.h"
+#include "engine/evaluation/leakage.h"
 #include "engine/evaluation/split.h"
 #include "engine/modality/features.h"
 #include "engine/model/architecture.h"

@@ -2,6 +2,7 @@
 #include "engine/train/evaluation.h"
 
 #include "engine/core/file.h"
+#include "engine/evaluation/split_report.h"
 #include "engine/model/model_file.h"
 #include "engine/train/batch.h"
 
@@ -189,6 +190,29 @@ static affect_json *summarize(const evaluation *e, const affect_metrics *metrics
     return json;
 }
 
+/* Adds what the result says of the split that the model was trained with. */
+static affect_status report_split(const evaluation *e, affect_json *summary, double accuracy,
+                                  affect_error *err) {
+    const affect_json *split = affect_model_metadata(e->model, "split");
+    const affect_json *ids = affect_json_get(affect_json_get(split, "utterances"),
+                                             affect_part_names[AFFECT_PART_TRAINING]);
+    size_t *training = malloc((affect_json_size(ids) + 1) * sizeof *training), n = 0;
+    if (!training) return affect_fail(err, NO_MEMORY, "no memory to audit the split");
+    for (const affect_json *id = affect_json_first(ids); id; id = affect_json_next(id))
+        n += affect_dataset_find(e->dataset, &training[n], affect_json_string(id, ""));
+    const affect_split_report_input input = {.split = split,
+                                             .manifest = affect_dataset_manifest(e->dataset),
+                                             .training = training,
+                                             .n_training = n,
+                                             .evaluated = e->indices,
+                                             .n_evaluated = e->n,
+                                             .part = affect_evaluate_parts[e->spec->part],
+                                             .accuracy = accuracy};
+    affect_status status = affect_split_report(summary, &input, err);
+    free(training);
+    return status;
+}
+
 affect_status affect_evaluate(affect_evaluation *result, const affect_evaluate_spec *spec,
                               bool (*keep_going)(void *context, size_t done, size_t total),
                               void *context, affect_error *err) {
@@ -205,6 +229,11 @@ affect_status affect_evaluate(affect_evaluation *result, const affect_evaluate_s
     if (status == AFFECT_STATUS_OK) {
         affect_metrics_from_stats(&result->metrics, e->totals, e->n_classes, l2);
         result->summary = summarize(e, &result->metrics);
+        status = report_split(e, result->summary, result->metrics.accuracy, err);
+    }
+    if (status != AFFECT_STATUS_OK) {
+        affect_json_free(result->summary);
+        result->summary = NULL;
     }
     affect_batch_free(e->batch);
     affect_session_free(e->session);

@@ -16,8 +16,8 @@
 typedef struct {
     affect_metrics metrics;
     affect_json *summary; /* {"part", "utterances", "metrics": {...}, "dataset": {...},
-                             "selection"?, "artifacts": [names of files in the output folder]};
-                             owned by the caller */
+                             "selection"?, "artifacts": [names of files in the output folder]}
+                             and the members of split_report.h; owned by the caller */
 } affect_evaluation;
 
 /* `keep_going` (may be NULL) is asked between batches; false: CANCELLED. */

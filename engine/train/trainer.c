@@ -2,6 +2,7 @@
 #include "engine/train/trainer.h"
 
 #include "engine/core/clock.h"
+#include "engine/evaluation/split_report.h"
 #include "engine/train/checkpoint.h"
 #include "engine/train/epoch_log.h"
 
@@ -264,12 +265,28 @@ static affect_json *summarize(const affect_training *t, const affect_metrics *te
     return json;
 }
 
+/* Adds what the result says of its split and of the part that it reports. */
+static affect_status report_split(const affect_training *t, affect_part part, double accuracy,
+                                  affect_error *err) {
+    const affect_split_report_input input = {.split = affect_json_get(t->metadata, "split"),
+                                             .manifest = affect_dataset_manifest(t->dataset),
+                                             .training = t->indices[AFFECT_PART_TRAINING],
+                                             .n_training = t->n[AFFECT_PART_TRAINING],
+                                             .evaluated = t->indices[part],
+                                             .n_evaluated = t->n[part],
+                                             .part = affect_part_names[part],
+                                             .accuracy = accuracy};
+    return affect_split_report(t->result->summary, &input, err);
+}
+
 static affect_status finish(affect_training *t, affect_error *err) {
     affect_metrics test;
     bool has_test = t->n[AFFECT_PART_TEST] > 0;
     if (has_test) AFFECT_TRY(test_best(t, &test, err));
     t->result->summary = summarize(t, has_test ? &test : NULL);
-    return AFFECT_STATUS_OK;
+    if (has_test) return report_split(t, AFFECT_PART_TEST, test.accuracy, err);
+    return report_split(t, AFFECT_PART_VALIDATION,
+                        affect_json_get_number(t->best_report, "val_accuracy", 0), err);
 }
 
 /* ---- A dry run ---- */
