@@ -301,6 +301,37 @@ affect_json *affect_json_append(affect_json *array, affect_json *value) {
     cJSON_AddItemToArray(node(array), node(value));
     return value;
 }
+
+typedef struct {
+    cJSON *element;
+    int (*compare)(const affect_json *a, const affect_json *b);
+    size_t place; /* equal elements keep their order */
+} sorted_element;
+
+static int compare_elements(const void *a, const void *b) {
+    const sorted_element *x = a, *y = b;
+    int order = x->compare((const affect_json *)x->element, (const affect_json *)y->element);
+    return order ? order : (x->place > y->place) - (x->place < y->place);
+}
+
+bool affect_json_sort(affect_json *array,
+                      int (*compare)(const affect_json *a, const affect_json *b)) {
+    size_t n = affect_json_size(array), i = 0;
+    if (n < 2) return true;
+    sorted_element *elements = malloc(n * sizeof *elements);
+    if (!elements) return false;
+    for (cJSON *e = node(array)->child; e; e = e->next, i++)
+        elements[i] = (sorted_element){e, compare, i};
+    qsort(elements, n, sizeof *elements, compare_elements);
+    for (i = 0; i < n; i++) {
+        elements[i].element->next = i + 1 < n ? elements[i + 1].element : NULL;
+        elements[i].element->prev = elements[i ? i - 1 : n - 1].element; /* the first's: the last */
+    }
+    node(array)->child = elements[0].element;
+    free(elements);
+    return true;
+}
+
 void affect_json_set_string(affect_json *object, const char *name, const char *text) {
     affect_json_set(object, name, affect_json_new_string(text));
 }

@@ -78,6 +78,9 @@ affect_json *affect_json_set_object(affect_json *object, const char *name);
 affect_json *affect_json_set_array(affect_json *object, const char *name);
 /* Takes a member out of its object; owned by the caller, NULL when absent. */
 affect_json *affect_json_detach(affect_json *object, const char *name);
+/* Brings an array's elements into order, in place. False, unchanged, without memory. */
+bool affect_json_sort(affect_json *array,
+                      int (*compare)(const affect_json *a, const affect_json *b));
 
 /* Appends the text, without blanks, or with two blanks of indentation a level. */
 void affect_json_print(affect_buffer *buffer, const affect_json *json);

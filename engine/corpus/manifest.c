@@ -86,17 +86,21 @@ static void describe(affect_json *row, const affect_corpus_dialog *dialog,
     set_known(row, "scenario", dialog->scenario);
     set_known(row, "speaker", u->speaker);
     set_known(row, "wearer", dialog->wearer);
-    affect_json_set_bool(row, "own_motion", u->own_motion);
-    affect_json_set_bool(row, "improvised", dialog->improvised);
-    affect_json_set_number(row, "start", u->start_s);
-    affect_json_set_number(row, "end", u->end_s);
-    affect_json_set_number(row, "valence", u->valence);
-    affect_json_set_number(row, "activation", u->activation);
-    affect_json_set_number(row, "dominance", u->dominance);
+    if (*dialog->wearer) affect_json_set_bool(row, "own_motion", u->own_motion);
+    if (dialog->improvised || dialog->scripted)
+        affect_json_set_bool(row, "improvised", dialog->improvised);
+    if (u->end_s > 0) {
+        affect_json_set_number(row, "start", u->start_s);
+        affect_json_set_number(row, "end", u->end_s);
+    }
+    if (u->attributes || u->valence > 0 || u->activation > 0 || u->dominance > 0) {
+        affect_json_set_number(row, "valence", u->valence);
+        affect_json_set_number(row, "activation", u->activation);
+        affect_json_set_number(row, "dominance", u->dominance);
+    }
     if (u->transcript) affect_json_set_string(row, "transcript", u->transcript);
-    affect_json_set(row, "votes", u->votes ? affect_json_copy(u->votes) : affect_json_new_array());
-    affect_json_set(row, "attributes",
-                    u->attributes ? affect_json_copy(u->attributes) : affect_json_new_array());
+    if (u->votes) affect_json_set(row, "votes", affect_json_copy(u->votes));
+    if (u->attributes) affect_json_set(row, "attributes", affect_json_copy(u->attributes));
     if (u->columns) affect_json_set(row, "columns", affect_json_copy(u->columns));
 }
 
@@ -255,22 +259,8 @@ static void end_report(builder *b) {
     for (size_t i = 0; i < sizeof counted / sizeof *counted; i++) sort_counts(report, counted[i]);
 }
 
-static int compare_rows(const void *a, const void *b) {
-    return strcmp(affect_json_get_string(*(affect_json *const *)a, "id", ""),
-                  affect_json_get_string(*(affect_json *const *)b, "id", ""));
-}
-
-/* An array with copies of the rows in the order of their ids. */
-static affect_json *sorted_rows(const affect_json *rows) {
-    size_t n = affect_json_size(rows), i = 0;
-    affect_json **order = calloc(n + 1, sizeof *order);
-    affect_json *sorted = order ? affect_json_new_array() : NULL;
-    for (affect_json *row = affect_json_first(rows); order && row; row = affect_json_next(row))
-        order[i++] = row;
-    if (order) qsort(order, n, sizeof *order, compare_rows);
-    for (i = 0; sorted && i < n; i++) affect_json_append(sorted, affect_json_copy(order[i]));
-    free(order);
-    return sorted;
+static int compare_rows(const affect_json *a, const affect_json *b) {
+    return strcmp(affect_json_get_string(a, "id", ""), affect_json_get_string(b, "id", ""));
 }
 
 /* `store` as seen from `directory`; both exist. Absolute only when there is no other way. */
@@ -300,7 +290,8 @@ static affect_status relative_path(char path[AFFECT_PATH_MAX], const char *direc
     return status;
 }
 
-static affect_json *build_document(const builder *b) {
+/* Takes the rows and the report over: of large corpora there is room for one of each. */
+static affect_json *build_document(builder *b) {
     const affect_manifest_input *input = b->input;
     affect_json *document = affect_json_new_object();
     affect_json_set(document, "features", affect_json_copy(input->features));
@@ -316,8 +307,12 @@ static affect_json *build_document(const builder *b) {
     affect_json *shards = affect_json_set_array(document, "shards");
     for (size_t d = 0; d < input->corpus->n_dialogs; d++)
         affect_json_append(shards, affect_json_new_string(input->keys[d]));
-    affect_json_set(document, "utterances", sorted_rows(b->utterances));
-    return document;
+    bool sorted = affect_json_sort(b->utterances, compare_rows);
+    affect_json_set(document, "utterances", b->utterances);
+    b->utterances = NULL;
+    if (sorted) return document;
+    affect_json_free(document);
+    return NULL;
 }
 
 /* The digest is of what training depends on: not of the dataset's name, place or report. */
@@ -333,7 +328,7 @@ static bool set_digest(affect_json *document) {
     return true;
 }
 
-static affect_status write_document(const builder *b, affect_json *document, affect_error *err) {
+static affect_status write_document(builder *b, affect_json *document, affect_error *err) {
     char path[AFFECT_PATH_MAX], store[AFFECT_PATH_MAX];
     AFFECT_TRY(relative_path(store, b->input->directory, b->input->store, err));
     if (!set_digest(document)) return affect_fail(err, NO_MEMORY, "dataset.json: no memory");
@@ -342,7 +337,8 @@ static affect_status write_document(const builder *b, affect_json *document, aff
     affect_json_set_string(document, "name", b->input->name);
     affect_json_set_string(document, "layout", b->input->layout);
     affect_json_set_string(document, "store", store);
-    affect_json_set(document, "report", affect_json_copy(b->report));
+    affect_json_set(document, "report", b->report);
+    b->report = NULL;
     AFFECT_TRY(affect_path_join(path, err, b->input->directory, "dataset.json"));
     char *text = affect_json_text(document);
     if (!text || !affect_json_get(document, "report")) {

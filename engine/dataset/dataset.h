@@ -48,8 +48,8 @@ typedef struct {
     bool has_audio, has_face, has_head, has_hand;
     double start_s, end_s;                 /* in the dialog */
     double valence, activation, dominance; /* 1..5; 0 when not given */
-    const affect_json *votes;              /* array of {"by","labels"} from the C- lines */
-    const affect_json *attributes;         /* array of {"by","val","act","dom"} from the A- lines */
+    const affect_json *votes;              /* array of {"by","labels"}, or NULL */
+    const affect_json *attributes;         /* array of {"by","val","act","dom"}, or NULL */
     const affect_json *columns;            /* {"gender": "F", ...}: other texts; NULL: none */
 } affect_utterance;
 

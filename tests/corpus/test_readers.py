@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import subprocess
+import sys
 import tarfile
 import wave
 
@@ -336,3 +337,10 @@ def test_no_speakers_no_split_by_speaker(importing, tmp_path):
     run = subprocess.run([AFFECT, "train", "-d", done.folder / "dataset", "-o", tmp_path / "model", "--architecture", "audio-only",
                           "--epochs", "1", "--split", '{"kind": "speakers", "validation": ["ben"]}'], capture_output=True, text=True)
     assert run.returncode == 1 and "the corpus names no speaker for 8 of its 8 utterances" in run.stderr
+
+
+def test_many_clips_killed_and_resumed(tmp_path):
+    """The short form of tests/bench/large_corpus.py: what a killed import made is not made again."""
+    bench = pathlib.Path(__file__).resolve().parents[1] / "bench/large_corpus.py"
+    done = subprocess.run([sys.executable, bench, AFFECT, "--clips", "4000", "--folder", tmp_path], capture_output=True, text=True)
+    assert done.returncode == 0 and "4000 utterances" in done.stdout, done.stdout + done.stderr
