@@ -39,6 +39,8 @@ const api_route api_routes[] = {
      "", "what the import counted, dropped and rejected"},
     {"GET", "/v1/datasets/{dataset}/samples", api_handle_dataset_samples, API_ROLE_VIEWER, 0, NULL,
      "limit after", "its utterances, without recordings"},
+    {"GET", "/v1/datasets/{dataset}/splits", api_handle_dataset_splits, API_ROLE_VIEWER, 0, NULL,
+     "", "the splits that it allows, with their sizes and what they let through"},
     {"DELETE", "/v1/datasets/{dataset}", api_handle_dataset_delete, API_ROLE_TRAINER, 0, NULL, "",
      "delete a dataset that nothing uses"},
 

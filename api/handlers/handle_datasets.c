@@ -1,4 +1,4 @@
-/* /v1/datasets: importing, listing, reports, samples, deleting.
+/* /v1/datasets: importing, listing, reports, samples, splits, deleting.
  *
  * A body names its source in one of three ways: JSON with a path below the import root, a multipart
  * form with the archive as a part, or the raw archive with name and layout in the query. All three
@@ -12,6 +12,7 @@
 #include "api/store/shard_collection.h"
 #include "engine/corpus/import.h"
 #include "engine/corpus/tree.h"
+#include "engine/evaluation/split_list.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -357,6 +358,15 @@ void api_handle_dataset_samples(api_request *request) {
         page = page_of(affect_json_get(manifest, "utterances"), api_query(request, "after"), limit);
     affect_json_free(manifest);
     api_answer_result(request, status, page, &error);
+}
+
+void api_handle_dataset_splits(api_request *request) {
+    affect_error error = {0};
+    affect_json *manifest = NULL, *list = NULL;
+    affect_status status = read_manifest(&manifest, request, &error);
+    if (status == AFFECT_STATUS_OK) status = affect_split_list(&list, manifest, &error);
+    affect_json_free(manifest);
+    api_answer_result(request, status, list, &error);
 }
 
 void api_handle_dataset_delete(api_request *request) {

@@ -10,7 +10,8 @@ api_handler api_handle_index, api_handle_live, api_handle_ready, api_handle_metr
 
 /* handle_datasets.c */
 api_handler api_handle_dataset_create, api_handle_dataset_list, api_handle_dataset,
-    api_handle_dataset_report, api_handle_dataset_samples, api_handle_dataset_delete;
+    api_handle_dataset_report, api_handle_dataset_samples, api_handle_dataset_splits,
+    api_handle_dataset_delete;
 
 /* handle_jobs.c */
 api_handler api_handle_job_create, api_handle_job_list, api_handle_job, api_handle_job_cancel,

@@ -123,6 +123,7 @@ def test_answers(make_server, corpora):
     assert check(server.get("/v1/datasets/demo/report"), "get", "/v1/datasets/{dataset}/report")["dropped"]
     samples = check(server.get("/v1/datasets/demo/samples"), "get", "/v1/datasets/{dataset}/samples")
     assert len(samples["data"]) == 40 and not samples["more"]
+    assert check(server.get("/v1/datasets/demo/splits"), "get", "/v1/datasets/{dataset}/splits")["data"]
 
     train = {"type": "train", "dataset": "demo", "model": "m", "split": {"kind": "random", "validation": 0.2, "test": 0.1},
              "training": {"epochs": 2, "batch_size": 8}}

@@ -128,3 +128,42 @@ def test_on_the_shell(server, tmp_path):
     assert other.returncode != 0 and "2 of 2 folds (0..1)" in other.stderr
     none = affect("train", "-d", server.dataset, "-o", tmp_path / "none", "--fold", 1)
     assert none.returncode != 0 and "--fold" in none.stderr
+
+
+def test_the_list_of_splits(server):
+    answer = server.get("/v1/datasets/small/splits")
+    assert answer.status == 200, answer.body
+    body = answer.json()
+    assert body["utterances"] == 24 and body["groups"] == {"speaker": 4, "session": 2, "dialog": 2, "scenario": 2}
+    assert body["classes"] == {"angry": 6, "happy": 6, "neutral": 6, "sad": 6}
+    kinds = {kind["name"]: kind for kind in body["data"]}
+    assert {name: kind["folds"] for name, kind in kinds.items()} == {
+        "random": 1, "paper-random": 1, "given": 0, "session-out": 2, "speaker-out": 4, "dialog-disjoint": 0,
+        "script-disjoint": 0, "improvised-only": 0}
+    for kind in kinds.values():
+        assert kind["possible"] == bool(kind["folds"]) == bool(kind["listed"]) == (kind["reason"] is None)
+        assert [fold["fold"] for fold in kind["listed"]] == list(range(kind["folds"]))
+    assert "one session (Ses01)" in kinds["improvised-only"]["reason"]
+    assert "no split of its own" in kinds["given"]["reason"]
+    assert "1 of dialog" in kinds["dialog-disjoint"]["reason"]  # of two dialogs, one is tested and none can validate
+    fold = kinds["speaker-out"]["listed"][3]
+    assert fold["held_out"] == ["Ses02M"] and fold["part"] == "test"
+    assert fold["utterances"] == {"training": 12, "validation": 6, "test": 6}
+    assert fold["classes"]["test"] == {"angry": 0, "happy": 3, "neutral": 0, "sad": 3}
+    assert fold["audit"]["speaker"]["both"] == 0 and fold["audit"]["training"] == 12
+    assert fold["warnings"] == ["no utterance of class angry is evaluated", "no utterance of class neutral is evaluated"]
+
+
+def test_a_list_is_what_a_job_gets(server):
+    listed = {kind["name"]: kind for kind in server.get("/v1/datasets/small/splits").json()["data"]}
+    for name in ("paper-random", "session-out"):
+        done, _ = trained(server, name)
+        fold = listed[name]["listed"][0]
+        for member in ("audit", "baselines"):
+            assert done["result"][member] == fold[member]
+        assert done["result"]["split"]["utterances"] == fold["utterances"]
+
+
+def test_no_list(server):
+    assert server.get("/v1/datasets/none/splits").status == 404
+    assert server.get("/v1/datasets/small/splits?fold=1").status == 422
