@@ -55,6 +55,8 @@ typedef enum {
 
 #define AFFECT_MAX_SPLIT_SPEAKERS 64
 #define AFFECT_MAX_SPLIT_FOLDS    1000
+#define AFFECT_MAX_CONDITIONS     16 /* of a subset */
+#define AFFECT_MAX_WANTED         64 /* texts of one */
 
 /* A row of the table of kinds. */
 typedef struct {

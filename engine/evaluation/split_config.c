@@ -175,6 +175,7 @@ static bool is_condition(const char *name, const affect_json *wanted) {
     const affect_json *e = affect_json_first(wanted);
     if (affect_json_is_bool(wanted) || affect_json_is_string(wanted)) return true;
     if (!affect_json_is_array(wanted) || !e) return false;
+    if (affect_json_size(wanted) > AFFECT_MAX_WANTED) return false;
     while (e && affect_json_is_string(e)) e = affect_json_next(e);
     return !e;
 }
@@ -187,6 +188,9 @@ static affect_status check_subset(affect_split_config *config, const char *path,
     if (config->subset && !affect_json_is_object(config->subset))
         return affect_field_fail(err, path, "subset", "is a %s (need an object)",
                                  affect_json_type_name(config->subset));
+    if (affect_json_size(config->subset) > AFFECT_MAX_CONDITIONS)
+        return affect_field_fail(err, path, "subset", "has %zu conditions (at most %d)",
+                                 affect_json_size(config->subset), AFFECT_MAX_CONDITIONS);
     for (const affect_json *e = affect_json_first(config->subset); e; e = affect_json_next(e)) {
         const char *name = affect_json_name(e);
         if (strlen(name) >= AFFECT_ATTRIBUTE_SIZE)
@@ -196,7 +200,7 @@ static affect_status check_subset(affect_split_config *config, const char *path,
                          affect_field_fail(err, nested, name,
                                            strcmp(name, "agreement") == 0
                                                ? "need a share, 0..1"
-                                               : "need true, false, a text or texts"));
+                                               : "need true, false, a text or up to 64 texts"));
     }
     return status;
 }

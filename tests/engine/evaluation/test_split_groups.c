@@ -287,6 +287,27 @@ static void test_a_seed_is_a_split(void) {
     CHECK(n_other > 2);
 }
 
+/* Stored: who validates, by place among the speakers that are not tested, stays the same with later
+ * versions; each fold draws anew. */
+static void test_stored_draws(void) {
+    static const int places[SESSIONS] = {0, 3, 7, 1, 4};
+    for (int fold = 0; fold < SESSIONS; fold++) {
+        char text[80];
+        int place = -1, n = 0;
+        snprintf(text, sizeof text, "{\"kind\":\"session-out\",\"fold\":%d,\"seed\":1}", fold);
+        CHECK_OK(split(parts, &table, text, err));
+        const affect_utterance_groups *groups;
+        CHECK_OK(affect_utterance_table_group(&groups, &table, "speaker", err));
+        for (size_t g = 0; g < groups->n; g++) {
+            size_t i = 0;
+            while (groups->of[i] != (int)g) i++;
+            if (parts[i] == AFFECT_PART_VALIDATION) place = n;
+            n += parts[i] != AFFECT_PART_TEST;
+        }
+        CHECK(n == 2 * SESSIONS - 2 && place == places[fold]);
+    }
+}
+
 /* The same utterances in another order are in the same parts. */
 static void test_order_does_not_matter(void) {
     static const char *const texts[] = {"\"session-out\"", "\"speaker-out\"", "\"dialog-disjoint\"",
@@ -394,6 +415,13 @@ static void test_refused_configs(void) {
     check_refused(&table, "{\"subset\":{\"label\":[]}}", "/split/subset/label", "texts");
     check_refused(&table, "{\"kind\":\"improvised-only\",\"subset\":{\"improvised\":false}}",
                   "/split/subset", "contradicts");
+    char many[1000] = "{\"subset\":{\"label\":[\"sad\"",
+         conditions[1000] = "{\"subset\":{\"c\":true";
+    for (int i = 1; i <= AFFECT_MAX_WANTED; i++) strcat(many, ",\"sad\"");
+    check_refused(&table, strcat(many, "]}}"), "/split/subset/label", "64");
+    for (int i = 0; i < AFFECT_MAX_CONDITIONS; i++)
+        sprintf(conditions + strlen(conditions), ",\"c%d\":true", i);
+    check_refused(&table, strcat(conditions, "}}"), "/split/subset", "17 conditions");
 }
 
 static void test_what_the_corpus_lacks(void) {
@@ -472,6 +500,7 @@ int main(void) {
     TEST_RUN(test_paper_random);
     TEST_RUN(test_validation_parts);
     TEST_RUN(test_a_seed_is_a_split);
+    TEST_RUN(test_stored_draws);
     TEST_RUN(test_order_does_not_matter);
     TEST_RUN(test_subsets);
     TEST_RUN(test_given);
