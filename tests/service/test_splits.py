@@ -12,6 +12,7 @@ from conftest import BUILD, ROOT, Server  # noqa: E402
 
 sys.path.insert(0, str(ROOT / "tests/corpus"))
 from small_tree import LABELS, SmallTree  # noqa: E402
+from test_readers import tone  # noqa: E402
 from test_failures import ARCHITECTURE, start_job, wait_end  # noqa: E402
 
 TRAIN = {"type": "train", "dataset": "small", "architecture": ARCHITECTURE, "model": "m",
@@ -167,3 +168,39 @@ def test_a_list_is_what_a_job_gets(server):
 def test_no_list(server):
     assert server.get("/v1/datasets/none/splits").status == 404
     assert server.get("/v1/datasets/small/splits?fold=1").status == 422
+
+
+def test_a_table_of_the_users(make_server, tmp_path):
+    """Other columns are groups and conditions, the column split is a split; what the table lacks is said."""
+    rows, parts = ["file,label,speaker,gender,split,votes"], ["Train"] * 8 + ["Development"] * 2 + ["Test1"] * 2
+    for i, part in enumerate(parts):
+        tone(tmp_path / f"corpora/t/{i:02}.wav", hz=300 + 50 * i)
+        label = "ab"[i % 2]
+        rows.append(f"{i:02}.wav,{label},p{i % 3},{'FM'[i // 2 % 2]},{part},{label};{label};{'a' if i < 6 else label}")
+    (tmp_path / "corpora/t/list.csv").write_text("\n".join(rows) + "\n")
+    server = make_server(import_root=tmp_path / "corpora")
+    body = {"name": "own", "layout": "table", "source": {"path": "t"}, "features": {"mel": {"clip_seconds": 1}}}
+    assert wait_end(server, start_job(server, "/v1/datasets", body))["state"] == "succeeded"
+    listed = server.get("/v1/datasets/own/splits").json()
+    assert listed["groups"] == {"speaker": 3, "gender": 2}
+    possible = {kind["name"]: kind["possible"] for kind in listed["data"]}
+    assert possible == {"random": True, "paper-random": True, "given": True, "speaker-out": True, "session-out": False,
+                        "dialog-disjoint": False, "script-disjoint": False, "improvised-only": False}
+    train = {"type": "train", "dataset": "own", "model": "own", "architecture": "audio-only", "training": {"epochs": 1}}
+
+    def result(split):
+        done = wait_end(server, start_job(server, "/v1/jobs", train | {"split": split}))
+        assert done["state"] == "succeeded", done["error"]
+        return done["result"]
+
+    given = result("given")
+    assert given["split"]["utterances"] == {"training": 8, "validation": 2, "test": 2}
+    assert given["audit"]["speaker"] == {"training": 3, "evaluated": 2, "both": 2, "seen": 2}
+    assert given["audit"]["dialog"] is None and given["baselines"]["nearest_turn"] is None
+    by_gender = result({"kind": "group-out", "by": "gender", "fold": 1, "validation": {"by": "speaker", "groups": 1}})
+    assert by_gender["split"]["held_out"] == ["M"]
+    assert by_gender["split"]["utterances"] == {"training": 4, "validation": 2, "test": 6}
+    agreed = result({"kind": "random", "validation": 0.25, "subset": {"agreement": 1.0, "gender": ["F", "M"]}})
+    assert sum(agreed["split"]["utterances"].values()) == 9  # of the first six, the three of class b lack a vote
+    refused = server.post_json("/v1/jobs", train | {"split": "session-out"})
+    assert refused.status == 422 and "the corpus has no session" in refused.json()["errors"][0]["detail"]
