@@ -5,11 +5,14 @@
 #include "engine/corpus/corpus_list.h"
 
 #include "engine/core/fields.h"
+#include "engine/core/file.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { MAX_VOTES = 1000 }; /* of an utterance */
 
 /* ---- The list ---- */
 
@@ -75,22 +78,58 @@ static const char *set_copy(char **copy, const char *value, size_t most, const c
     return reason;
 }
 
+/* Text of Windows-1252 that went through Latin-1 holds its quotes and dashes as control characters
+ * U+0080..U+009F; published tables do (MELD's). They become what was meant, as HTML reads them. */
+static char *repair_windows_text(const char *value) {
+    static const char *const meant[32] = {"€", "",  "‚", "ƒ", "„", "…", "†", "‡", "ˆ", "‰", "Š",
+                                          "‹", "Œ", "",  "Ž", "",  "",  "‘", "’", "“", "”", "•",
+                                          "–", "—", "˜", "™", "š", "›", "œ", "",  "ž", "Ÿ"};
+    char *text = malloc(2 * strlen(value) + 1), *to = text;
+    while (text && *value) {
+        unsigned char c = (unsigned char)value[0], next = (unsigned char)value[1];
+        if (c == 0xC2 && next >= 0x80 && next < 0xA0 && *meant[next - 0x80]) {
+            to = stpcpy(to, meant[next - 0x80]);
+            value += 2;
+        } else {
+            *to++ = *value++;
+        }
+    }
+    if (text) *to = '\0';
+    return text;
+}
+
+static const char *set_transcript(affect_corpus_utterance *u, const char *value,
+                                  char reason[AFFECT_CORPUS_REASON_SIZE]) {
+    char *repaired = repair_windows_text(value);
+    const char *problem =
+        set_copy(&u->transcript, repaired ? repaired : value, 60000, "text", reason);
+    free(repaired);
+    return problem;
+}
+
 /* "neu;neu;sad": one vote each, of annotators without a name. */
-static void set_votes(affect_corpus_item *item, const char *value) {
-    affect_json *votes = affect_json_new_array();
-    while (*value) {
-        char label[AFFECT_CORPUS_LABEL_SIZE], by[24];
-        size_t n = strcspn(value, ";");
-        snprintf(label, sizeof label, "%.*s", (int)(n < sizeof label ? n : sizeof label - 1),
-                 value);
-        snprintf(by, sizeof by, "%zu", affect_json_size(votes) + 1);
-        affect_json *vote = affect_json_append(votes, affect_json_new_object());
+static const char *set_votes(affect_corpus_item *item, const char *value,
+                             char reason[AFFECT_CORPUS_REASON_SIZE]) {
+    char label[AFFECT_CORPUS_LABEL_SIZE], by[24];
+    affect_json_free(item->utterance.votes);
+    item->utterance.votes = affect_json_new_array();
+    for (size_t n, i = 1; *value; value += n + (value[n] == ';'), i++) {
+        n = strcspn(value, ";");
+        if (n == 0) continue; /* an annotator who gave none */
+        if (i > MAX_VOTES || n >= sizeof label || !affect_json_is_plain_text(value, n)) {
+            snprintf(reason, AFFECT_CORPUS_REASON_SIZE,
+                     "votes are over %d, or one is longer than %zu bytes, not UTF-8, or holds "
+                     "control characters",
+                     MAX_VOTES, sizeof label - 1);
+            return reason;
+        }
+        snprintf(label, sizeof label, "%.*s", (int)n, value);
+        snprintf(by, sizeof by, "%zu", i);
+        affect_json *vote = affect_json_append(item->utterance.votes, affect_json_new_object());
         affect_json_set_string(vote, "by", by);
         affect_json_append(affect_json_set_array(vote, "labels"), affect_json_new_string(label));
-        value += n + (value[n] == ';');
     }
-    affect_json_free(item->utterance.votes);
-    item->utterance.votes = votes;
+    return NULL;
 }
 
 static const char *set_column(affect_corpus_item *item, const char *name, const char *value,
@@ -138,10 +177,9 @@ const char *affect_corpus_item_set(affect_corpus_item *item, const char *name, c
             return set_number(numbers[i].field, value, numbers[i].most, name, reason);
     for (int s = 0; s < AFFECT_CORPUS_STREAM_COUNT; s++)
         if (strcmp(files[s], name) == 0) return set_copy(&u->files[s], value, 1000, name, reason);
-    if (strcmp(name, "text") == 0) return set_copy(&u->transcript, value, 60000, name, reason);
-    if (strcmp(name, "votes") != 0) return set_column(item, name, value, reason);
-    set_votes(item, value);
-    return NULL;
+    if (strcmp(name, "text") == 0) return set_transcript(u, value, reason);
+    if (strcmp(name, "votes") == 0) return set_votes(item, value, reason);
+    return set_column(item, name, value, reason);
 }
 
 affect_status affect_corpus_words_check(const affect_json *words, const char *path,
@@ -167,6 +205,24 @@ const char *affect_corpus_word(const affect_json *words, const char *name, const
 
 /* ---- Completion ---- */
 
+/* Why a file that is not there leaves its utterance out. Corpora of films come as video, of which
+ * the sound is to be taken once. */
+static const char *explain_absence(const affect_tree *tree, const char *file,
+                                   char reason[AFFECT_CORPUS_REASON_SIZE]) {
+    char video[AFFECT_PATH_MAX];
+    const char *dot = strrchr(file, '.');
+    int n = (int)(dot ? (size_t)(dot - file) : strlen(file));
+    int length = snprintf(video, sizeof video, "%.*s.mp4", n, file);
+    if (length < (int)sizeof video && strcmp(video, file) != 0 && affect_tree_has_file(tree, video))
+        snprintf(reason, AFFECT_CORPUS_REASON_SIZE,
+                 "no file %.50s, but its video: for f in ./*.mp4; do ffmpeg -i \"$f\" -vn -ac 1 "
+                 "\"${f%%.mp4}.wav\"; done",
+                 file);
+    else
+        snprintf(reason, AFFECT_CORPUS_REASON_SIZE, "no file %.120s", file);
+    return reason;
+}
+
 /* NULL, or why the item is left out. */
 static const char *complete(affect_corpus_item *item, const affect_tree *tree,
                             char reason[AFFECT_CORPUS_REASON_SIZE]) {
@@ -175,8 +231,7 @@ static const char *complete(affect_corpus_item *item, const affect_tree *tree,
     if (!*u->label) return "no label";
     for (int s = 0; s < AFFECT_CORPUS_STREAM_COUNT; s++) {
         if (!u->files[s] || affect_tree_has_file(tree, u->files[s])) continue;
-        snprintf(reason, AFFECT_CORPUS_REASON_SIZE, "no file %.120s", u->files[s]);
-        return reason;
+        return explain_absence(tree, u->files[s], reason);
     }
     if (!file && !u->files[AFFECT_CORPUS_FACE] && !u->files[AFFECT_CORPUS_HEAD] &&
         !u->files[AFFECT_CORPUS_HAND])

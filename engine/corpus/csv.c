@@ -25,7 +25,7 @@ static size_t row_size(const affect_csv *csv, size_t *n_lines, bool *closed) {
         quoted = quoted != turns;
         opens = !quoted && (turns || *at == csv->separator);
         *n_lines += *at == '\n';
-        ended = *at == '\n' && !quoted;
+        ended = *at == '\n' && (!quoted || csv->n_open >= AFFECT_CSV_MAX_OPEN);
     }
     *closed = !quoted;
     return (size_t)(at - csv->at);
@@ -94,6 +94,7 @@ affect_status affect_csv_next(affect_csv *csv, bool *more, affect_error *err) {
             const char *end = memchr(begin, '\n', whole);
             csv->at = end ? end + 1 : csv->end;
             csv->next_line++;
+            csv->n_open++;
             return malformed(csv, err, "a quote that does not end");
         }
         csv->at += whole;

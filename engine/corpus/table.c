@@ -200,12 +200,19 @@ static affect_status add_row(reading *r, const row *from, affect_error *err) {
 
 /* ---- The two kinds of files ---- */
 
+/* The first column whose name is empty or no plain text; n without one. */
+static size_t find_nameless(const row *r) {
+    size_t i = 0;
+    while (i < r->n && *r->names[i] && affect_json_is_plain_text(r->names[i], strlen(r->names[i])))
+        i++;
+    return i;
+}
+
 static affect_status check_header(const reading *r, const row *header, affect_error *err) {
-    for (size_t i = 0; i < header->n; i++)
-        if (!*header->names[i] ||
-            !affect_json_is_plain_text(header->names[i], strlen(header->names[i])))
-            return affect_fail(err, MALFORMED, "%s: column %zu of the header has no name",
-                               r->list.file, i + 1);
+    size_t nameless = find_nameless(header);
+    if (nameless < header->n)
+        return affect_fail(err, MALFORMED, "%s: column %zu of the header has no name", r->list.file,
+                           nameless + 1);
     for (const affect_json *m = affect_json_first(r->options->columns); m;
          m = affect_json_next(m)) {
         char text[MAX_VALUE];
@@ -292,6 +299,12 @@ static affect_status add_object(reading *r, const affect_json *object, size_t li
     }
     affect_status status = AFFECT_STATUS_OK;
     if (numbers.failed) status = affect_fail(err, NO_MEMORY, "no memory for a row");
+    size_t nameless = find_nameless(&from);
+    if (status == AFFECT_STATUS_OK && nameless < from.n) {
+        affect_issues_add(r->issues, r->list.file, line, "member %zu has no name", nameless + 1);
+        affect_buffer_free(&numbers);
+        return AFFECT_STATUS_OK;
+    }
     for (size_t i = 0; i < from.n && status == AFFECT_STATUS_OK; i++)
         if (!from.values[i]) from.values[i] = numbers.data + offsets[i];
     if (status == AFFECT_STATUS_OK) status = add_row(r, &from, err);

@@ -6,6 +6,7 @@ speakers, windows and reasons are right. Features are the same code for every re
 import json
 import os
 import pathlib
+import resource
 import subprocess
 import sys
 import tarfile
@@ -254,6 +255,7 @@ def test_emobox_and_json_lines(importing, tmp_path):
     (b"3.wav,\xff", "not UTF-8"),
     (b"3.wav,a\x01", "control characters"),
     (b"3.wav,a\x00b", "a NUL byte"),
+    (b"3.wav,a\xc2\x92", "control characters"),
     ("2.wav,a", 'the id "2" came before'),
     ("3.wav," + "," * 600, "over 512 cells"),
 ])
@@ -262,6 +264,44 @@ def test_rows_that_are_left_out(importing, tmp_path, row, reason):
     done = importing(table(tmp_path / "c", b"file,label\n1.wav,a\n2.wav,b\n" + row + b"\n"), "table")
     assert set(done.rows) == {"1", "2"}
     assert [(r["line"], reason in r["reason"]) for r in done.report["rejected"]] == [(4, True)], done.report["rejected"]
+
+
+@pytest.mark.parametrize("votes", [b"a;\xff\xfe", b"a\x01;b", b"a;" + b"x" * 65, b"a;" * 1001])
+def test_votes_that_are_none(importing, tmp_path, votes):
+    done = importing(table(tmp_path / "c", b"file,label,votes\n1.wav,a,a;;b\n2.wav,b,\n3.wav,a," + votes + b"\n"), "table")
+    assert done.rows["1"]["votes"] == [{"by": "1", "labels": ["a"]}, {"by": "3", "labels": ["b"]}]
+    assert set(done.rows) == {"1", "2"} and done.report["rejected"][0]["reason"].startswith("votes are over 1000")
+
+
+@pytest.mark.parametrize("name", ["", "\x01", "a\x92"])
+def test_members_without_a_name(importing, tmp_path, name):
+    lines = [{"file": "1.wav", "label": "a"}, {"file": "2.wav", "label": "b"}, {"file": "3.wav", "label": "a", name: "x"}]
+    done = importing(table(tmp_path / "c", "\n".join(map(json.dumps, lines)), "t.jsonl"), "table")
+    assert set(done.rows) == {"1", "2"}
+    assert done.report["rejected"] == [{"file": "t.jsonl", "line": 3, "reason": "member 3 has no name"}]
+
+
+def test_quotes_that_never_end_take_linear_time(importing, tmp_path):
+    """Each of these lines, read as a row's first, opens a quote that none of the others ends: 200 000 scans of a megabyte."""
+    lines, before = 200_000, resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+    done = importing(table(tmp_path / "c", "file,label\n1.wav,a\n2.wav,b\n" + 'x","\n' * lines + "3.wav,a\n"), "table")
+    assert set(done.rows) == {"1", "2", "3"} and done.report["n_rejected"] == lines
+    seconds = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before
+    assert seconds < 20, "50 s when each is scanned to the end"
+
+
+def test_windows_text_in_transcripts(importing, tmp_path):
+    """MELD's tables hold the quotes of Windows-1252 as control characters; U+0081 was none there either."""
+    done = importing(table(tmp_path / "c", "file,label,text\n1.wav,a,it\x92s \x96 é\n2.wav,b,\x93so\x94\n3.wav,a,a\x81b\n"), "table")
+    assert {key: row["transcript"] for key, row in done.rows.items()} == {"1": "it’s – é", "2": "“so”"}
+    assert "text is longer" in done.report["rejected"][0]["reason"]
+
+
+def test_videos_are_told_from_missing_files(importing, tmp_path):
+    root = table(tmp_path / "c", "file,label\n1.wav,a\n2.wav,b\nv.wav,b\n")
+    (root / "v.mp4").write_bytes(b"")
+    reason = importing(root, "table").report["rejected"][0]["reason"]
+    assert reason == 'no file v.wav, but its video: for f in ./*.mp4; do ffmpeg -i "$f" -vn -ac 1 "${f%.mp4}.wav"; done'
 
 
 @pytest.mark.parametrize("cells, reason", [

@@ -186,6 +186,7 @@ def seeds(affect, folder):
     yield "table", "csv", b'\xef\xbb\xbffile,label,text\r\n1.wav,"a ""b"",\r\nc",x\r\n2.wav,b,\n'
     yield "table", "tsv", b'\tfile\tlabel\n\t1.wav\t"a'
     yield "table", "quotes", b'a"b,"c"d,""\n"\n"\n"""",,"'
+    yield "table", "open_quotes", b"file,label\n" + b'x","\n' * 20 + b'1.wav,"a"\n'
     yield "table", "pattern", b'^(?<speaker>[0-9]{2})(?<label>.)(a+)*$\n03Waaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!\n'
     yield "iemocap", "both", LABELS + b"\0" + TRANSCRIPTS
     yield "iemocap", "name", b"IEMOCAP_full_release/Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_F000.wav"
