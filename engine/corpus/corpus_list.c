@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { MAX_VOTES = 1000 }; /* of an utterance */
 
@@ -29,6 +30,12 @@ affect_corpus_item *affect_corpus_list_add(affect_corpus_list *list, size_t line
     return item;
 }
 
+/* What an issue names as its file: the table's, or the sound where no table lists it. */
+static const char *file_of(const char *list_file, const affect_corpus_item *item) {
+    const char *sound = item->utterance.files[AFFECT_CORPUS_SOUND];
+    return *list_file || !sound ? list_file : sound;
+}
+
 void affect_corpus_list_drop(affect_corpus_list *list, affect_issues *issues, const char *format,
                              ...) {
     char reason[400];
@@ -37,7 +44,7 @@ void affect_corpus_list_drop(affect_corpus_list *list, affect_issues *issues, co
     vsnprintf(reason, sizeof reason, format, args);
     va_end(args);
     affect_corpus_item *item = &list->items[--list->n];
-    affect_issues_add(issues, list->file, item->line, "%s", reason);
+    affect_issues_add(issues, file_of(list->file, item), item->line, "%s", reason);
     affect_corpus_utterance_free(&item->utterance);
 }
 
@@ -213,7 +220,14 @@ static const char *explain_absence(const affect_tree *tree, const char *file,
     const char *dot = strrchr(file, '.');
     int n = (int)(dot ? (size_t)(dot - file) : strlen(file));
     int length = snprintf(video, sizeof video, "%.*s.mp4", n, file);
-    if (length < (int)sizeof video && strcmp(video, file) != 0 && affect_tree_has_file(tree, video))
+    affect_error why = {0};
+    int fd = -1;
+    affect_status status = affect_tree_open_file(&fd, NULL, tree, file, &why);
+    if (fd >= 0) close(fd);
+    if (status == AFFECT_STATUS_TOO_LARGE)
+        snprintf(reason, AFFECT_CORPUS_REASON_SIZE, "%s", why.message);
+    else if (length < (int)sizeof video && strcmp(video, file) != 0 &&
+             affect_tree_has_file(tree, video))
         snprintf(reason, AFFECT_CORPUS_REASON_SIZE,
                  "no file %.50s, but its video: for f in ./*.mp4; do ffmpeg -i \"$f\" -vn -ac 1 "
                  "\"${f%%.mp4}.wav\"; done",
@@ -257,14 +271,12 @@ static void drop_incomplete(affect_corpus_list *list, const affect_tree *tree,
     for (size_t i = 0; i < list->n; i++) {
         char text[AFFECT_CORPUS_REASON_SIZE];
         affect_corpus_item item = list->items[i];
-        const char *reason = complete(&item, tree, text), *file = list->file;
+        const char *reason = complete(&item, tree, text);
         if (!reason) {
             list->items[n_kept++] = item;
             continue;
         }
-        if (!*file && item.utterance.files[AFFECT_CORPUS_SOUND])
-            file = item.utterance.files[AFFECT_CORPUS_SOUND];
-        affect_issues_add(issues, file, item.line, "%s", reason);
+        affect_issues_add(issues, file_of(list->file, &item), item.line, "%s", reason);
         affect_corpus_utterance_free(&item.utterance);
     }
     list->n = n_kept;
@@ -296,8 +308,8 @@ static size_t drop_repeated(affect_corpus_item *items, size_t n, affect_issues *
     if (n) qsort(items, n, sizeof *items, compare_ids);
     for (size_t i = 0; i < n; i++) {
         if (n_kept && strcmp(items[n_kept - 1].utterance.id, items[i].utterance.id) == 0) {
-            affect_issues_add(issues, file, items[i].line, "the id \"%.100s\" came before",
-                              items[i].utterance.id);
+            affect_issues_add(issues, file_of(file, &items[i]), items[i].line,
+                              "the id \"%.100s\" came before", items[i].utterance.id);
             affect_corpus_utterance_free(&items[i].utterance);
         } else {
             affect_corpus_item item = items[i];

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { MAX_DEPTH = 12, MAX_FILES = 4000000 };
 
@@ -102,13 +103,38 @@ static affect_status add_path(file_list *list, const char *path, affect_error *e
     return list->paths[list->n++] ? AFFECT_STATUS_OK : affect_fail(err, NO_MEMORY, "no memory");
 }
 
+static affect_status walk(file_list *list, const char *folder, int depth, affect_error *err);
+
+/* A link to a file is that file; one to a folder could be a circle, or the same sounds again. */
+static affect_status walk_entry(file_list *list, const char *path, int depth, affect_error *err) {
+    int fd = -1;
+    affect_error why = {0};
+    affect_status opened = affect_tree_open_file(&fd, NULL, list->tree, path, &why);
+    bool is_sound = affect_corpus_is_sound(path);
+    if (fd >= 0) close(fd);
+    if (opened == AFFECT_STATUS_OK) return is_sound ? add_path(list, path, err) : opened;
+    if (opened == AFFECT_STATUS_TOO_LARGE) {
+        if (is_sound) affect_issues_add(list->issues, path, 0, "%s", why.message);
+        return AFFECT_STATUS_OK;
+    }
+    if (affect_tree_is_link(list->tree, path))
+        affect_issues_add(list->issues, path, 0,
+                          "a link to a folder, to nothing, or one that leads out of the corpus: "
+                          "not followed");
+    else if (depth == MAX_DEPTH)
+        affect_issues_add(list->issues, path, 0, "below %d folders: not read", MAX_DEPTH);
+    else
+        return walk(list, path, depth + 1, err);
+    return AFFECT_STATUS_OK;
+}
+
 static affect_status walk(file_list *list, const char *folder, int depth, affect_error *err) {
     char **names = NULL;
     size_t n = 0;
     affect_error why = {0};
     affect_status status = affect_tree_list(&names, &n, list->tree, folder, &why);
     if (status == AFFECT_STATUS_NO_MEMORY) return affect_fail(err, NO_MEMORY, "%s", why.message);
-    if (status != AFFECT_STATUS_OK) { /* a link that leads out, a folder that may not be read */
+    if (status != AFFECT_STATUS_OK) { /* a folder that may not be read */
         affect_issues_add(list->issues, folder, 0, "%s", why.message);
         return AFFECT_STATUS_OK;
     }
@@ -118,13 +144,10 @@ static affect_status walk(file_list *list, const char *folder, int depth, affect
         int length =
             snprintf(path, sizeof path, "%s%s%s", top ? "" : folder, top ? "" : "/", names[i]);
         if (length >= (int)sizeof path || !affect_json_is_plain_text(path, strlen(path)))
-            affect_issues_add(
-                list->issues, "", 0, "a path in %.100s that is too long, or no plain UTF-8",
-                affect_json_is_plain_text(folder, strlen(folder)) ? folder : "a folder");
-        else if (affect_corpus_is_sound(path) && affect_tree_has_file(list->tree, path))
-            status = add_path(list, path, err);
-        else if (depth < MAX_DEPTH && !affect_tree_has_file(list->tree, path))
-            status = walk(list, path, depth + 1, err);
+            affect_issues_add(list->issues, folder, 0,
+                              "a path in it is too long, or no plain UTF-8");
+        else
+            status = walk_entry(list, path, depth, err);
     }
     affect_tree_names_free(names, n);
     return status;
@@ -184,7 +207,7 @@ static void set_from_folders(affect_corpus_list *list, affect_issues *issues, in
         folder_name(name, path, 2);
         problem = affect_corpus_item_set(item, "speaker", name, reason);
     }
-    if (problem) affect_corpus_list_drop(list, issues, "%.100s: %s", path, problem);
+    if (problem) affect_corpus_list_drop(list, issues, "%s", problem);
 }
 
 /* ---- Facts from a pattern ---- */
@@ -199,7 +222,7 @@ static affect_status set_from_pattern(affect_corpus_list *list, affect_issues *i
     bool matches = false;
     AFFECT_TRY(affect_pattern_match(&matches, pattern, text, err));
     if (!matches) {
-        affect_corpus_list_drop(list, issues, "%.200s: does not match the pattern", path);
+        affect_corpus_list_drop(list, issues, "does not match the pattern");
         return AFFECT_STATUS_OK;
     }
     for (size_t g = 0; g < affect_pattern_n_groups(pattern); g++) {
@@ -209,10 +232,10 @@ static affect_status set_from_pattern(affect_corpus_list *list, affect_issues *i
         if (word) problem = affect_corpus_item_set(&list->items[list->n - 1], name, word, reason);
         if (word && !problem) continue;
         if (problem)
-            affect_corpus_list_drop(list, issues, "%.200s: %s", path, problem);
+            affect_corpus_list_drop(list, issues, "%s", problem);
         else
-            affect_corpus_list_drop(list, issues, "%.200s: %s \"%.60s\" is not among the words",
-                                    path, name, value);
+            affect_corpus_list_drop(list, issues, "%s \"%.60s\" is not among the words", name,
+                                    value);
         return AFFECT_STATUS_OK;
     }
     return AFFECT_STATUS_OK;

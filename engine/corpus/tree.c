@@ -184,6 +184,15 @@ bool affect_tree_has_file(const affect_tree *tree, const char *name) {
     return true;
 }
 
+bool affect_tree_is_link(const affect_tree *tree, const char *name) {
+    struct stat info;
+    int fd = open_beneath(tree->fd, name, O_PATH | O_NOFOLLOW, 0);
+    if (fd < 0) return false;
+    bool is_link = fstat(fd, &info) == 0 && S_ISLNK(info.st_mode);
+    close(fd);
+    return is_link;
+}
+
 affect_status affect_tree_read(char **data, size_t *size, const affect_tree *tree, const char *name,
                                size_t max_size, affect_error *err) {
     int fd;

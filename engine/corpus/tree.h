@@ -40,6 +40,8 @@ void affect_tree_names_free(char **names, size_t n);
 affect_status affect_tree_open_file(int *fd, uint64_t *size, const affect_tree *tree,
                                     const char *name, affect_error *err);
 bool affect_tree_has_file(const affect_tree *tree, const char *name);
+/* Whether the last part of the name is a symbolic link, wherever it leads. */
+bool affect_tree_is_link(const affect_tree *tree, const char *name);
 /* The whole file, followed by a 0; *data owned (free). TOO_LARGE above max_size. */
 affect_status affect_tree_read(char **data, size_t *size, const affect_tree *tree, const char *name,
                                size_t max_size, affect_error *err);

@@ -146,7 +146,36 @@ def test_published_corpora(importing, tmp_path, name):
     assert done.facts("label", "speaker") == {path[:-4]: facts for path, facts in good.items()}
     assert done.report["n_rejected"] == len(bad)
     for path, row in zip(sorted(bad), done.report["rejected"]):
-        assert path in row["reason"]
+        assert path == row["file"]
+
+
+def test_folders_in_a_circle_and_too_deep(importing, tmp_path):
+    """Links to folders are named, not followed: eight to the top are 8^12 walks."""
+    root = tree(tmp_path / "c", ["a/1.wav", "b/2.wav", "/".join(f"d{i}" for i in range(14)) + "/3.wav"])
+    for i in range(8):
+        os.symlink("..", root / f"a/up{i}")
+    done = importing(root, "folders", {"folders": "label"})
+    assert set(done.rows) == {"a/1", "b/2"}
+    reasons = {row["file"]: row["reason"] for row in done.report["rejected"]}
+    assert set(reasons) == {f"a/up{i}" for i in range(8)} | {"/".join(f"d{i}" for i in range(13))}
+    assert all("not followed" in reasons[f"a/up{i}"] for i in range(8)) and "below 12 folders" in [*reasons.values()][-1]
+
+
+def test_sounds_that_are_too_large(importing, tmp_path):
+    root = table(tmp_path / "c", "file,label\na/1.wav,x\nb/2.wav,y\nb/huge.wav,y\n", sounds=["a/1.wav", "b/2.wav"])
+    with open(root / "b/huge.wav", "wb") as out:
+        out.truncate(3 << 30)
+    for layout in ("folders", "table"):
+        done = importing(root, layout)
+        assert set(done.rows) == {"a/1", "b/2"}
+        assert [row["reason"] for row in done.report["rejected"]] == ["b/huge.wav: 3221225472 bytes (at most 2147483648)"], layout
+
+
+def test_two_sounds_of_one_name(importing, tmp_path):
+    done = importing(tree(tmp_path / "c", ["a/1.WAV", "a/1.wav", "b/2.wav"]), "folders")
+    assert set(done.rows) == {"a/1", "b/2"} and len(done.report["rejected"]) == 1
+    row = done.report["rejected"][0]
+    assert row["file"] in ("a/1.wav", "a/1.WAV") and row["reason"] == 'the id "a/1" came before'
 
 
 def test_a_pattern_of_the_users(importing, tmp_path):

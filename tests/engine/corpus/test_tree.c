@@ -109,6 +109,13 @@ static void test_links_inside(void) {
     CHECK(affect_tree_has_file(tree, "link_folder/b/file"));
 }
 
+static void test_links_are_told(void) {
+    CHECK(affect_tree_is_link(tree, "link_inside") && affect_tree_is_link(tree, "link_folder"));
+    CHECK(affect_tree_is_link(tree, "link_absolute") && affect_tree_is_link(tree, "link_outside"));
+    CHECK(!affect_tree_is_link(tree, "a") && !affect_tree_is_link(tree, "z"));
+    CHECK(!affect_tree_is_link(tree, "absent") && !affect_tree_is_link(tree, "../secret"));
+}
+
 static void test_below(void) {
     affect_tree *below = NULL;
     affect_error failure = {0};
@@ -167,6 +174,7 @@ int main(void) {
     TEST_RUN(test_what_leads_out);
     TEST_RUN(test_what_is_no_file);
     TEST_RUN(test_links_inside);
+    TEST_RUN(test_links_are_told);
     TEST_RUN(test_below);
     TEST_RUN(test_open_below_a_root);
     TEST_RUN(test_large_files);
