@@ -223,6 +223,10 @@ static affect_status check_header(const reading *r, const row *header, affect_er
             return affect_fail(err, INVALID, "%s: no column for %s (\"%.100s\")", r->list.file,
                                affect_json_name(m), source);
     }
+    if (header->n == 1 && strchr(header->names[0], ';'))
+        return affect_fail(err, INVALID,
+                           "%s: its separator is \";\" (need \",\", or tabs in a .tsv file)",
+                           r->list.file);
     bool has_label = affect_json_get(r->options->columns, "label") != NULL;
     for (size_t i = 0; i < header->n; i++) {
         const char *fact = fact_of(header->names[i]);
@@ -253,6 +257,8 @@ static affect_status read_csv(reading *r, const char *text, size_t size, char se
     char *names = NULL;
     bool more = false;
     affect_csv_begin(&csv, text, size, separator);
+    if (size >= 2 && (memcmp(text, "\xFF\xFE", 2) == 0 || memcmp(text, "\xFE\xFF", 2) == 0))
+        return affect_fail(err, MALFORMED, "%s: is UTF-16 (need UTF-8)", r->list.file);
     affect_status status = affect_csv_next(&csv, &more, err);
     if (status == AFFECT_STATUS_OK && !more)
         status = affect_fail(err, MALFORMED, "%s: is empty", r->list.file);

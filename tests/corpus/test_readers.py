@@ -343,6 +343,8 @@ def test_windows_that_are_none(importing, tmp_path, cells, reason):
 @pytest.mark.parametrize("text, options, reason", [
     ("", None, "is empty"),
     ("file,label\n", None, "no utterance is left"),
+    ("file;label\n1.wav;a\n", None, 'its separator is ";"'),
+    ("file,label\n1.wav,a\n".encode("utf-16"), None, "is UTF-16 (need UTF-8)"),
     ("file,emotion\n1.wav,a\n", None, 'no column "label"'),
     ("file,,label\n1.wav,x,a\n", None, "has no name"),
     ('"file,label\n1.wav,a\n', None, "a quote that does not end"),
