@@ -173,7 +173,7 @@ MAKERS = {"target": make_target, "header": make_header, "query": make_query, "js
 
 # ---- Sending ----
 
-async def request(port, data):
+async def exchange(port, data):
     """All bytes that come back; b"" when the server just closes."""
     async def talk():
         reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 24)
@@ -292,7 +292,7 @@ class Campaign:
         async def one(rng):
             shape = make(rng, job)
             try:
-                return shape, check_answer(await request(self.server.port, shape))
+                return shape, check_answer(await exchange(self.server.port, shape))
             except (Finding, ValueError) as finding:
                 raise Finding(str(finding), shape) from None
         return one
@@ -305,13 +305,13 @@ class Campaign:
         body = multipart([(b"name", b"", name), (b"archive", b"; filename=\"a\"", data)])
         shape = request(b"POST", b"/v1/datasets", [(b"Content-Type", b"multipart/form-data; boundary=xyz")], body)
         try:
-            received = await request(self.server.port, shape)
+            received = await exchange(self.server.port, shape)
             status = check_answer(received)
             if status != 202:
                 return shape, status
             job = json.loads(head_of(received)[2])["id"].encode()
             while True:
-                answer = json.loads(head_of(await request(self.server.port, request(b"GET", b"/v1/jobs/" + job + b"?wait=5")))[2])
+                answer = json.loads(head_of(await exchange(self.server.port, request(b"GET", b"/v1/jobs/" + job + b"?wait=5")))[2])
                 if answer["terminal"]:
                     break
         except (Finding, ValueError) as finding:
@@ -319,7 +319,7 @@ class Campaign:
         if answer["state"] == "failed" and answer["state_reason"] in ("dataset_invalid", "archive_invalid", "invalid"):
             return shape, f"failed ({answer['error']['code']})"
         if answer["state"] == "succeeded":
-            await request(self.server.port, request(b"DELETE", b"/v1/datasets/" + name))
+            await exchange(self.server.port, request(b"DELETE", b"/v1/datasets/" + name))
             return shape, "succeeded"
         raise Finding(f"its job: {answer['state']} {answer['state_reason']} {answer['error']}", data)
 
@@ -342,7 +342,7 @@ class Campaign:
             headers.append((b"Accept", b"text/event-stream"))
         shape = request(b"GET", path + (b"?" + b"&".join(query) if query else b""), headers)
         try:
-            received = await self.read_all(shape) if stream else await request(self.server.port, shape)
+            received = await self.read_all(shape) if stream else await exchange(self.server.port, shape)
             status = check_answer(received)
             if status == 200 and clean and way != "both":
                 self.check_events(received, int(clean[0]), stream)
