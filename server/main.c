@@ -199,6 +199,7 @@ static int serve(service *self) {
     sigaddset(&signals, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &signals, NULL); /* every thread inherits it */
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGCHLD, SIG_DFL); /* ignored by a parent, it would let no child be waited for */
     if (!api_log_set_level(self->settings.log_level)) {
         fprintf(stderr, "affectd: log_level: unknown word \"%s\"\n", self->settings.log_level);
         return 2;

@@ -610,3 +610,15 @@ def test_no_epoch_is_lost_in_a_pipe(real):
     assert body["state"] == "succeeded" and body["best"]["epoch"] == body["result"]["best"]["epoch"], body
     assert [e["epoch"] for e in server.get(f"/v1/jobs/{job_id}/metrics").json()["epochs"]] == list(range(1, 501))
     server.wait_for(lambda: not list((server.folder / "data/jobs" / job_id).glob("epochs*")), "the epochs' file to leave")
+
+
+def test_a_parent_that_ignores_its_children(make_server, tmp_path):
+    """SIGCHLD ignored is inherited over exec, and the kernel then reaps workers before the server can: jobs would never end."""
+    (tmp_path / "corpora/empty").mkdir(parents=True)
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        server = make_server(import_root=tmp_path / "corpora")
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+    assert wait_end(server, import_folder(server, "none", "empty").json()["id"], 20)["state"] == "failed"
+    assert server.stop() == 0
