@@ -13,21 +13,25 @@
 static const char *const stream_names[] = {"audio", "face", "head", "hand"};
 enum { N_STREAMS = sizeof stream_names / sizeof *stream_names };
 
+/* Names, borrowed, repeated as often as they occur. */
+typedef struct {
+    const char **names; /* (utterances of the corpus) */
+    size_t n;
+} name_list;
+
 typedef struct {
     const affect_manifest_input *input;
     affect_json *utterances; /* kept rows: [{...}], in the order of dialogs */
     affect_json *report;
-    affect_json *classes, *labels, *sessions, *speakers, *streams, *dropped, *warnings;
+    affect_json *dropped, *warnings;
+    size_t n_of_class[AFFECT_MAX_CLASSES], n_of_stream[N_STREAMS];
+    name_list labels, sessions, speakers; /* one name an utterance, counted at the end */
     affect_issues rejected;
     size_t n_kept, n_rated, n_own, n_improvised, n_scripted, n_warnings;
     size_t n_without_speaker;
     size_t n_truncated, n_silent, n_faint, n_from_dialog, n_transcripts;
     double audio_seconds;
 } builder;
-
-static void count(affect_json *counts, const char *name) {
-    affect_json_set_number(counts, name, affect_json_get_number(counts, name, 0) + 1);
-}
 
 static void warn(builder *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
 static void warn(builder *b, const char *format, ...) {
@@ -107,14 +111,13 @@ static void describe(affect_json *row, const affect_corpus_dialog *dialog,
 static void count_kept(builder *b, const affect_corpus_dialog *dialog,
                        const affect_corpus_utterance *u, int label, const affect_json *quality) {
     const affect_json *audio = affect_json_get(quality, "audio");
-    count(b->classes, b->input->labels->classes[label]);
-    if (*dialog->session) count(b->sessions, dialog->session);
+    b->n_of_class[label]++;
+    if (*dialog->session) b->sessions.names[b->sessions.n++] = dialog->session;
     if (*u->speaker)
-        count(b->speakers, u->speaker);
+        b->speakers.names[b->speakers.n++] = u->speaker;
     else
         b->n_without_speaker++;
-    for (int s = 0; s < N_STREAMS; s++)
-        if (has_stream(quality, stream_names[s])) count(b->streams, stream_names[s]);
+    for (int s = 0; s < N_STREAMS; s++) b->n_of_stream[s] += has_stream(quality, stream_names[s]);
     b->n_kept++;
     b->n_own += u->own_motion;
     b->n_improvised += dialog->improvised;
@@ -157,7 +160,7 @@ static affect_status add_dialog(builder *b, size_t dialog_index, affect_error *e
         int label = affect_label_map_class(b->input->labels, u->label);
         const char *reason = reason_to_drop(text, u, label, quality);
         b->n_rated++;
-        count(b->labels, u->label);
+        b->labels.names[b->labels.n++] = u->label;
         for (int s = 1; s < N_STREAMS; s++)
             any_motion =
                 any_motion ||
@@ -177,8 +180,7 @@ static affect_status add_dialog(builder *b, size_t dialog_index, affect_error *e
 static void add_warnings(builder *b) {
     const affect_label_map *labels = b->input->labels;
     for (size_t c = 0; c < labels->n_classes; c++)
-        if (affect_json_get_number(b->classes, labels->classes[c], 0) == 0)
-            warn(b, "class %s has no utterances", labels->classes[c]);
+        if (!b->n_of_class[c]) warn(b, "class %s has no utterances", labels->classes[c]);
     if (b->n_truncated)
         warn(b, "%zu utterances are longer than a clip: their ends are not used", b->n_truncated);
     if (b->n_without_speaker)
@@ -200,54 +202,49 @@ static size_t count_dialogs(const affect_corpus *corpus) {
     return n;
 }
 
+static size_t count_utterances(const affect_corpus *corpus) {
+    size_t n = 0;
+    for (size_t d = 0; d < corpus->n_dialogs; d++) n += corpus->dialogs[d].n_utterances;
+    return n;
+}
+
 static bool begin_report(builder *b) {
-    const affect_label_map *labels = b->input->labels;
+    name_list *lists[] = {&b->labels, &b->sessions, &b->speakers};
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
+        lists[i]->names = calloc(count_utterances(b->input->corpus) + 1, sizeof(char *));
+        if (!lists[i]->names) return false;
+    }
     b->utterances = affect_json_new_array();
     b->report = affect_json_new_object();
-    b->classes = affect_json_set_object(b->report, "classes");
-    b->labels = affect_json_set_object(b->report, "labels");
-    b->sessions = affect_json_set_object(b->report, "sessions");
-    b->speakers = affect_json_set_object(b->report, "speakers");
-    b->streams = affect_json_set_object(b->report, "streams");
     b->dropped = affect_json_set_array(b->report, "dropped");
     b->warnings = affect_json_set_array(b->report, "warnings");
-    for (size_t c = 0; c < labels->n_classes; c++)
-        affect_json_set_number(b->classes, labels->classes[c], 0);
-    for (int s = 0; s < N_STREAMS; s++) affect_json_set_number(b->streams, stream_names[s], 0);
     return b->utterances && b->warnings;
 }
 
 static int compare_names(const void *a, const void *b) {
-    return strcmp(affect_json_name(*(affect_json *const *)a),
-                  affect_json_name(*(affect_json *const *)b));
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-/* Replaces an object of counts by the same in the order of names. */
-static void sort_counts(affect_json *report, const char *name) {
-    const affect_json *counts = affect_json_get(report, name);
-    size_t n = affect_json_size(counts), i = 0;
-    const affect_json **members = calloc(n + 1, sizeof *members);
-    if (!members) return; /* left as counted */
-    for (const affect_json *m = affect_json_first(counts); m; m = affect_json_next(m))
-        members[i++] = m;
-    qsort(members, n, sizeof *members, compare_names);
-    affect_json *sorted = affect_json_new_object();
-    for (i = 0; i < n; i++)
-        affect_json_add(sorted, affect_json_name(members[i]),
-                        affect_json_new_number(affect_json_number(members[i], 0)));
-    free(members);
-    affect_json_set(report, name, sorted);
+/* A member of the report: how often each name occurs, in the order of names. */
+static void set_counts(affect_json *report, const char *member, name_list *list) {
+    affect_json *counts = affect_json_set_object(report, member);
+    if (list->n) qsort(list->names, list->n, sizeof *list->names, compare_names);
+    for (size_t begin = 0, end; begin < list->n; begin = end) {
+        for (end = begin + 1; end < list->n; end++)
+            if (strcmp(list->names[begin], list->names[end]) != 0) break;
+        affect_json_add(counts, list->names[begin], affect_json_new_number((double)(end - begin)));
+    }
 }
 
 static void end_report(builder *b) {
-    static const char *const counted[] = {"classes", "labels", "sessions", "speakers", "streams"};
+    static const int by_name[N_STREAMS] = {0, 1, 3, 2}; /* audio, face, hand, head */
+    const affect_label_map *labels = b->input->labels;
     affect_json *report = b->report;
     affect_json_set_number(report, "utterances", (double)b->n_kept);
     affect_json_set_number(report, "rated", (double)b->n_rated);
     affect_json_set_number(report, "dialogs", (double)count_dialogs(b->input->corpus));
     affect_json_set_number(report, "improvised", (double)b->n_improvised);
     affect_json_set_number(report, "scripted", (double)b->n_scripted);
-    affect_json_set_number(b->streams, "own_motion", (double)b->n_own);
     affect_json_set_number(report, "transcripts", (double)b->n_transcripts);
     affect_json_set_number(report, "audio_hours", b->audio_seconds / 3600);
     affect_json_set_number(report, "n_dropped", (double)affect_json_size(b->dropped));
@@ -256,7 +253,17 @@ static void end_report(builder *b) {
     affect_json *rows = b->rejected.rows ? b->rejected.rows : affect_json_new_array();
     b->rejected.rows = NULL;
     affect_json_set(report, "rejected", rows);
-    for (size_t i = 0; i < sizeof counted / sizeof *counted; i++) sort_counts(report, counted[i]);
+    affect_json *classes = affect_json_set_object(report, "classes");
+    for (size_t c = 0; c < labels->n_classes; c++)
+        affect_json_set_number(classes, labels->classes[c], (double)b->n_of_class[c]);
+    set_counts(report, "labels", &b->labels);
+    set_counts(report, "sessions", &b->sessions);
+    set_counts(report, "speakers", &b->speakers);
+    affect_json *streams = affect_json_set_object(report, "streams");
+    for (size_t s = 0; s < N_STREAMS; s++)
+        affect_json_set_number(streams, stream_names[by_name[s]],
+                               (double)b->n_of_stream[by_name[s]]);
+    affect_json_set_number(streams, "own_motion", (double)b->n_own);
 }
 
 static int compare_rows(const affect_json *a, const affect_json *b) {
@@ -377,6 +384,9 @@ affect_status affect_manifest_write(affect_json **manifest, const affect_manifes
     affect_json_free(b.utterances);
     affect_json_free(b.report);
     affect_issues_free(&b.rejected);
+    free(b.labels.names);
+    free(b.sessions.names);
+    free(b.speakers.names);
     if (status != AFFECT_STATUS_OK) {
         affect_json_free(document);
         return status;

@@ -270,6 +270,13 @@ static int compare_sizes(const void *a, const void *b) {
     return x->group < y->group ? 1 : -1;
 }
 
+static size_t find_lightest(const size_t *sizes, size_t n) {
+    size_t lightest = 0;
+    for (size_t f = 1; f < n; f++)
+        if (sizes[f] < sizes[lightest]) lightest = f;
+    return lightest;
+}
+
 /* fold_of[g] of each group that has utterances, -1 of the others. */
 static affect_status assign_folds(int *fold_of, const size_t *counts, size_t n_groups,
                                   size_t n_folds, bool balanced, affect_error *err) {
@@ -283,11 +290,9 @@ static affect_status assign_folds(int *fold_of, const size_t *counts, size_t n_g
     }
     if (balanced && n) qsort(sorted, n, sizeof *sorted, compare_sizes);
     for (size_t i = 0; i < n; i++) {
-        size_t lightest = 0;
-        for (size_t f = 1; f < n_folds; f++)
-            if (sizes[f] < sizes[lightest]) lightest = f;
-        fold_of[sorted[i].group] = (int)(balanced ? lightest : i);
-        if (balanced) sizes[lightest] += sorted[i].size;
+        size_t fold = balanced ? find_lightest(sizes, n_folds) : i;
+        fold_of[sorted[i].group] = (int)fold;
+        sizes[fold] += sorted[i].size;
     }
     free(sorted);
     free(sizes);
