@@ -111,15 +111,8 @@ void api_answer_document(api_request *request, affect_status status, affect_json
         api_answer_error(request, error);
         return;
     }
-    affect_buffer text = {0};
-    affect_json_print(&text, json);
-    affect_buffer_append(&text, "\n", 1);
-    affect_json_free(json);
-    if (text.failed) {
-        affect_buffer_free(&text);
-        api_answer_problem(request, "no_memory", "no memory for the answer");
-        return;
-    }
+    affect_buffer text;
+    if (!api_print_answer(&text, request, json)) return;
     keep(request, &text);
     api_answer_buffer(request, 200, "application/json", &text);
 }

@@ -92,4 +92,8 @@ void api_request_free(api_request *request);
  * False: malformed escape, %00, control byte, no leading slash, or too many queries. */
 bool api_request_set_target(api_request *request, const char *target);
 
+/* The text of an answer of JSON, which it takes over; *text owned. False: answered with a problem.
+ */
+bool api_print_answer(affect_buffer *text, api_request *request, affect_json *json);
+
 #endif

@@ -34,17 +34,21 @@ static void answered(api_request *request, api_answer_kind kind, int status) {
     request->transport->answered(request);
 }
 
-void api_answer_json(api_request *request, int status, affect_json *json) {
-    affect_buffer text = {0};
-    affect_json_print(&text, json);
-    affect_buffer_append(&text, "\n", 1);
+bool api_print_answer(affect_buffer *text, api_request *request, affect_json *json) {
+    *text = (affect_buffer){0};
+    affect_json_print(text, json);
+    affect_buffer_append(text, "\n", 1);
     affect_json_free(json);
-    if (text.failed) {
-        affect_buffer_free(&text);
-        api_answer_problem(request, "no_memory", "no memory for the answer");
-        return;
-    }
-    api_answer_buffer(request, status, "application/json", &text);
+    if (!text->failed) return true;
+    affect_buffer_free(text);
+    api_answer_problem(request, "no_memory", "no memory for the answer");
+    return false;
+}
+
+void api_answer_json(api_request *request, int status, affect_json *json) {
+    affect_buffer text;
+    if (api_print_answer(&text, request, json))
+        api_answer_buffer(request, status, "application/json", &text);
 }
 
 void api_answer_result(api_request *request, affect_status status, affect_json *json,

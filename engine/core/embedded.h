@@ -5,6 +5,7 @@
 #ifndef AFFECT_CORE_EMBEDDED_H
 #define AFFECT_CORE_EMBEDDED_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 typedef struct {
@@ -18,5 +19,11 @@ extern const affect_embedded_file affect_embedded_files[];
 
 /* The file of that path, or NULL. Borrowed for ever. */
 const affect_embedded_file *affect_embedded_find(const char *name);
+
+/* Presets: the names of FOLDER/NAME.json, in the order of the table. False: fewer than i + 1. */
+bool affect_embedded_preset_name(char name[64], const char *folder, size_t i);
+/* The preset of that name, or NULL; then `known` (of `size` bytes) becomes "a, b, c". */
+const affect_embedded_file *affect_embedded_preset(const char *folder, const char *name,
+                                                   char *known, size_t size);
 
 #endif

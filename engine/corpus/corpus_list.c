@@ -8,9 +8,11 @@
 #include "engine/core/file.h"
 
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 enum { MAX_VOTES = 1000 }; /* of an utterance */
@@ -70,6 +72,13 @@ static const char *set_number(double *number, const char *value, double most, co
     return reason;
 }
 
+static const char *refuse_text(char reason[AFFECT_CORPUS_REASON_SIZE], const char *name,
+                               size_t most) {
+    snprintf(reason, AFFECT_CORPUS_REASON_SIZE,
+             "%s is longer than %zu bytes, not UTF-8, or holds control characters", name, most);
+    return reason;
+}
+
 /* Line ends and tabs become blanks: transcripts in tables hold them. */
 static const char *set_copy(char **copy, const char *value, size_t most, const char *name,
                             char reason[AFFECT_CORPUS_REASON_SIZE]) {
@@ -80,9 +89,7 @@ static const char *set_copy(char **copy, const char *value, size_t most, const c
     if (*copy && affect_json_is_plain_text(*copy, strlen(*copy))) return NULL;
     free(*copy);
     *copy = NULL;
-    snprintf(reason, AFFECT_CORPUS_REASON_SIZE,
-             "%s is longer than %zu bytes, not UTF-8, or holds control characters", name, most);
-    return reason;
+    return refuse_text(reason, name, most);
 }
 
 /* Text of Windows-1252 that went through Latin-1 holds its quotes and dashes as control characters
@@ -149,43 +156,87 @@ static const char *set_column(affect_corpus_item *item, const char *name, const 
     return NULL;
 }
 
+/* ---- Facts ---- */
+
+typedef enum {
+    FACT_TEXT,
+    FACT_NUMBER,
+    FACT_FILE,
+    FACT_TRANSCRIPT,
+    FACT_VOTES,
+    FACT_COLUMN
+} fact_kind;
+
+typedef struct {
+    const char *name;
+    fact_kind kind;
+    size_t offset, size; /* of its field in an item */
+    double most;         /* number */
+} fact;
+
+#define FACT(fact_name, fact_kind, field)                                                          \
+    .name = (fact_name), .kind = (fact_kind), .offset = offsetof(affect_corpus_item, field),       \
+    .size = sizeof(((affect_corpus_item *)0)->field)
+
+static const fact facts[] = {
+    {FACT("id", FACT_TEXT, utterance.id)},
+    {FACT("label", FACT_TEXT, utterance.label)},
+    {FACT("speaker", FACT_TEXT, utterance.speaker)},
+    {FACT("session", FACT_TEXT, session)},
+    {FACT("dialog", FACT_TEXT, dialog)},
+    {FACT("scenario", FACT_TEXT, scenario)},
+    {FACT("text", FACT_TRANSCRIPT, utterance.transcript)},
+    {FACT("start", FACT_NUMBER, utterance.start_s), .most = 1e7},
+    {FACT("end", FACT_NUMBER, utterance.end_s), .most = 1e7},
+    {FACT("valence", FACT_NUMBER, utterance.valence), .most = 1e3},
+    {FACT("activation", FACT_NUMBER, utterance.activation), .most = 1e3},
+    {FACT("arousal", FACT_NUMBER, utterance.activation), .most = 1e3},
+    {FACT("dominance", FACT_NUMBER, utterance.dominance), .most = 1e3},
+    {FACT("votes", FACT_VOTES, utterance.votes)},
+    {FACT("file", FACT_FILE, utterance.files[AFFECT_CORPUS_SOUND])},
+    {FACT("motion_face", FACT_FILE, utterance.files[AFFECT_CORPUS_FACE])},
+    {FACT("motion_head", FACT_FILE, utterance.files[AFFECT_CORPUS_HEAD])},
+    {FACT("motion_hand", FACT_FILE, utterance.files[AFFECT_CORPUS_HAND])},
+    {FACT("gender", FACT_COLUMN, utterance.columns)}, /* columns whose names splits know */
+    {FACT("split", FACT_COLUMN, utterance.columns)},
+};
+
+static const fact *find_fact(const char *name, int (*compare)(const char *, const char *)) {
+    for (size_t i = 0; i < sizeof facts / sizeof *facts; i++)
+        if (compare(facts[i].name, name) == 0) return &facts[i];
+    return NULL;
+}
+
+const char *affect_corpus_fact_of(const char *column) {
+    const fact *found = find_fact(column, strcasecmp);
+    return found ? found->name : NULL;
+}
+
+bool affect_corpus_fact_is_file(const char *name) {
+    const fact *found = find_fact(name, strcmp);
+    return found && found->kind == FACT_FILE;
+}
+
 const char *affect_corpus_item_set(affect_corpus_item *item, const char *name, const char *value,
                                    char reason[AFFECT_CORPUS_REASON_SIZE]) {
-    affect_corpus_utterance *u = &item->utterance;
-    const struct {
-        const char *name;
-        char *field;
-        size_t size;
-    } texts[] = {{"id", u->id, sizeof u->id},
-                 {"label", u->label, sizeof u->label},
-                 {"speaker", u->speaker, sizeof u->speaker},
-                 {"session", item->session, sizeof item->session},
-                 {"dialog", item->dialog, sizeof item->dialog},
-                 {"scenario", item->scenario, sizeof item->scenario}};
-    const struct {
-        const char *name;
-        double *field, most;
-    } numbers[] = {{"start", &u->start_s, 1e7},      {"end", &u->end_s, 1e7},
-                   {"valence", &u->valence, 1e3},    {"activation", &u->activation, 1e3},
-                   {"arousal", &u->activation, 1e3}, {"dominance", &u->dominance, 1e3}};
-    static const char *const files[AFFECT_CORPUS_STREAM_COUNT] = {"file", "motion_face",
-                                                                  "motion_head", "motion_hand"};
+    const fact *found = find_fact(name, strcmp);
+    void *field = found ? (char *)item + found->offset : NULL;
     if (!*value) return NULL;
-    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
-        if (strcmp(texts[i].name, name) != 0) continue;
-        if (affect_corpus_set_text(texts[i].field, texts[i].size, value)) return NULL;
-        snprintf(reason, AFFECT_CORPUS_REASON_SIZE,
-                 "%s is longer than %zu bytes, not UTF-8, or holds control characters", name,
-                 texts[i].size - 1);
-        return reason;
+    switch (found ? found->kind : FACT_COLUMN) {
+    case FACT_TEXT:
+        if (affect_corpus_set_text(field, found->size, value)) return NULL;
+        return refuse_text(reason, name, found->size - 1);
+    case FACT_NUMBER:
+        return set_number(field, value, found->most, name, reason);
+    case FACT_FILE:
+        return set_copy(field, value, 1000, name, reason);
+    case FACT_TRANSCRIPT:
+        return set_transcript(&item->utterance, value, reason);
+    case FACT_VOTES:
+        return set_votes(item, value, reason);
+    case FACT_COLUMN:
+        break;
     }
-    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
-        if (strcmp(numbers[i].name, name) == 0)
-            return set_number(numbers[i].field, value, numbers[i].most, name, reason);
-    for (int s = 0; s < AFFECT_CORPUS_STREAM_COUNT; s++)
-        if (strcmp(files[s], name) == 0) return set_copy(&u->files[s], value, 1000, name, reason);
-    if (strcmp(name, "text") == 0) return set_transcript(u, value, reason);
-    if (strcmp(name, "votes") == 0) return set_votes(item, value, reason);
     return set_column(item, name, value, reason);
 }
 

@@ -40,6 +40,11 @@ void affect_corpus_list_free(affect_corpus_list *list);
 const char *affect_corpus_item_set(affect_corpus_item *item, const char *name, const char *value,
                                    char reason[AFFECT_CORPUS_REASON_SIZE]);
 
+/* The fact of a column of that name, in any case, in our spelling; NULL: none of them. */
+const char *affect_corpus_fact_of(const char *column);
+/* Whether the fact is a path. */
+bool affect_corpus_fact_is_file(const char *name);
+
 /* Words: what values mean, {"label": {"W": "angry", "N": "neutral"}, "speaker": {...}}. Checks such
  * an object (NULL: none). */
 affect_status affect_corpus_words_check(const affect_json *words, const char *path,

@@ -52,7 +52,7 @@ static affect_status parse_pattern(pattern_options *pattern, const affect_json *
     affect_fields_default(pattern, pattern_fields);
     AFFECT_TRY(affect_path_join(below, err, path, "pattern"));
     if (affect_json_is_string(json))
-        AFFECT_TRY(affect_corpus_preset(&preset, "configs/patterns/", json, below, err));
+        AFFECT_TRY(affect_corpus_preset(&preset, "configs/patterns", json, below, err));
     affect_status status =
         affect_fields_parse(pattern, pattern_fields, preset ? preset : json, below, err);
     affect_json_free(preset);

@@ -9,17 +9,11 @@
 #include <stdio.h>
 #include <string.h>
 
-static bool iemocap_select(const char *name, char path[AFFECT_PATH_MAX]) {
-    return affect_iemocap_select(name, path);
-}
-
 static const affect_corpus_reader readers[] = {
-    {"iemocap", "the IEMOCAP release", AFFECT_IEMOCAP_LABELS, affect_corpus_no_options,
-     iemocap_select, affect_iemocap_open},
-    {"folders", "sound files in folders named by label, or with names by a pattern", NULL,
-     affect_folders_check, affect_folders_select, affect_folders_open},
-    {"table", "a CSV, TSV or JSON-lines file beside the sound files", NULL, affect_table_check,
-     affect_table_select, affect_table_open},
+    {"iemocap", AFFECT_IEMOCAP_LABELS, affect_corpus_no_options, affect_iemocap_select,
+     affect_iemocap_open},
+    {"folders", NULL, affect_folders_check, affect_folders_select, affect_folders_open},
+    {"table", NULL, affect_table_check, affect_table_select, affect_table_open},
 };
 enum { N_READERS = sizeof readers / sizeof *readers };
 

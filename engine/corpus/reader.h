@@ -11,7 +11,6 @@
 
 typedef struct affect_corpus_reader {
     const char *name;   /* the "layout" of a request */
-    const char *about;  /* one line for people */
     const char *labels; /* JSON of the label map where the request has none; NULL: every label is a
                            class */
     /* Checks the request's "options" (NULL: none) without reading anything. INVALID with a pointer

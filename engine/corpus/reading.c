@@ -4,7 +4,6 @@
 #include "engine/core/embedded.h"
 #include "engine/core/fields.h"
 
-#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -16,20 +15,11 @@ affect_status affect_corpus_no_options(const affect_json *options, const char *p
 
 affect_status affect_corpus_preset(affect_json **json, const char *folder, const affect_json *name,
                                    const char *path, affect_error *err) {
-    char known[200] = "";
-    size_t n = strlen(folder), used = 0;
-    for (const affect_embedded_file *file = affect_embedded_files; file->name; file++) {
-        if (strncmp(file->name, folder, n) != 0) continue;
-        int length = (int)(strlen(file->name + n) - strlen(".json"));
-        if ((int)strlen(affect_json_string(name, "")) == length &&
-            strncmp(file->name + n, affect_json_string(name, ""), (size_t)length) == 0)
-            return affect_json_parse(json, file->text, file->size, err);
-        if (used < sizeof known)
-            used += (size_t)snprintf(known + used, sizeof known - used, "%s%.*s", used ? ", " : "",
-                                     length, file->name + n);
-    }
-    return affect_field_fail(err, path, "", "\"%.40s\" is not known (known: %s)",
-                             affect_json_string(name, ""), known);
+    char known[200];
+    const char *wanted = affect_json_string(name, "");
+    const affect_embedded_file *file = affect_embedded_preset(folder, wanted, known, sizeof known);
+    if (file) return affect_json_parse(json, file->text, file->size, err);
+    return affect_field_fail(err, path, "", "\"%.40s\" is not known (known: %s)", wanted, known);
 }
 
 bool affect_corpus_is_sound(const char *name) {

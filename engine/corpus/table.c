@@ -1,8 +1,8 @@
 /* Tables; see table.h.
  *
- * Both kinds of files become rows of named values. A plan, made once a header, says what each value
- * is: a fact by its column's name, or kept as it is; the request's `columns` are applied to the
- * whole row after that, as they may be made of several of its values. */
+ * Both kinds of files become rows of named values. Each value is a fact by its column's name, or
+ * kept as it is; the request's `columns` are applied to the whole row after that, as they may be
+ * made of several of its values. */
 #include "engine/corpus/table.h"
 
 #include "engine/core/fields.h"
@@ -48,7 +48,7 @@ static affect_status use_preset(table_options *options, const char *path, affect
     char below[AFFECT_PATH_MAX];
     affect_json *preset = NULL;
     AFFECT_TRY(affect_path_join(below, err, path, "columns"));
-    AFFECT_TRY(affect_corpus_preset(&preset, "configs/columns/", options->columns, below, err));
+    AFFECT_TRY(affect_corpus_preset(&preset, "configs/columns", options->columns, below, err));
     affect_json_free(options->columns);
     options->columns = affect_json_detach(preset, "columns");
     if (!options->words) options->words = affect_json_detach(preset, "words");
@@ -101,21 +101,10 @@ typedef struct {
 
 typedef struct {
     const table_options *options;
-    char folder[AFFECT_PATH_MAX]; /* that paths are below, with its slash; "" */
+    char folder[AFFECT_PATH_MAX]; /* that paths are below; "": the top */
     affect_corpus_list list;
     affect_issues *issues;
 } reading;
-
-/* The fact that a column of that name is, in our spelling, or NULL. */
-static const char *fact_of(const char *column) {
-    static const char *const facts[] = {
-        "id",    "label",  "speaker", "session",     "dialog",      "scenario",   "text",
-        "start", "end",    "valence", "activation",  "arousal",     "dominance",  "votes",
-        "file",  "gender", "split",   "motion_face", "motion_head", "motion_hand"};
-    for (size_t i = 0; i < sizeof facts / sizeof *facts; i++)
-        if (strcasecmp(facts[i], column) == 0) return facts[i];
-    return NULL;
-}
 
 static const char *value_of(const row *r, const char *name, size_t length) {
     for (size_t i = 0; i < r->n; i++)
@@ -150,7 +139,6 @@ static const char *expand(char text[MAX_VALUE], const row *r, const char *source
 /* NULL, or why the row is left out. */
 static const char *set_fact(reading *r, const char *fact, const char *value,
                             char reason[AFFECT_CORPUS_REASON_SIZE]) {
-    static const char *const paths[] = {"file", "motion_face", "motion_head", "motion_hand"};
     char path[AFFECT_PATH_MAX];
     const char *unknown = affect_json_get_string(r->options->unknown, fact, NULL);
     if (!*value || (unknown && strcmp(value, unknown) == 0)) return NULL;
@@ -160,8 +148,7 @@ static const char *set_fact(reading *r, const char *fact, const char *value,
                  value);
         return reason;
     }
-    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
-        if (strcmp(fact, paths[i]) != 0) continue;
+    if (affect_corpus_fact_is_file(fact)) {
         while (strncmp(word, "./", 2) == 0) word += 2;
         if (affect_path_join(path, NULL, r->folder, "%s", word) != AFFECT_STATUS_OK)
             return "its path is too long";
@@ -184,7 +171,7 @@ static affect_status add_row(reading *r, const row *from, affect_error *err) {
     if (!affect_corpus_list_add(&r->list, from->line))
         return affect_fail(err, NO_MEMORY, "no memory for %zu utterances", r->list.n + 1);
     for (size_t i = 0; i < from->n && !problem; i++) {
-        const char *fact = fact_of(from->names[i]);
+        const char *fact = affect_corpus_fact_of(from->names[i]);
         if (is_mapped(columns, from->names[i]) || (fact && affect_json_get(columns, fact)))
             continue;
         problem = set_fact(r, fact ? fact : from->names[i], from->values[i], reason);
@@ -229,7 +216,7 @@ static affect_status check_header(const reading *r, const row *header, affect_er
                            r->list.file);
     bool has_label = affect_json_get(r->options->columns, "label") != NULL;
     for (size_t i = 0; i < header->n; i++) {
-        const char *fact = fact_of(header->names[i]);
+        const char *fact = affect_corpus_fact_of(header->names[i]);
         has_label = has_label || (fact && strcmp(fact, "label") == 0);
     }
     return has_label ? AFFECT_STATUS_OK

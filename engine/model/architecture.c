@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define PRESETS "configs/models"
+
 typedef struct {
     char name[64], description[512];
     affect_json *variables, *inputs, *branches, *fusion;
@@ -490,26 +492,14 @@ affect_status affect_architecture_create(affect_architecture **architecture,
 }
 
 bool affect_architecture_preset_name(char name[64], size_t i) {
-    static const char folder[] = "configs/models/";
-    size_t before = sizeof folder - 1, around = before + strlen(".json");
-    for (const affect_embedded_file *file = affect_embedded_files; file->name; file++) {
-        if (strncmp(file->name, folder, before) != 0 || i-- > 0) continue;
-        snprintf(name, 64, "%.*s", (int)(strlen(file->name) - around), file->name + before);
-        return true;
-    }
-    return false;
+    return affect_embedded_preset_name(name, PRESETS, i);
 }
 
 affect_status affect_architecture_preset(affect_json **document, const char *name,
                                          affect_error *err) {
-    char path[128], known[300] = "", other[64];
-    snprintf(path, sizeof path, "configs/models/%.80s.json", name);
-    const affect_embedded_file *file = affect_embedded_find(path);
+    char known[300];
+    const affect_embedded_file *file = affect_embedded_preset(PRESETS, name, known, sizeof known);
     if (file) return affect_json_parse(document, file->text, file->size, err);
-    for (size_t i = 0; affect_architecture_preset_name(other, i); i++) {
-        size_t used = strlen(known);
-        snprintf(known + used, sizeof known - used, "%s%s", used ? ", " : "", other);
-    }
     return affect_fail(err, NOT_FOUND, "no preset is called \"%.80s\" (known: %s)", name, known);
 }
 

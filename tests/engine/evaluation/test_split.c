@@ -2,6 +2,7 @@
 #include "engine/evaluation/split.h"
 
 #include "engine/core/digest.h"
+#include "tests/engine/evaluation/split_text.h"
 #include "tests/test.h"
 
 #define N 5521
@@ -39,21 +40,12 @@ static void make_corpus(void) {
     CHECK_OK(affect_utterance_table_make(&table, manifest, err));
 }
 
-static affect_status config_from(affect_split_config *config, const char *text,
-                                 affect_error *error) {
-    affect_json *json = NULL;
-    CHECK_OK(affect_json_parse(&json, text, strlen(text), err));
-    affect_status status = affect_split_config_parse(config, json, "/split", error);
-    affect_json_free(json);
-    return status;
-}
-
 /* Of the first n utterances. */
 static affect_status split(uint8_t *to, const char *text, size_t n, affect_error *error) {
     affect_split_config config;
     affect_utterance_table first = table;
     first.n = n;
-    CHECK_OK(config_from(&config, text, err));
+    CHECK_OK(read_config(&config, text, err));
     affect_status status = affect_split_make(to, &config, &first, error);
     affect_split_config_free(&config);
     return status;
@@ -132,7 +124,7 @@ static void test_speakers(void) {
 static void check_config_refused(const char *text, const char *pointer) {
     affect_split_config config;
     affect_error error = {0};
-    CHECK(config_from(&config, text, &error) == AFFECT_STATUS_INVALID);
+    CHECK(read_config(&config, text, &error) == AFFECT_STATUS_INVALID);
     CHECK_STRING(error.pointer, pointer);
 }
 
@@ -176,7 +168,7 @@ static void test_print_reads_back(void) {
         "{\"kind\":\"speakers\",\"validation\":[\"a\"],\"test\":[\"b\",\"c\"]}"};
     for (int i = 0; i < 2; i++) {
         affect_split_config config;
-        CHECK_OK(config_from(&config, texts[i], err));
+        CHECK_OK(read_config(&config, texts[i], err));
         affect_json *printed = affect_json_new_object();
         affect_split_config_print(printed, &config);
         char *text = affect_json_text(printed);
@@ -236,7 +228,7 @@ static void test_stored_parts(void) {
         affect_split_config config;
         affect_digest digest;
         char text[AFFECT_DIGEST_TEXT_SIZE], small[61] = "";
-        CHECK_OK(config_from(&config, stored[s].config, err));
+        CHECK_OK(read_config(&config, stored[s].config, err));
         corpus.n = 60;
         CHECK_OK(affect_split_make(parts, &config, &corpus, err));
         for (int i = 0; i < 60; i++) small[i] = (char)('0' + parts[i]);

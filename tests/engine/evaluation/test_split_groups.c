@@ -1,6 +1,7 @@
 /* Splits by group: scikit-learn's folds, the presets on a corpus shaped as IEMOCAP, validation
  * parts inside training parts, subsets, and what is refused with what the corpus lacks. */
 #include "engine/evaluation/split.h"
+#include "tests/engine/evaluation/split_text.h"
 #include "tests/test.h"
 
 /* Five sessions of two speakers and four dialogs of ten turns: impro01 and impro02, script01_1 and
@@ -64,15 +65,6 @@ static void make_corpus(void) {
         for (int d = 0; d < DIALOGS; d++)
             for (int t = 0; t < TURNS; t++) add_turn(manifest, s, d, t);
     CHECK_OK(affect_utterance_table_make(&table, manifest, err));
-}
-
-static affect_status read_config(affect_split_config *config, const char *text,
-                                 affect_error *error) {
-    affect_json *json = NULL;
-    CHECK_OK(affect_json_parse(&json, text, strlen(text), err));
-    affect_status status = affect_split_config_parse(config, json, "/split", error);
-    affect_json_free(json);
-    return status;
 }
 
 static affect_status split(uint8_t *to, affect_utterance_table *of, const char *text,
