@@ -12,12 +12,9 @@
 static affect_sizes default_sizes(void) {
     affect_feature_config config;
     affect_feature_config_default(&config);
-    affect_feature_sizes of_data = affect_feature_config_sizes(&config);
-    return (affect_sizes){.frames = of_data.n_frames,
-                          .mels = of_data.n_mels,
-                          .parts = of_data.n_parts,
-                          .columns = of_data.n_columns,
-                          .classes = N_CLASSES};
+    affect_sizes sizes = affect_feature_config_sizes(&config);
+    sizes.n_classes = N_CLASSES;
+    return sizes;
 }
 
 static affect_json *to_json(const affect_architecture *architecture, const char *name,
@@ -41,9 +38,9 @@ static affect_status describe_preset(affect_json **json, const char *name, bool 
                                      affect_error *err) {
     affect_json *document = NULL;
     affect_architecture *architecture = NULL;
+    affect_sizes sizes = default_sizes();
     AFFECT_TRY(affect_architecture_preset(&document, name, err));
-    affect_status status =
-        affect_architecture_create(&architecture, document, NULL, default_sizes(), err);
+    affect_status status = affect_architecture_create(&architecture, document, NULL, &sizes, err);
     if (status == AFFECT_STATUS_OK) *json = to_json(architecture, name, with_document);
     affect_architecture_free(architecture);
     affect_json_free(document);

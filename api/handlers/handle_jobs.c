@@ -166,15 +166,9 @@ static affect_dataset *open_dataset(const creation *c) {
 static affect_status check_architecture(const creation *c, const affect_json *document,
                                         const affect_dataset *dataset, affect_error *err) {
     affect_error error = {0};
-    affect_dataset_sizes of_data = affect_dataset_sizes_of(dataset);
-    affect_sizes sizes = {.frames = of_data.frames,
-                          .mels = of_data.mels,
-                          .parts = of_data.parts,
-                          .columns = of_data.columns,
-                          .classes = affect_dataset_n_classes(dataset)};
     affect_architecture *architecture = NULL;
-    affect_status status =
-        affect_architecture_create(&architecture, document, c->request.variables, sizes, &error);
+    affect_status status = affect_architecture_create(&architecture, document, c->request.variables,
+                                                      affect_dataset_sizes(dataset), &error);
     affect_architecture_free(architecture);
     if (status == AFFECT_STATUS_OK) return status;
     char pointer[sizeof error.pointer];

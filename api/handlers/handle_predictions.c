@@ -14,8 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const streams[] = {"audio", "mocap_face", "mocap_head", "mocap_hand"};
-enum { N_STREAMS = sizeof streams / sizeof *streams, MAX_TEXT = 128 };
+enum { MAX_TEXT = 128 };
 
 /* A prediction that is asked for; `waiting` lives until the answer. */
 typedef struct {
@@ -26,9 +25,9 @@ typedef struct {
 
 typedef struct {
     char model[MAX_TEXT];
-    api_predictor_part parts[N_STREAMS];
+    api_predictor_part parts[AFFECT_MAX_INPUT_STREAMS];
     size_t n_parts;
-    affect_time_window motion_window, audio_window;
+    affect_time_window windows[AFFECT_MAX_MODALITIES];
 } prediction;
 
 static affect_status text_of(char text[MAX_TEXT], const api_part *part, affect_error *err) {
@@ -63,37 +62,71 @@ static affect_status read_window(affect_time_window *window, const char *start_n
     return AFFECT_STATUS_OK;
 }
 
+/* Of the names of windows' parts. */
 static bool is_seconds(const char *name) {
-    static const char *const names[] = {"start", "end", "audio_start", "audio_end"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (strcmp(name, names[i]) == 0) return true;
+    const affect_modality *m;
+    for (size_t i = 0; (m = affect_modality_at(i)); i++)
+        for (int end = 0; end < 2; end++)
+            if (m->window[end] && strcmp(name, m->window[end]) == 0) return true;
     return false;
 }
 
+/* Whether a stream of some modality is called so. */
+static bool is_stream(const char *name) {
+    const affect_modality *m = affect_modality_find(name);
+    if (m && m->is_named) return true;
+    for (size_t i = 0; (m = affect_modality_at(i)); i++)
+        for (size_t s = 0; s < m->n_streams; s++)
+            if (strcmp(name, m->streams[s].part) == 0) return true;
+    return false;
+}
+
+/* "audio, mocap_face, ...": all streams, and with `windows` the names of seconds. */
+static const char *known_parts(char text[300], bool windows) {
+    size_t used = 0;
+    const affect_modality *m;
+    for (size_t i = 0; (m = affect_modality_at(i)); i++) {
+        for (size_t s = 0; s < m->n_streams; s++)
+            used += (size_t)snprintf(text + used, 300 - used, "%s%s", used ? ", " : "",
+                                     m->streams[s].part);
+        if (m->is_named)
+            used +=
+                (size_t)snprintf(text + used, 300 - used, "%s%s:NAME", used ? ", " : "", m->name);
+    }
+    for (size_t i = 0; windows && (m = affect_modality_at(i)); i++)
+        if (m->window[0])
+            used +=
+                (size_t)snprintf(text + used, 300 - used, ", %s, %s", m->window[0], m->window[1]);
+    return text;
+}
+
 static affect_status read_part(prediction *p, const api_part *part, affect_error *err) {
+    char known[300];
     if (strcmp(part->name, "model") == 0) return text_of(p->model, part, err);
     if (is_seconds(part->name)) return AFFECT_STATUS_OK; /* read_window */
-    for (int s = 0; s < N_STREAMS; s++) {
-        if (strcmp(part->name, streams[s]) != 0) continue;
-        p->parts[p->n_parts++] = (api_predictor_part){
-            .name = streams[s], .data = part->data, .path = part->path, .size = part->size};
-        return AFFECT_STATUS_OK;
-    }
-    return affect_field_fail(err, "", part->name,
-                             "unknown part (known: model, audio, mocap_face, mocap_head, "
-                             "mocap_hand, start, end, audio_start, audio_end)");
+    if (!is_stream(part->name))
+        return affect_field_fail(err, "", part->name, "unknown part (known: model, %s)",
+                                 known_parts(known, true));
+    if (p->n_parts == AFFECT_MAX_INPUT_STREAMS)
+        return affect_field_fail(err, "", part->name, "more than %d streams",
+                                 AFFECT_MAX_INPUT_STREAMS);
+    p->parts[p->n_parts++] = (api_predictor_part){
+        .name = part->name, .data = part->data, .path = part->path, .size = part->size};
+    return AFFECT_STATUS_OK;
 }
 
 static affect_status read_request(prediction *p, const api_request *request, affect_error *err) {
+    char known[300];
+    const affect_modality *m;
     for (size_t i = 0; i < api_n_parts(request); i++)
         AFFECT_TRY(read_part(p, api_part_at(request, i), err));
-    AFFECT_TRY(read_window(&p->motion_window, "start", "end", request, err));
-    AFFECT_TRY(read_window(&p->audio_window, "audio_start", "audio_end", request, err));
+    for (size_t i = 0; (m = affect_modality_at(i)); i++)
+        if (m->window[0])
+            AFFECT_TRY(read_window(&p->windows[i], m->window[0], m->window[1], request, err));
     if (!p->model[0]) return affect_field_fail(err, "", "model", "is missing");
     if (!p->n_parts)
-        return affect_fail(err, INVALID,
-                           "no stream is given (need one of audio, mocap_face, mocap_head, "
-                           "mocap_hand)");
+        return affect_fail(err, INVALID, "no stream is given (need one of %s)",
+                           known_parts(known, false));
     return AFFECT_STATUS_OK;
 }
 
@@ -132,14 +165,13 @@ static affect_status submit(const prediction *p, api_request *request, affect_er
     if (!w) return affect_fail(err, NO_MEMORY, "no memory for a prediction");
     *w = (waiting){.request = request, .version = version.version};
     snprintf(w->model, sizeof w->model, "%s", version.name);
-    const api_predictor_request work = {.model = path,
-                                        .parts = p->parts,
-                                        .n_parts = p->n_parts,
-                                        .motion_window = p->motion_window,
-                                        .audio_window = p->audio_window,
-                                        .done = answer,
-                                        .gone = is_gone,
-                                        .context = w};
+    api_predictor_request work = {.model = path,
+                                  .parts = p->parts,
+                                  .n_parts = p->n_parts,
+                                  .done = answer,
+                                  .gone = is_gone,
+                                  .context = w};
+    memcpy(work.windows, p->windows, sizeof work.windows);
     api_defer(request);
     affect_status status = api_predictor_submit(context->predictor, &work, err);
     if (status != AFFECT_STATUS_OK) free(w);

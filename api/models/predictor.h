@@ -21,6 +21,7 @@
 #include "engine/core/json.h"
 #include "engine/core/source.h"
 #include "engine/core/status.h"
+#include "engine/modality/modality.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -81,7 +82,8 @@ typedef struct {
     const char *model; /* path of the model file */
     const api_predictor_part *parts;
     size_t n_parts;
-    affect_time_window motion_window, audio_window; /* an open end is HUGE_VAL */
+    affect_time_window windows[AFFECT_MAX_MODALITIES]; /* in the order of modality.h's table; an
+                                                           open end is HUGE_VAL */
     /* Called once, on the predictor's thread; result is owned by the call, NULL unless OK. */
     void (*done)(void *context, affect_status status, affect_json *result,
                  const affect_error *error);

@@ -120,11 +120,14 @@ void api_predictor_drop_late(api_predictor *predictor, api_predictor_child *c, d
 
 /* ---- Batches out ---- */
 
-static void set_window(affect_json *json, const char *start, const char *end,
-                       affect_time_window window) {
-    if (!window.limited) return;
-    affect_json_set_number(json, start, window.start_s);
-    if (isfinite(window.end_s)) affect_json_set_number(json, end, window.end_s);
+static void set_windows(affect_json *json, const affect_time_window *windows) {
+    const affect_modality *m;
+    for (size_t i = 0; (m = affect_modality_at(i)); i++) {
+        if (!windows[i].limited) continue;
+        affect_json_set_number(json, m->window[0], windows[i].start_s);
+        if (isfinite(windows[i].end_s))
+            affect_json_set_number(json, m->window[1], windows[i].end_s);
+    }
 }
 
 static affect_json *request_json(const api_prediction *r) {
@@ -136,8 +139,7 @@ static affect_json *request_json(const api_prediction *r) {
         affect_json_set_number(part, "offset", (double)r->parts[i].offset);
         affect_json_set_number(part, "size", (double)r->parts[i].size);
     }
-    set_window(json, "start", "end", r->motion_window);
-    set_window(json, "audio_start", "audio_end", r->audio_window);
+    set_windows(json, r->windows);
     return json;
 }
 

@@ -121,8 +121,7 @@ affect_status api_predictor_submit(api_predictor *predictor, const api_predictor
     if (!r) return affect_fail(err, NO_MEMORY, "no memory for a prediction");
     r->memory_fd = -1;
     snprintf(r->model, sizeof r->model, "%s", given->model);
-    r->motion_window = given->motion_window;
-    r->audio_window = given->audio_window;
+    memcpy(r->windows, given->windows, sizeof r->windows);
     r->submitted = affect_clock_seconds();
     r->deadline = r->submitted + predictor->options.deadline_s;
     r->done = given->done;

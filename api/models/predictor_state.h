@@ -13,10 +13,10 @@
 
 #define API_PREDICTOR_PROTOCOL   3
 #define API_PREDICTOR_MAX_PACKET (128u << 10)
-enum { API_PREDICTOR_MAX_PARTS = 8, API_PREDICTOR_MAX_CHILDREN = 64 };
+enum { API_PREDICTOR_MAX_PARTS = AFFECT_MAX_INPUT_STREAMS, API_PREDICTOR_MAX_CHILDREN = 64 };
 
 typedef struct {
-    char name[32];
+    char name[AFFECT_FEATURE_NAME_SIZE];
     size_t offset, size;
 } api_part_place;
 
@@ -26,7 +26,7 @@ typedef struct api_prediction {
     api_part_place parts[API_PREDICTOR_MAX_PARTS];
     size_t n_parts;
     int memory_fd;
-    affect_time_window motion_window, audio_window;
+    affect_time_window windows[AFFECT_MAX_MODALITIES];
     double submitted, deadline;
     void (*done)(void *context, affect_status status, affect_json *result,
                  const affect_error *error);

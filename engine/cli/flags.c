@@ -54,6 +54,13 @@ static affect_status set_value(const affect_flag *flag, const char *text, affect
     case AFFECT_FLAG_STRING:
         *(const char **)flag->value = text;
         return AFFECT_STATUS_OK;
+    case AFFECT_FLAG_LIST: {
+        affect_flag_list *list = flag->value;
+        if (list->n == sizeof list->values / sizeof *list->values)
+            return affect_fail(err, INVALID, "--%s: more than %zu", flag->name, list->n);
+        list->values[list->n++] = text;
+        return AFFECT_STATUS_OK;
+    }
     }
     return AFFECT_STATUS_OK;
 }

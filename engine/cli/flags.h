@@ -27,8 +27,14 @@ typedef enum {
     AFFECT_FLAG_INTEGER, /* int64_t, 0..INT32_MAX */
     AFFECT_FLAG_LARGE,   /* int64_t, 0..2^53: what a JSON number holds exactly */
     AFFECT_FLAG_NUMBER,  /* double, finite */
-    AFFECT_FLAG_STRING   /* const char *, borrowed from argv */
+    AFFECT_FLAG_STRING,  /* const char *, borrowed from argv */
+    AFFECT_FLAG_LIST     /* affect_flag_list: the flag may be repeated */
 } affect_flag_kind;
+
+typedef struct {
+    const char *values[16]; /* borrowed from argv */
+    size_t n;
+} affect_flag_list;
 
 typedef struct {
     const char *name; /* without dashes; NULL ends a table */

@@ -12,7 +12,8 @@
 
 typedef struct {
     const char *init, *predict, *output, *device;
-    int64_t seed, frames, mels, parts, columns, classes, threads;
+    int64_t seed, classes, threads, sizes[AFFECT_MAX_MODALITIES][2];
+    affect_flag_list named[AFFECT_MAX_MODALITIES];
     bool json, devices;
 } arguments;
 
@@ -85,18 +86,50 @@ static affect_status check_size(int64_t value, const char *name, affect_error *e
                        1 << 20);
 }
 
+/* "NAME=768" or "NAME=200x768". */
+static affect_status add_named(affect_sizes *sizes, const affect_modality *m, const char *text,
+                               affect_error *err) {
+    char name[2 * AFFECT_FEATURE_NAME_SIZE] = "";
+    unsigned first = 0, second = 0;
+    int end = 0, length = (int)strcspn(text, "=");
+    snprintf(name, sizeof name, "%s:%.*s", m->name, length < 64 ? length : 64, text);
+    const char *numbers = text + length;
+    bool matches = (sscanf(numbers, "=%7ux%7u%n", &first, &second, &end) == 2 && !numbers[end]);
+    if (!matches) {
+        first = 0;
+        matches = sscanf(numbers, "=%7u%n", &second, &end) == 1 && !numbers[end];
+    }
+    if (!matches)
+        return affect_fail(err, INVALID, "--%s: \"%.80s\" is neither NAME=%s nor NAME=%sx%s",
+                           m->name, text, m->size_names[1], m->size_names[0], m->size_names[1]);
+    return affect_sizes_add(sizes, name, first, second, err);
+}
+
+/* Of every modality; one of size 0 is left out. */
+static affect_status make_sizes(affect_sizes *sizes, const arguments *a, affect_error *err) {
+    const affect_modality *m;
+    *sizes = (affect_sizes){0};
+    for (size_t i = 0; (m = affect_modality_at(i)); i++) {
+        for (size_t k = 0; k < a->named[i].n; k++)
+            AFFECT_TRY(add_named(sizes, m, a->named[i].values[k], err));
+        for (int k = 0; k < 2 && !m->is_named; k++)
+            AFFECT_TRY(check_size(a->sizes[i][k], m->size_names[k], err));
+        if (!m->is_named && a->sizes[i][0] && a->sizes[i][1])
+            AFFECT_TRY(affect_sizes_add(sizes, m->name, (size_t)a->sizes[i][0],
+                                        (size_t)a->sizes[i][1], err));
+    }
+    AFFECT_TRY(check_size(a->classes, "classes", err));
+    sizes->n_classes = (size_t)a->classes;
+    return AFFECT_STATUS_OK;
+}
+
 static affect_status make_architecture(affect_architecture **architecture, const arguments *a,
                                        affect_error *err) {
     affect_json *document = NULL;
-    AFFECT_TRY(check_size(a->frames, "frames", err));
-    AFFECT_TRY(check_size(a->mels, "mels", err));
-    AFFECT_TRY(check_size(a->parts, "parts", err));
-    AFFECT_TRY(check_size(a->columns, "columns", err));
-    AFFECT_TRY(check_size(a->classes, "classes", err));
+    affect_sizes sizes;
+    AFFECT_TRY(make_sizes(&sizes, a, err));
     AFFECT_TRY(read_document(&document, a->init, err));
-    affect_sizes sizes = {(size_t)a->frames, (size_t)a->mels, (size_t)a->parts, (size_t)a->columns,
-                          (size_t)a->classes};
-    affect_status status = affect_architecture_create(architecture, document, NULL, sizes, err);
+    affect_status status = affect_architecture_create(architecture, document, NULL, &sizes, err);
     affect_json_free(document);
     return status;
 }
@@ -184,9 +217,9 @@ static affect_status find_inputs(const float **inputs, size_t *n, const affect_s
         const affect_safetensor *tensor = affect_safetensors_find(file, input->name);
         if (!tensor) return affect_fail(err, NOT_FOUND, "no tensor \"%s\"", input->name);
         if (i == 0) *n = tensor->shape.rank ? tensor->shape.size[0] : 0;
-        affect_shape shape = {input->shape.rank + 1, {*n}};
-        memcpy(shape.size + 1, input->shape.size,
-               (size_t)input->shape.rank * sizeof *input->shape.size);
+        affect_shape shape = {input->feature.shape.rank + 1, {*n}};
+        memcpy(shape.size + 1, input->feature.shape.size,
+               (size_t)input->feature.shape.rank * sizeof *input->feature.shape.size);
         const void *data = NULL;
         AFFECT_TRY(affect_safetensors_get(&data, file, input->name, AFFECT_DTYPE_F32, shape, err));
         inputs[i] = data;
@@ -198,14 +231,14 @@ static affect_status run_batches(float *probabilities, affect_session *session,
                                  const float **inputs, size_t n, size_t max_batch,
                                  affect_error *err) {
     const affect_architecture *architecture = affect_session_architecture(session);
-    size_t classes = affect_architecture_sizes(architecture).classes;
+    size_t classes = affect_architecture_sizes(architecture)->n_classes;
     for (size_t at = 0; at < n; at += max_batch) {
         size_t batch = n - at < max_batch ? n - at : max_batch;
         AFFECT_TRY(
             affect_session_predict(session, probabilities + at * classes, inputs, batch, err));
         for (size_t i = 0; i < affect_architecture_n_inputs(architecture); i++)
-            inputs[i] +=
-                batch * affect_shape_count(affect_architecture_input(architecture, i)->shape);
+            inputs[i] += batch * affect_shape_count(
+                                     affect_architecture_input(architecture, i)->feature.shape);
     }
     return AFFECT_STATUS_OK;
 }
@@ -214,7 +247,7 @@ static affect_status predict_file(const affect_model *model, const affect_safete
                                   affect_backend *backend, const arguments *a, affect_error *err) {
     const affect_architecture *architecture = affect_model_architecture(model);
     const float *inputs[16] = {0}; /* more than an architecture may have */
-    size_t n = 0, classes = affect_architecture_sizes(architecture).classes;
+    size_t n = 0, classes = affect_architecture_sizes(architecture)->n_classes;
     AFFECT_TRY(find_inputs(inputs, &n, file, architecture, err));
     affect_session_options options = {.max_batch = n < 16 ? n + !n : 16};
     affect_session *session = NULL;
@@ -263,10 +296,31 @@ static affect_status inspect_model(const char *path, const arguments *a, affect_
     return status;
 }
 
+/* Appends the sizes of every modality; their number. */
+static size_t list_sizes(affect_flag *flags, arguments *a) {
+    size_t n = 0;
+    const affect_modality *m;
+    for (size_t i = 0; (m = affect_modality_at(i)); i++) {
+        if (m->is_named)
+            flags[n++] = (affect_flag){m->name,
+                                       0,
+                                       AFFECT_FLAG_LIST,
+                                       &a->named[i],
+                                       "NAME=[FRAMESx]SIZE",
+                                       "sizes of such an input"};
+        for (int k = 0; k < 2 && !m->is_named; k++) {
+            a->sizes[i][k] = (int64_t)m->default_sizes[k];
+            flags[n++] = (affect_flag){m->size_names[k], 0,   AFFECT_FLAG_INTEGER,
+                                       &a->sizes[i][k],  "N", m->size_help[k]};
+        }
+    }
+    return n;
+}
+
 int affect_command_inspect(int argc, char **argv) {
-    arguments a = {.frames = 501, .mels = 128, .parts = 200, .columns = 189, .classes = 4};
+    arguments a = {.classes = 4};
     a.device = "auto";
-    const affect_flag flags[] = {
+    affect_flag flags[16 + 2 * AFFECT_MAX_MODALITIES] = {
         {"json", 0, AFFECT_FLAG_BOOL, &a.json, NULL, "print JSON"},
         {"predict", 0, AFFECT_FLAG_STRING, &a.predict, "FILE",
          "safetensors with the inputs: write \"probabilities\" to --output"},
@@ -274,15 +328,11 @@ int affect_command_inspect(int argc, char **argv) {
          "write a model with initial weights (preset, or file.json)"},
         {"output", 'o', AFFECT_FLAG_STRING, &a.output, "FILE", "what --init and --predict write"},
         {"seed", 0, AFFECT_FLAG_LARGE, &a.seed, "N", "of the initial weights (0)"},
-        {"frames", 0, AFFECT_FLAG_INTEGER, &a.frames, "N", "of a mel input (501)"},
-        {"mels", 0, AFFECT_FLAG_INTEGER, &a.mels, "N", "bands of a mel input (128)"},
-        {"parts", 0, AFFECT_FLAG_INTEGER, &a.parts, "N", "of a motion input (200)"},
-        {"columns", 0, AFFECT_FLAG_INTEGER, &a.columns, "N", "of a motion input (189)"},
         {"classes", 0, AFFECT_FLAG_INTEGER, &a.classes, "N", "outputs (4)"},
         {"device", 0, AFFECT_FLAG_STRING, &a.device, "NAME", "cpu, cuda, cuda:N or auto (auto)"},
         {"threads", 0, AFFECT_FLAG_INTEGER, &a.threads, "N", "0: all cores"},
-        {"devices", 0, AFFECT_FLAG_BOOL, &a.devices, NULL, "list the devices"},
-        {0}};
+        {"devices", 0, AFFECT_FLAG_BOOL, &a.devices, NULL, "list the devices"}};
+    list_sizes(flags + 9, &a);
     const affect_usage usage = {
         "inspect", "[MODEL]", "Shows a model file, runs it on given tensors, or makes one.", flags};
     const char *path = NULL;

@@ -9,8 +9,17 @@ void affect_corpus_utterance_free(affect_corpus_utterance *u) {
     affect_json_free(u->votes);
     affect_json_free(u->attributes);
     affect_json_free(u->columns);
-    for (int s = 0; s < AFFECT_CORPUS_STREAM_COUNT; s++) free(u->files[s]);
+    for (int s = 0; s < AFFECT_MAX_INPUT_STREAMS; s++) free(u->files[s]);
     *u = (affect_corpus_utterance){0};
+}
+
+int affect_corpus_stream_of(const affect_sizes *features, const char *column) {
+    int stream = 0;
+    for (size_t f = 0; f < features->n_features; f++)
+        for (size_t s = 0; s < affect_feature_n_streams(&features->features[f]); s++, stream++)
+            if (strcmp(affect_feature_stream(&features->features[f], s).column, column) == 0)
+                return stream;
+    return -1;
 }
 
 affect_status affect_corpus_add(affect_corpus_dialog **dialog, affect_corpus *corpus,
@@ -42,7 +51,7 @@ void affect_corpus_close(affect_corpus *corpus) {
         for (size_t i = 0; i < dialog->n_utterances; i++)
             affect_corpus_utterance_free(&dialog->utterances[i]);
         free(dialog->utterances);
-        for (int s = 0; s < AFFECT_CORPUS_STREAM_COUNT; s++) free(dialog->files[s]);
+        for (int s = 0; s < AFFECT_MAX_INPUT_STREAMS; s++) free(dialog->files[s]);
     }
     free(corpus->dialogs);
     affect_tree_close(corpus->tree);

@@ -12,6 +12,7 @@
 #include "engine/core/json.h"
 #include "engine/corpus/issues.h"
 #include "engine/corpus/tree.h"
+#include "engine/modality/modality.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -19,12 +20,14 @@
 #define AFFECT_CORPUS_NAME_SIZE  128 /* of an id: at most 127 bytes of UTF-8 */
 #define AFFECT_CORPUS_LABEL_SIZE 65  /* of labels, speakers, sessions: at most 64 bytes */
 
+/* Files are counted by streams, those of each feature in turn (modality.h): these, which readers
+ * name, come first; streams of named features follow. */
 typedef enum {
     AFFECT_CORPUS_SOUND,
     AFFECT_CORPUS_FACE,
     AFFECT_CORPUS_HEAD,
     AFFECT_CORPUS_HAND,
-    AFFECT_CORPUS_STREAM_COUNT
+    AFFECT_CORPUS_N_KNOWN
 } affect_corpus_stream;
 
 typedef struct {
@@ -34,12 +37,12 @@ typedef struct {
     bool own_motion;       /* the speaker wears the markers */
     bool is_cut;           /* start_s..end_s is a part of its own sound file */
     double start_s, end_s; /* in the dialog or in that file, 0 <= start < end; both 0: unknown */
-    double valence, activation, dominance;   /* 1..5; 0 = not given */
-    char *transcript;                        /* owned; NULL when there is none */
-    affect_json *votes;                      /* owned: [{"by": "E2", "labels": ["Neutral"]}] */
-    affect_json *attributes;                 /* owned: [{"by": "E3", "val": 3, "act": 2, ...}] */
-    affect_json *columns;                    /* owned: {"gender": "F", ...}, other texts of it */
-    char *files[AFFECT_CORPUS_STREAM_COUNT]; /* owned; its own, which may be absent; NULL: none */
+    double valence, activation, dominance; /* 1..5; 0 = not given */
+    char *transcript;                      /* owned; NULL when there is none */
+    affect_json *votes;                    /* owned: [{"by": "E2", "labels": ["Neutral"]}] */
+    affect_json *attributes;               /* owned: [{"by": "E3", "val": 3, "act": 2, ...}] */
+    affect_json *columns;                  /* owned: {"gender": "F", ...}, other texts of it */
+    char *files[AFFECT_MAX_INPUT_STREAMS]; /* owned; its own, which may be absent; NULL: none */
 } affect_corpus_utterance;
 
 typedef struct {
@@ -48,18 +51,21 @@ typedef struct {
     char session[AFFECT_CORPUS_LABEL_SIZE];
     char wearer[AFFECT_CORPUS_LABEL_SIZE];
     char scenario[AFFECT_CORPUS_LABEL_SIZE];
-    bool improvised, scripted;               /* neither: unknown */
-    char *files[AFFECT_CORPUS_STREAM_COUNT]; /* owned; of the whole dialog */
-    affect_corpus_utterance *utterances;     /* owned, in the order of their ids */
+    bool improvised, scripted;             /* neither: unknown */
+    char *files[AFFECT_MAX_INPUT_STREAMS]; /* owned; of the whole dialog */
+    affect_corpus_utterance *utterances;   /* owned, in the order of their ids */
     size_t n_utterances;
 } affect_corpus_dialog;
 
 typedef struct {
+    const affect_sizes *features;  /* that are read of it, borrowed */
     affect_tree *tree;             /* owned */
     affect_corpus_dialog *dialogs; /* owned, in the order of their ids */
     size_t n_dialogs;
 } affect_corpus;
 
+/* The stream of that column of a table ("file", "motion_face", "embedding:NAME"), or -1. */
+int affect_corpus_stream_of(const affect_sizes *features, const char *column);
 /* Appends an empty dialog, borrowed until the next. */
 affect_status affect_corpus_add(affect_corpus_dialog **dialog, affect_corpus *corpus,
                                 affect_error *err);

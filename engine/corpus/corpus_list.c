@@ -158,14 +158,7 @@ static const char *set_column(affect_corpus_item *item, const char *name, const 
 
 /* ---- Facts ---- */
 
-typedef enum {
-    FACT_TEXT,
-    FACT_NUMBER,
-    FACT_FILE,
-    FACT_TRANSCRIPT,
-    FACT_VOTES,
-    FACT_COLUMN
-} fact_kind;
+typedef enum { FACT_TEXT, FACT_NUMBER, FACT_TRANSCRIPT, FACT_VOTES, FACT_COLUMN } fact_kind;
 
 typedef struct {
     const char *name;
@@ -193,10 +186,6 @@ static const fact facts[] = {
     {FACT("arousal", FACT_NUMBER, utterance.activation), .most = 1e3},
     {FACT("dominance", FACT_NUMBER, utterance.dominance), .most = 1e3},
     {FACT("votes", FACT_VOTES, utterance.votes)},
-    {FACT("file", FACT_FILE, utterance.files[AFFECT_CORPUS_SOUND])},
-    {FACT("motion_face", FACT_FILE, utterance.files[AFFECT_CORPUS_FACE])},
-    {FACT("motion_head", FACT_FILE, utterance.files[AFFECT_CORPUS_HEAD])},
-    {FACT("motion_hand", FACT_FILE, utterance.files[AFFECT_CORPUS_HAND])},
     {FACT("gender", FACT_COLUMN, utterance.columns)}, /* columns whose names splits know */
     {FACT("split", FACT_COLUMN, utterance.columns)},
 };
@@ -207,29 +196,31 @@ static const fact *find_fact(const char *name, int (*compare)(const char *, cons
     return NULL;
 }
 
-const char *affect_corpus_fact_of(const char *column) {
+const char *affect_corpus_fact_of(const affect_sizes *features, const char *column) {
     const fact *found = find_fact(column, strcasecmp);
-    return found ? found->name : NULL;
+    if (found) return found->name;
+    for (size_t f = 0; f < features->n_features; f++)
+        for (size_t s = 0; s < affect_feature_n_streams(&features->features[f]); s++) {
+            const char *name = affect_feature_stream(&features->features[f], s).column;
+            if (strcasecmp(name, column) == 0) return name;
+        }
+    return NULL;
 }
 
-bool affect_corpus_fact_is_file(const char *name) {
-    const fact *found = find_fact(name, strcmp);
-    return found && found->kind == FACT_FILE;
-}
-
-const char *affect_corpus_item_set(affect_corpus_item *item, const char *name, const char *value,
+const char *affect_corpus_list_set(affect_corpus_list *list, const char *name, const char *value,
                                    char reason[AFFECT_CORPUS_REASON_SIZE]) {
+    affect_corpus_item *item = &list->items[list->n - 1];
     const fact *found = find_fact(name, strcmp);
+    int stream = affect_corpus_stream_of(list->features, name);
     void *field = found ? (char *)item + found->offset : NULL;
     if (!*value) return NULL;
+    if (stream >= 0) return set_copy(&item->utterance.files[stream], value, 1000, name, reason);
     switch (found ? found->kind : FACT_COLUMN) {
     case FACT_TEXT:
         if (affect_corpus_set_text(field, found->size, value)) return NULL;
         return refuse_text(reason, name, found->size - 1);
     case FACT_NUMBER:
         return set_number(field, value, found->most, name, reason);
-    case FACT_FILE:
-        return set_copy(field, value, 1000, name, reason);
     case FACT_TRANSCRIPT:
         return set_transcript(&item->utterance, value, reason);
     case FACT_VOTES:
@@ -294,13 +285,13 @@ static const char *complete(affect_corpus_item *item, const affect_tree *tree,
     affect_corpus_utterance *u = &item->utterance;
     const char *file = u->files[AFFECT_CORPUS_SOUND];
     if (!*u->label) return "no label";
-    for (int s = 0; s < AFFECT_CORPUS_STREAM_COUNT; s++) {
+    bool any = false;
+    for (int s = 0; s < AFFECT_MAX_INPUT_STREAMS; s++) {
+        any = any || u->files[s];
         if (!u->files[s] || affect_tree_has_file(tree, u->files[s])) continue;
         return explain_absence(tree, u->files[s], reason);
     }
-    if (!file && !u->files[AFFECT_CORPUS_FACE] && !u->files[AFFECT_CORPUS_HEAD] &&
-        !u->files[AFFECT_CORPUS_HAND])
-        return "no file is named";
+    if (!any) return "no file is named";
     if (u->start_s > 0 || u->end_s > 0) {
         if (u->end_s <= u->start_s) return "its end is not after its start";
         u->is_cut = true;

@@ -1,7 +1,7 @@
 /* A corpus that is a list of utterances: what readers of tables and folders fill.
  *
  *   affect_corpus_item *item = affect_corpus_list_add(&list, line);
- *   affect_corpus_item_set(item, "speaker", "1001", &reason) ...
+ *   affect_corpus_list_set(&list, "speaker", "1001", reason) ...
  *   affect_corpus_list_finish(corpus, issues, &list, err);
  *
  * Belongs to one thread. */
@@ -19,7 +19,8 @@ typedef struct {
 } affect_corpus_item;
 
 typedef struct {
-    const char *file; /* of the list, for issues; "" without one */
+    const char *file;             /* of the list, for issues; "" without one */
+    const affect_sizes *features; /* that are read of the corpus; borrowed */
     affect_corpus_item *items;
     size_t n, capacity;
 } affect_corpus_list;
@@ -31,19 +32,18 @@ void affect_corpus_list_drop(affect_corpus_list *list, affect_issues *issues, co
                              ...) __attribute__((format(printf, 3, 4)));
 void affect_corpus_list_free(affect_corpus_list *list);
 
-/* What an utterance says, by the names of facts that users know: id, label, speaker, session,
+/* What the last utterance says, by the names of facts that users know: id, label, speaker, session,
  * dialog, scenario, text, start, end (seconds), valence, activation (or arousal), dominance
- * (numbers), votes ("neu;neu;sad"), file, motion_face, motion_head, motion_hand (paths); any other
- * name is kept among the columns. An empty value says nothing. NULL, or why the value is refused:
- * text into `reason`. */
+ * (numbers), votes ("neu;neu;sad"), and the columns of the streams of `features` (paths): file,
+ * motion_face, motion_head, motion_hand, embedding:NAME; any other name is kept among the columns.
+ * An empty value says nothing. NULL, or why the value is refused: text into `reason`. */
 #define AFFECT_CORPUS_REASON_SIZE 160
-const char *affect_corpus_item_set(affect_corpus_item *item, const char *name, const char *value,
+const char *affect_corpus_list_set(affect_corpus_list *list, const char *name, const char *value,
                                    char reason[AFFECT_CORPUS_REASON_SIZE]);
 
-/* The fact of a column of that name, in any case, in our spelling; NULL: none of them. */
-const char *affect_corpus_fact_of(const char *column);
-/* Whether the fact is a path. */
-bool affect_corpus_fact_is_file(const char *name);
+/* The fact of a column of that name, in any case, in our spelling; NULL: none of them. Borrowed
+ * from `features` or static. */
+const char *affect_corpus_fact_of(const affect_sizes *features, const char *column);
 
 /* Words: what values mean, {"label": {"W": "angry", "N": "neutral"}, "speaker": {...}}. Checks such
  * an object (NULL: none). */

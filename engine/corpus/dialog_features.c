@@ -9,14 +9,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#define SHARD_FORMAT    1 /* raised when what is computed changes: old shards are not found */
-#define MAX_SOUND_BYTES (1u << 30) /* of one sound file */
-#define MAX_ROWS_NAMED  20         /* of one motion file */
-
-static const affect_corpus_stream stream_of[AFFECT_MOCAP_KIND_COUNT] = {
-    [AFFECT_MOCAP_FACE] = AFFECT_CORPUS_FACE,
-    [AFFECT_MOCAP_HEAD] = AFFECT_CORPUS_HEAD,
-    [AFFECT_MOCAP_HAND] = AFFECT_CORPUS_HAND};
+#define SHARD_FORMAT   1 /* raised when what is computed changes: old shards are not found */
+#define MAX_FILE_BYTES (1u << 30) /* of one file that is read into memory */
+#define MAX_ROWS_NAMED 20         /* of one motion file */
 
 static bool is_cancelled(const affect_dialog_job *job) {
     return job->cancelled && job->cancelled(job->context);
@@ -63,15 +58,14 @@ static affect_status digest_file(affect_digest *digest, uint64_t *n_bytes, bool 
     return status;
 }
 
-/* The dialog's file of a stream, or else its utterances'. For sound it is the other way round: the
- * dialog's recording stands in for sentences that are absent. A file that neighbours share counts
- * once. */
+/* Of a ragged feature the utterances' own files, and the dialog's where some are absent; of others
+ * the dialog's, and else the utterances'. A file that neighbours share counts once. */
 static affect_status digest_stream(affect_digest *digest, uint64_t *n_bytes,
-                                   const affect_dialog_job *job, affect_corpus_stream stream,
+                                   const affect_dialog_job *job, int stream, bool is_ragged,
                                    affect_error *err) {
     const char *of_dialog = job->dialog->files[stream], *last = NULL;
-    bool found = false, all = true, is_sound = stream == AFFECT_CORPUS_SOUND;
-    if (!is_sound && of_dialog)
+    bool found = false, all = true;
+    if (!is_ragged && of_dialog)
         AFFECT_TRY(digest_file(digest, n_bytes, &found, job, of_dialog, err));
     if (found) return AFFECT_STATUS_OK;
     for (size_t i = 0; i < job->dialog->n_utterances; i++) {
@@ -82,7 +76,7 @@ static affect_status digest_stream(affect_digest *digest, uint64_t *n_bytes,
         all = all && found;
         last = path;
     }
-    if (!is_sound || all || !of_dialog) return AFFECT_STATUS_OK;
+    if (!is_ragged || all || !of_dialog) return AFFECT_STATUS_OK;
     return digest_file(digest, n_bytes, &found, job, of_dialog, err);
 }
 
@@ -103,28 +97,37 @@ affect_status affect_dialog_key(char key[AFFECT_DIGEST_TEXT_SIZE], uint64_t *n_b
         affect_digest_update(&digest, line, (size_t)n);
     }
     affect_digest_update(&digest, "\n", 1);
-    for (int stream = 0; stream < AFFECT_CORPUS_STREAM_COUNT; stream++)
-        AFFECT_TRY(digest_stream(&digest, n_bytes, job, (affect_corpus_stream)stream, err));
+    const affect_sizes *sizes = job->corpus->features;
+    int stream = 0;
+    for (size_t f = 0; f < sizes->n_features; f++)
+        for (size_t k = 0; k < affect_feature_n_streams(&sizes->features[f]); k++)
+            AFFECT_TRY(digest_stream(&digest, n_bytes, job, stream++,
+                                     sizes->features[f].modality->is_ragged, err));
     affect_digest_end(&digest, key);
     return AFFECT_STATUS_OK;
 }
 
 /* ---- the numbers ---- */
 
+/* One feature of all utterances. */
+typedef struct {
+    int64_t *offsets; /* ragged alone */
+    float *values;    /* of a ragged one it grows */
+    size_t capacity;
+    float *pad_value;            /* ragged alone */
+    uint8_t *missing;            /* else */
+    affect_extracted *extracted; /* else: (n) views into values and missing */
+} feature_work;
+
 /* Everything of a dialog while it is made. */
 typedef struct {
     const affect_dialog_job *job;
-    affect_feature_sizes sizes;
+    const affect_sizes *sizes;
     size_t n;
-    int64_t *offsets;
-    float *mel; /* grows */
-    size_t mel_capacity;
-    float *pad_value, *motion;
-    uint8_t *missing;
-    affect_motion_features *views; /* into motion and missing */
+    feature_work features[AFFECT_MAX_FEATURES];
     affect_json *ids, *quality;
     affect_issues issues;
-    char *recording; /* bytes of the dialog's sound, read when first needed */
+    char *recording; /* bytes of the dialog's file of a ragged stream, read when first needed */
     size_t n_recording;
     affect_status recording_status; /* of reading it; BUSY before */
     affect_error recording_error;
@@ -133,59 +136,76 @@ typedef struct {
 } work;
 
 static void free_work(work *w) {
-    free(w->offsets);
-    free(w->mel);
-    free(w->pad_value);
-    free(w->motion);
-    free(w->missing);
-    free(w->views);
+    for (size_t f = 0; f < AFFECT_MAX_FEATURES; f++) {
+        free(w->features[f].offsets);
+        free(w->features[f].values);
+        free(w->features[f].pad_value);
+        free(w->features[f].missing);
+        free(w->features[f].extracted);
+    }
     affect_json_free(w->ids);
     affect_json_free(w->quality);
     affect_issues_free(&w->issues);
     free(w->recording);
 }
 
+static affect_status begin_feature(work *w, size_t f, affect_error *err) {
+    const affect_feature *feature = &w->sizes->features[f];
+    feature_work *to = &w->features[f];
+    size_t n = w->n, size = affect_shape_count(feature->shape);
+    bool complete;
+    if (feature->modality->is_ragged) {
+        to->offsets = calloc(n + 1, sizeof *to->offsets);
+        to->pad_value = calloc(n + 1, sizeof *to->pad_value);
+        complete = to->offsets && to->pad_value;
+    } else {
+        to->values = calloc(n * size + 1, sizeof *to->values);
+        to->missing = calloc(n * size + 1, 1);
+        to->extracted = calloc(n + 1, sizeof *to->extracted);
+        complete = to->values && to->missing && to->extracted;
+    }
+    if (!complete) return affect_fail(err, NO_MEMORY, "%s: no memory", w->job->dialog->id);
+    for (size_t i = 0; to->extracted && i < n; i++) {
+        to->extracted[i] =
+            (affect_extracted){.all = to->values + i * size, .missing = to->missing + i * size};
+        affect_features_clear(w->job->extractor, f, &to->extracted[i]);
+    }
+    return AFFECT_STATUS_OK;
+}
+
 static affect_status begin_work(work *w, const affect_dialog_job *job, affect_error *err) {
     size_t n = job->dialog->n_utterances;
-    *w = (work){.job = job, .n = n, .recording_status = AFFECT_STATUS_BUSY};
-    w->sizes = affect_feature_config_sizes(affect_feature_extractor_config(job->extractor));
-    size_t n_motion = w->sizes.n_parts * w->sizes.n_columns;
-    w->offsets = calloc(n + 1, sizeof *w->offsets);
-    w->pad_value = calloc(n + 1, sizeof *w->pad_value);
-    w->motion = calloc(n * n_motion + 1, sizeof *w->motion);
-    w->missing = calloc(n * n_motion + 1, 1);
-    w->views = calloc(n + 1, sizeof *w->views);
+    *w = (work){.job = job, .n = n, .sizes = affect_feature_extractor_sizes(job->extractor)};
     w->ids = affect_json_new_array();
     w->quality = affect_json_new_array();
     w->issues.rows = affect_json_new_array();
-    if (!w->offsets || !w->pad_value || !w->motion || !w->missing || !w->views || !w->ids ||
-        !w->quality || !w->issues.rows)
+    if (!w->ids || !w->quality || !w->issues.rows)
         return affect_fail(err, NO_MEMORY, "%s: no memory", job->dialog->id);
+    for (size_t f = 0; f < w->sizes->n_features; f++) AFFECT_TRY(begin_feature(w, f, err));
     for (size_t i = 0; i < n; i++) {
-        w->views[i].motion = w->motion + i * n_motion;
-        w->views[i].missing = w->missing + i * n_motion;
-        affect_features_clear_motion(job->extractor, &w->views[i]);
         affect_json_append(w->ids, affect_json_new_string(job->dialog->utterances[i].id));
         affect_json_append(w->quality, affect_json_new_object());
     }
     return AFFECT_STATUS_OK;
 }
 
-static affect_status append_mel(work *w, size_t i, const affect_audio_features *audio,
-                                affect_error *err) {
-    size_t begin = (size_t)w->offsets[i], need = (begin + audio->n_frames) * w->sizes.n_mels;
-    if (need > w->mel_capacity) {
+/* Rows of a ragged feature behind those of the utterance before. */
+static affect_status append_rows(work *w, size_t f, size_t i, const affect_extracted *rows,
+                                 affect_error *err) {
+    feature_work *to = &w->features[f];
+    size_t row = affect_feature_row_size(&w->sizes->features[f]);
+    size_t begin = (size_t)to->offsets[i], need = (begin + rows->n_rows) * row;
+    if (need > to->capacity) {
         size_t capacity = need + need / 2;
-        float *grown = realloc(w->mel, capacity * sizeof *grown);
+        float *grown = realloc(to->values, capacity * sizeof *grown);
         if (!grown) return affect_fail(err, NO_MEMORY, "%s: no memory", w->job->dialog->id);
-        w->mel = grown;
-        w->mel_capacity = capacity;
+        to->values = grown;
+        to->capacity = capacity;
     }
-    if (audio->n_frames)
-        memcpy(w->mel + begin * w->sizes.n_mels, audio->mel,
-               audio->n_frames * w->sizes.n_mels * sizeof *w->mel);
-    w->offsets[i + 1] = (int64_t)(begin + audio->n_frames);
-    w->pad_value[i] = audio->n_frames ? audio->pad_value : 0;
+    if (rows->n_rows)
+        memcpy(to->values + begin * row, rows->values, rows->n_rows * row * sizeof *to->values);
+    to->offsets[i + 1] = (int64_t)(begin + rows->n_rows);
+    to->pad_value[i] = rows->n_rows ? rows->pad_value : 0;
     return AFFECT_STATUS_OK;
 }
 
@@ -197,7 +217,9 @@ static const char *without_path(const char *message, const char *path) {
     return at + strspn(at, ": ");
 }
 
-/* Where the sound of utterance i is. */
+/* ---- Ragged features: a file of each utterance ---- */
+
+/* Where a stream of utterance i is. */
 typedef struct {
     affect_source source;
     affect_time_window window; /* the part of it */
@@ -206,11 +228,11 @@ typedef struct {
     char open_path[40]; /* of the source, where it is read by its descriptor */
     int fd;             /* to be closed, or -1 */
     char *owned;        /* to be freed */
-} sound_place;
+} stream_place;
 
 /* A part of a long file is read through its descriptor, so that the rest of it never is; what was
  * opened and checked is what is read. */
-static affect_status open_part(sound_place *place, const affect_dialog_job *job,
+static affect_status open_part(stream_place *place, const affect_dialog_job *job,
                                affect_error *err) {
     AFFECT_TRY(affect_tree_open_file(&place->fd, NULL, job->corpus->tree, place->path, err));
     snprintf(place->open_path, sizeof place->open_path, "/proc/self/fd/%d", place->fd);
@@ -218,35 +240,37 @@ static affect_status open_part(sound_place *place, const affect_dialog_job *job,
     return AFFECT_STATUS_OK;
 }
 
-static affect_status find_own_sound(sound_place *place, const affect_dialog_job *job,
-                                    const affect_corpus_utterance *u, affect_error *err) {
-    place->path = u->files[AFFECT_CORPUS_SOUND];
-    place->from = "sentence";
-    if (u->is_cut) place->window = (affect_time_window){true, u->start_s, u->end_s};
+static affect_status find_own_file(stream_place *place, const affect_dialog_job *job, bool is_part,
+                                   affect_error *err) {
     if (affect_dialog_files_find(job->files, &place->source, place->path)) return AFFECT_STATUS_OK;
-    if (u->is_cut) return open_part(place, job, err);
+    if (is_part) return open_part(place, job, err);
     affect_status status = affect_tree_read(&place->owned, &place->source.size, job->corpus->tree,
-                                            place->path, MAX_SOUND_BYTES, err);
+                                            place->path, MAX_FILE_BYTES, err);
     place->source.data = place->owned;
     return status;
 }
 
-static affect_status find_sound(work *w, sound_place *place, size_t i, affect_error *err) {
+static affect_status find_file(work *w, stream_place *place, const affect_modality *modality,
+                               int stream, size_t i, affect_error *err) {
     const affect_dialog_job *job = w->job;
     const affect_corpus_utterance *u = &job->dialog->utterances[i];
-    *place = (sound_place){.fd = -1, .path = ""};
-    if (u->files[AFFECT_CORPUS_SOUND]) {
-        affect_status status = find_own_sound(place, job, u, err);
+    *place = (stream_place){.fd = -1, .path = ""};
+    if (u->files[stream]) {
+        bool is_part = u->is_cut && modality->window[0];
+        place->path = u->files[stream];
+        place->from = "sentence";
+        if (is_part) place->window = (affect_time_window){true, u->start_s, u->end_s};
+        affect_status status = find_own_file(place, job, is_part, err);
         if (status != AFFECT_STATUS_NOT_FOUND) return status;
     }
-    if (!job->dialog->files[AFFECT_CORPUS_SOUND]) return AFFECT_STATUS_OK; /* absent */
-    place->path = job->dialog->files[AFFECT_CORPUS_SOUND];
+    if (!job->dialog->files[stream]) return AFFECT_STATUS_OK; /* absent */
+    place->path = job->dialog->files[stream];
     place->from = "dialog";
     place->window = (affect_time_window){true, u->start_s, u->end_s};
     if (affect_dialog_files_find(job->files, &place->source, place->path)) return AFFECT_STATUS_OK;
     if (w->recording_status == AFFECT_STATUS_BUSY)
         w->recording_status = affect_tree_read(&w->recording, &w->n_recording, job->corpus->tree,
-                                               place->path, MAX_SOUND_BYTES, &w->recording_error);
+                                               place->path, MAX_FILE_BYTES, &w->recording_error);
     if (w->recording_status == AFFECT_STATUS_NOT_FOUND) return AFFECT_STATUS_OK; /* absent */
     if (w->recording_status != AFFECT_STATUS_OK) {
         if (err) *err = w->recording_error;
@@ -256,45 +280,57 @@ static affect_status find_sound(work *w, sound_place *place, size_t i, affect_er
     return AFFECT_STATUS_OK;
 }
 
-static affect_status read_sound(work *w, size_t i, affect_json *quality, affect_error *err) {
-    affect_audio_features audio = {0};
+static affect_status read_own(work *w, size_t f, int stream, size_t i, affect_json *quality,
+                              affect_error *err) {
+    const affect_feature *feature = &w->sizes->features[f];
+    affect_extracted rows = {0};
     affect_error found = {0};
-    sound_place place;
-    affect_status status = find_sound(w, &place, i, &found);
-    if (status == AFFECT_STATUS_OK)
-        status = affect_features_read_audio(w->job->extractor, &audio, place.source, place.window,
-                                            &found);
+    stream_place place;
+    affect_status status = find_file(w, &place, feature->modality, stream, i, &found);
+    if (status == AFFECT_STATUS_OK) {
+        const affect_stream_reading reading = {.source = place.source,
+                                               .windows = &place.window,
+                                               .n = 1,
+                                               .utterance = w->job->dialog->utterances[i].id};
+        status = affect_features_read(w->job->extractor, f, &rows, &reading, &found);
+    }
     if (place.fd >= 0) close(place.fd);
     free(place.owned);
     if (stops_all(status)) {
         if (err) *err = found;
         return status;
     }
-    if (status != AFFECT_STATUS_OK) audio = (affect_audio_features){0};
-    affect_json *sound =
-        affect_json_set(quality, "audio", affect_audio_quality_to_json(&audio.quality));
+    if (status != AFFECT_STATUS_OK) rows = (affect_extracted){0};
+    affect_json *record = affect_json_set(quality, affect_feature_stream(feature, 0).name,
+                                          feature->modality->extraction->describe(rows.quality));
     if (status != AFFECT_STATUS_OK) {
         const char *reason = without_path(found.message, place.open_path);
         affect_issues_add(&w->issues, place.path, 0, "%s", reason);
-        affect_json_set_string(sound, "error", reason);
-    } else if (audio.quality.present) {
-        affect_json_set_string(sound, "from", place.from);
+        affect_json_set_string(record, "error", reason);
+    } else if (rows.quality[0].present) {
+        affect_json_set_string(record, "from", place.from);
     }
-    return append_mel(w, i, &audio, err);
+    return append_rows(w, f, i, &rows, err);
 }
 
-static affect_status read_sounds(work *w, affect_error *err) {
+static affect_status read_ragged(work *w, size_t f, int stream, affect_error *err) {
     affect_json *quality = affect_json_first(w->quality);
-    for (size_t i = 0; i < w->n; i++, quality = affect_json_next(quality)) {
-        if (is_cancelled(w->job)) return affect_fail(err, CANCELLED, "cancelled");
-        AFFECT_TRY(read_sound(w, i, quality, err));
-    }
-    return AFFECT_STATUS_OK;
+    affect_status status = AFFECT_STATUS_OK;
+    w->recording_status = AFFECT_STATUS_BUSY;
+    for (size_t i = 0; i < w->n && status == AFFECT_STATUS_OK;
+         i++, quality = affect_json_next(quality))
+        status = is_cancelled(w->job) ? affect_fail(err, CANCELLED, "cancelled")
+                                      : read_own(w, f, stream, i, quality, err);
+    free(w->recording);
+    w->recording = NULL;
+    return status;
 }
 
-static void on_rejected(void *context, affect_mocap_kind kind, size_t line, const char *reason) {
+/* ---- Others: a file of the dialog in one pass, or of each utterance ---- */
+
+static void on_rejected(void *context, const char *stream, size_t line, const char *reason) {
     work *w = context;
-    (void)kind;
+    (void)stream;
     if (++w->n_rejected <= MAX_ROWS_NAMED)
         affect_issues_add(&w->issues, w->stream_file, line, "%s", reason);
     else
@@ -314,38 +350,30 @@ static bool on_progress(void *context, size_t n_bytes) {
     return !is_cancelled(((work *)context)->job);
 }
 
-static affect_status read_motion_source(work *w, affect_mocap_kind kind, const char *path,
-                                        affect_source source, affect_motion_features *views,
-                                        const affect_time_window *windows, size_t n,
-                                        affect_error *err) {
+/* One file for the n utterances from `first` on. *found: the file is there. */
+static affect_status read_file(work *w, bool *found, size_t f, const char *path,
+                               const affect_stream_reading *of, size_t first, affect_error *err) {
     const affect_features_listener listener = {w, on_rejected, on_progress};
-    w->stream_file = path;
-    w->n_rejected = 0;
-    affect_status status = affect_features_read_motion(w->job->extractor, views, windows, n, kind,
-                                                       source, &listener, err);
-    end_rejected(w);
-    return status;
-}
-
-/* One motion file for some utterances. *found: the file is there. */
-static affect_status read_motion_file(work *w, bool *found, affect_mocap_kind kind,
-                                      const char *path, affect_motion_features *views,
-                                      const affect_time_window *windows, size_t n,
-                                      affect_error *err) {
     int fd = -1;
     char open_path[40] = "/proc/self/fd/";
-    affect_source source = {.path = open_path};
+    affect_stream_reading reading = *of;
     affect_error failure = {0};
     affect_status status = AFFECT_STATUS_OK;
-    if (!affect_dialog_files_find(w->job->files, &source, path)) {
+    reading.listener = &listener;
+    if (!affect_dialog_files_find(w->job->files, &reading.source, path)) {
         status = affect_tree_open_file(&fd, NULL, w->job->corpus->tree, path, &failure);
         /* Through the descriptor, so that what was checked is what is read. */
         snprintf(open_path, sizeof open_path, "/proc/self/fd/%d", fd);
+        reading.source = (affect_source){.path = open_path};
     }
     *found = status != AFFECT_STATUS_NOT_FOUND;
     if (!*found) return AFFECT_STATUS_OK;
+    w->stream_file = path;
+    w->n_rejected = 0;
     if (status == AFFECT_STATUS_OK)
-        status = read_motion_source(w, kind, path, source, views, windows, n, &failure);
+        status = affect_features_read(w->job->extractor, f, w->features[f].extracted + first,
+                                      &reading, &failure);
+    end_rejected(w);
     if (fd >= 0) close(fd);
     if (stops_all(status)) {
         if (err) *err = failure;
@@ -356,9 +384,8 @@ static affect_status read_motion_file(work *w, bool *found, affect_mocap_kind ki
     return AFFECT_STATUS_OK;
 }
 
-static affect_status read_motion(work *w, affect_mocap_kind kind, affect_error *err) {
+static affect_status read_stream(work *w, size_t f, size_t k, int stream, affect_error *err) {
     const affect_corpus_dialog *dialog = w->job->dialog;
-    affect_corpus_stream stream = stream_of[kind];
     bool found = false;
     affect_status status = AFFECT_STATUS_OK;
     affect_time_window *windows = calloc(w->n + 1, sizeof *windows);
@@ -366,65 +393,79 @@ static affect_status read_motion(work *w, affect_mocap_kind kind, affect_error *
     for (size_t i = 0; i < w->n; i++)
         windows[i] =
             (affect_time_window){true, dialog->utterances[i].start_s, dialog->utterances[i].end_s};
+    const affect_stream_reading of_dialog = {.stream = k, .windows = windows, .n = w->n};
     if (dialog->files[stream])
-        status =
-            read_motion_file(w, &found, kind, dialog->files[stream], w->views, windows, w->n, err);
+        status = read_file(w, &found, f, dialog->files[stream], &of_dialog, 0, err);
     free(windows);
     if (found || status != AFFECT_STATUS_OK) return status;
     const affect_time_window everything = {0};
+    const affect_stream_reading own = {.stream = k, .windows = &everything, .n = 1};
     for (size_t i = 0; i < w->n && status == AFFECT_STATUS_OK; i++) {
         const char *path = dialog->utterances[i].files[stream];
-        if (path)
-            status = read_motion_file(w, &found, kind, path, &w->views[i], &everything, 1, err);
+        if (path) status = read_file(w, &found, f, path, &own, i, err);
     }
     return status;
 }
 
-/* Whether a file of motion is named, there or not. */
-static bool has_motion(const affect_corpus_dialog *dialog) {
-    for (int kind = 0; kind < AFFECT_MOCAP_KIND_COUNT; kind++) {
-        if (dialog->files[stream_of[kind]]) return true;
+/* Whether a file of any of its streams is named, there or not. */
+static bool is_named(const affect_corpus_dialog *dialog, int first, size_t n_streams) {
+    for (int stream = first; stream < first + (int)n_streams; stream++) {
+        if (dialog->files[stream]) return true;
         for (size_t i = 0; i < dialog->n_utterances; i++)
-            if (dialog->utterances[i].files[stream_of[kind]]) return true;
+            if (dialog->utterances[i].files[stream]) return true;
     }
     return false;
 }
 
-static affect_status read_motions(work *w, affect_error *err) {
-    if (!has_motion(w->job->dialog)) return AFFECT_STATUS_OK;
-    for (int kind = 0; kind < AFFECT_MOCAP_KIND_COUNT; kind++)
-        AFFECT_TRY(read_motion(w, (affect_mocap_kind)kind, err));
+static affect_status read_even(work *w, size_t f, int first, affect_error *err) {
+    const affect_feature *feature = &w->sizes->features[f];
+    feature_work *to = &w->features[f];
+    size_t n_streams = affect_feature_n_streams(feature);
+    if (!is_named(w->job->dialog, first, n_streams)) { /* a shard without any */
+        free(to->values);
+        free(to->missing);
+        to->values = NULL;
+        to->missing = NULL;
+        return AFFECT_STATUS_OK;
+    }
+    for (size_t k = 0; k < n_streams; k++) AFFECT_TRY(read_stream(w, f, k, first + (int)k, err));
     affect_json *quality = affect_json_first(w->quality);
     for (size_t i = 0; i < w->n; i++, quality = affect_json_next(quality))
-        for (int kind = 0; kind < AFFECT_MOCAP_KIND_COUNT; kind++)
-            affect_json_set(quality, affect_mocap_kind_name((affect_mocap_kind)kind),
-                            affect_motion_quality_to_json(&w->views[i].quality[kind]));
+        for (size_t k = 0; k < n_streams; k++)
+            affect_json_set(quality, affect_feature_stream(feature, k).name,
+                            feature->modality->extraction->describe(&to->extracted[i].quality[k]));
     return AFFECT_STATUS_OK;
 }
 
+/* ---- All of it ---- */
+
 static affect_status write_shard(const work *w, const char *path, affect_error *err) {
-    const affect_shard_content content = {
-        .n_utterances = w->n,
-        .sizes = {w->sizes.n_frames, w->sizes.n_mels, w->sizes.n_parts, w->sizes.n_columns},
-        .offsets = w->offsets,
-        .mel = w->mel,
-        .pad_value = w->pad_value,
-        .motion = has_motion(w->job->dialog) ? w->motion : NULL,
-        .missing = has_motion(w->job->dialog) ? w->missing : NULL,
-        .features = w->job->features,
-        .utterances = w->ids,
-        .quality = w->quality,
-        .rejected = w->issues.rows,
-        .n_rejected = w->issues.n_all};
+    affect_shard_content content = {.n_utterances = w->n,
+                                    .sizes = w->sizes,
+                                    .features = w->job->features,
+                                    .utterances = w->ids,
+                                    .quality = w->quality,
+                                    .rejected = w->issues.rows,
+                                    .n_rejected = w->issues.n_all};
+    for (size_t f = 0; f < w->sizes->n_features; f++)
+        content.values[f] = (affect_shard_values){.offsets = w->features[f].offsets,
+                                                  .values = w->features[f].values,
+                                                  .pad_value = w->features[f].pad_value,
+                                                  .missing = w->features[f].missing};
     return affect_shard_write(path, &content, err);
 }
 
 affect_status affect_dialog_compute(const affect_dialog_job *job, const char *path,
                                     affect_error *err) {
     work w;
+    int stream = 0;
     affect_status status = begin_work(&w, job, err);
-    if (status == AFFECT_STATUS_OK) status = read_sounds(&w, err);
-    if (status == AFFECT_STATUS_OK) status = read_motions(&w, err);
+    for (size_t f = 0; status == AFFECT_STATUS_OK && f < w.sizes->n_features; f++) {
+        const affect_feature *feature = &w.sizes->features[f];
+        status = feature->modality->is_ragged ? read_ragged(&w, f, stream, err)
+                                              : read_even(&w, f, stream, err);
+        stream += (int)affect_feature_n_streams(feature);
+    }
     if (status == AFFECT_STATUS_OK) status = write_shard(&w, path, err);
     free_work(&w);
     return status;

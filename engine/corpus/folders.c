@@ -200,12 +200,11 @@ static void folder_name(char name[AFFECT_PATH_MAX], const char *path, int above)
 static void set_from_folders(affect_corpus_list *list, affect_issues *issues, int kind,
                              const char *path) {
     char name[AFFECT_PATH_MAX], reason[AFFECT_CORPUS_REASON_SIZE];
-    affect_corpus_item *item = &list->items[list->n - 1];
     folder_name(name, path, 1);
-    const char *problem = affect_corpus_item_set(item, "label", name, reason);
+    const char *problem = affect_corpus_list_set(list, "label", name, reason);
     if (!problem && kind == FOLDERS_SPEAKER_LABEL) {
         folder_name(name, path, 2);
-        problem = affect_corpus_item_set(item, "speaker", name, reason);
+        problem = affect_corpus_list_set(list, "speaker", name, reason);
     }
     if (problem) affect_corpus_list_drop(list, issues, "%s", problem);
 }
@@ -229,7 +228,7 @@ static affect_status set_from_pattern(affect_corpus_list *list, affect_issues *i
         const char *name = affect_pattern_group_name(pattern, g);
         const char *value = affect_pattern_group(pattern, g), *problem = NULL;
         const char *word = *value ? affect_corpus_word(options->words, name, value) : "";
-        if (word) problem = affect_corpus_item_set(&list->items[list->n - 1], name, word, reason);
+        if (word) problem = affect_corpus_list_set(list, name, word, reason);
         if (word && !problem) continue;
         if (problem)
             affect_corpus_list_drop(list, issues, "%s", problem);
@@ -246,7 +245,7 @@ static affect_status set_from_pattern(affect_corpus_list *list, affect_issues *i
 static affect_status read_files(affect_corpus *corpus, affect_issues *issues,
                                 const file_list *files, int kind, const pattern_options *options,
                                 affect_error *err) {
-    affect_corpus_list list = {.file = ""};
+    affect_corpus_list list = {.file = "", .features = corpus->features};
     affect_pattern *pattern = NULL;
     affect_status status = AFFECT_STATUS_OK;
     if (*options->expression) status = affect_pattern_create(&pattern, options->expression, err);

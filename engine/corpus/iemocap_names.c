@@ -57,7 +57,7 @@ void affect_iemocap_text_path(char path[AFFECT_PATH_MAX], const char *folder, co
     snprintf(path, AFFECT_PATH_MAX, "%s/dialog/%s/%s.txt", folder, kind, dialog);
 }
 
-static const char *const stream_folders[AFFECT_CORPUS_STREAM_COUNT] = {
+static const char *const stream_folders[AFFECT_CORPUS_N_KNOWN] = {
     [AFFECT_CORPUS_SOUND] = "wav",
     [AFFECT_CORPUS_FACE] = "MOCAP_rotated",
     [AFFECT_CORPUS_HEAD] = "MOCAP_head",
@@ -66,7 +66,7 @@ static const char *const stream_folders[AFFECT_CORPUS_STREAM_COUNT] = {
 affect_status affect_iemocap_place(affect_corpus_dialog *dialog, const char *folder,
                                    affect_error *err) {
     bool complete = true;
-    for (int s = 0; s < AFFECT_CORPUS_STREAM_COUNT; s++) {
+    for (int s = 0; s < AFFECT_CORPUS_N_KNOWN; s++) {
         char path[AFFECT_PATH_MAX];
         const char *extension = s == AFFECT_CORPUS_SOUND ? "wav" : "txt";
         snprintf(path, sizeof path, "%s/dialog/%s/%s.%s", folder, stream_folders[s], dialog->id,

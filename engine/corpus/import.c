@@ -151,7 +151,7 @@ typedef struct {
     affect_feature_config config;
     affect_json *features; /* the complete config */
     char *features_text;
-    affect_dataset_sizes sizes;
+    affect_sizes sizes;
     affect_label_map labels;
     affect_corpus corpus;
     affect_issues issues;
@@ -190,7 +190,7 @@ static void tell_warning(import_run *run, const char *message) {
 static bool is_made(import_run *run, const affect_corpus_dialog *dialog, const char *path) {
     affect_error why = {0};
     affect_shard *shard = NULL;
-    affect_status status = affect_shard_open(&shard, path, run->sizes, &why);
+    affect_status status = affect_shard_open(&shard, path, &run->sizes, &why);
     if (status == AFFECT_STATUS_OK) status = affect_shard_verify(shard, &why);
     bool same =
         status == AFFECT_STATUS_OK && affect_shard_n_utterances(shard) == dialog->n_utterances;
@@ -346,7 +346,6 @@ static affect_status write_result(affect_json **result, import_run *run, double 
                                          .directory = options->output,
                                          .store = options->store,
                                          .features = run->features,
-                                         .sizes = run->sizes,
                                          .labels = &run->labels,
                                          .corpus = &run->corpus,
                                          .keys = run->keys,
@@ -378,9 +377,7 @@ static affect_status prepare(import_run *run, affect_error *err) {
     affect_feature_config_default(&run->config);
     AFFECT_TRY(affect_feature_config_parse(&run->config, options->features, "/features", err));
     AFFECT_TRY(parse_labels(&run->labels, options, err));
-    affect_feature_sizes sizes = affect_feature_config_sizes(&run->config);
-    run->sizes =
-        (affect_dataset_sizes){sizes.n_frames, sizes.n_mels, sizes.n_parts, sizes.n_columns};
+    run->sizes = affect_feature_config_sizes(&run->config);
     run->features = affect_feature_config_to_json(&run->config);
     run->features_text = affect_feature_config_text(&run->config);
     if (!run->features || !run->features_text) return affect_fail(err, NO_MEMORY, "no memory");
@@ -417,7 +414,7 @@ static affect_status import_all(affect_json **result, import_run *run, const cha
             affect_tree_open(&folder, options->is_archive ? staging : options->path, NULL, err));
     affect_tree_limit_files(folder, (uint64_t)options->max_file_bytes);
     AFFECT_TRY(affect_corpus_open(&run->corpus, &run->issues, options->reader, folder,
-                                  options->options, err));
+                                  options->options, &run->sizes, err));
     if (run->labels.all) AFFECT_TRY(set_all_labels(run, err));
     AFFECT_TRY(make_shards(run, err));
     return write_result(result, run, started, err);

@@ -10,8 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const stream_names[] = {"audio", "face", "head", "hand"};
-enum { N_STREAMS = sizeof stream_names / sizeof *stream_names };
+enum { MAX_COUNTS = 8 /* of a modality's quality_counts */ };
 
 /* Names, borrowed, repeated as often as they occur. */
 typedef struct {
@@ -24,13 +23,13 @@ typedef struct {
     affect_json *utterances; /* kept rows: [{...}], in the order of dialogs */
     affect_json *report;
     affect_json *dropped, *warnings;
-    size_t n_of_class[AFFECT_MAX_CLASSES], n_of_stream[N_STREAMS];
+    size_t n_of_class[AFFECT_MAX_CLASSES], n_of_stream[AFFECT_MAX_INPUT_STREAMS];
+    size_t n_counted[AFFECT_MAX_FEATURES][MAX_COUNTS]; /* as the modality's counts */
+    double seconds[AFFECT_MAX_FEATURES];
     name_list labels, sessions, speakers; /* one name an utterance, counted at the end */
     affect_issues rejected;
     size_t n_kept, n_rated, n_own, n_improvised, n_scripted, n_warnings;
-    size_t n_without_speaker;
-    size_t n_truncated, n_silent, n_faint, n_from_dialog, n_transcripts;
-    double audio_seconds;
+    size_t n_without_speaker, n_transcripts;
 } builder;
 
 static void warn(builder *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -44,29 +43,38 @@ static void warn(builder *b, const char *format, ...) {
         affect_json_append(b->warnings, affect_json_new_string(text));
 }
 
-/* A stream of motion is there when its window has rows with at least one number. */
-static bool has_stream(const affect_json *quality, const char *name) {
-    const affect_json *stream = affect_json_get(quality, name);
-    if (!affect_json_get_bool(stream, "present", false)) return false;
-    if (strcmp(name, "audio") == 0) return true;
-    return affect_json_get_number(stream, "rows", 0) > 0 &&
-           affect_json_get_number(stream, "missing", 1) < 1;
+static const affect_json *quality_of(const affect_json *quality, const affect_feature *feature,
+                                     size_t stream) {
+    return affect_json_get(quality, affect_feature_stream(feature, stream).name);
 }
 
 /* Why an utterance is left out, or NULL. */
-static const char *reason_to_drop(char text[200], const affect_corpus_utterance *u, int label,
+static const char *reason_to_drop(char text[300], const affect_sizes *sizes,
+                                  const affect_corpus_utterance *u, int label,
                                   const affect_json *quality) {
     bool any = false;
     if (label < 0) {
-        snprintf(text, 200, "label %s not in the label map", u->label);
+        snprintf(text, 300, "label %s not in the label map", u->label);
         return text;
     }
-    const char *error = affect_json_get_string(affect_json_get(quality, "audio"), "error", NULL);
-    if (error) {
-        snprintf(text, 200, "sound cannot be read: %.160s", error);
-        return text;
+    for (size_t f = 0; f < sizes->n_features; f++) {
+        const affect_feature *feature = &sizes->features[f];
+        for (size_t s = 0; s < affect_feature_n_streams(feature); s++) {
+            const affect_json *of = quality_of(quality, feature, s);
+            const char *name = affect_feature_stream(feature, s).name;
+            const char *error = affect_json_get_string(of, "error", NULL);
+            if (error && feature->modality->must_be_readable) {
+                snprintf(text, 300, "%s cannot be read: %.200s", name, error);
+                return text;
+            }
+            bool has_data = affect_quality_has_data(of);
+            if (!has_data && feature->modality->must_be_present) {
+                snprintf(text, 300, "no %s", name);
+                return text;
+            }
+            any = any || has_data;
+        }
     }
-    for (int s = 0; s < N_STREAMS; s++) any = any || has_stream(quality, stream_names[s]);
     return any ? NULL : "no sound file and no rows of motion";
 }
 
@@ -108,26 +116,40 @@ static void describe(affect_json *row, const affect_corpus_dialog *dialog,
     if (u->columns) affect_json_set(row, "columns", affect_json_copy(u->columns));
 }
 
+static bool is_counted(const affect_quality_count *count, const affect_json *quality) {
+    if (!count->value) return affect_json_get_bool(quality, count->member, false);
+    return strcmp(affect_json_get_string(quality, count->member, ""), count->value) == 0;
+}
+
+static void count_streams(builder *b, const affect_json *quality) {
+    const affect_sizes *sizes = b->input->corpus->features;
+    size_t stream = 0;
+    for (size_t f = 0; f < sizes->n_features; f++) {
+        const affect_modality *m = sizes->features[f].modality;
+        for (size_t s = 0; s < affect_feature_n_streams(&sizes->features[f]); s++) {
+            const affect_json *of = quality_of(quality, &sizes->features[f], s);
+            b->n_of_stream[stream++] += affect_quality_has_data(of);
+            b->seconds[f] += affect_json_get_number(of, "seconds", 0);
+            for (int c = 0; m->counts && m->counts[c].member; c++)
+                b->n_counted[f][c] += is_counted(&m->counts[c], of);
+        }
+    }
+}
+
 static void count_kept(builder *b, const affect_corpus_dialog *dialog,
                        const affect_corpus_utterance *u, int label, const affect_json *quality) {
-    const affect_json *audio = affect_json_get(quality, "audio");
     b->n_of_class[label]++;
     if (*dialog->session) b->sessions.names[b->sessions.n++] = dialog->session;
     if (*u->speaker)
         b->speakers.names[b->speakers.n++] = u->speaker;
     else
         b->n_without_speaker++;
-    for (int s = 0; s < N_STREAMS; s++) b->n_of_stream[s] += has_stream(quality, stream_names[s]);
     b->n_kept++;
     b->n_own += u->own_motion;
     b->n_improvised += dialog->improvised;
     b->n_scripted += dialog->scripted;
     b->n_transcripts += u->transcript != NULL;
-    b->audio_seconds += affect_json_get_number(audio, "seconds", 0);
-    b->n_truncated += affect_json_get_bool(audio, "truncated", false);
-    b->n_silent += affect_json_get_bool(audio, "silent", false);
-    b->n_faint += affect_json_get_bool(audio, "faint", false);
-    b->n_from_dialog += strcmp(affect_json_get_string(audio, "from", ""), "dialog") == 0;
+    count_streams(b, quality);
 }
 
 static void keep(builder *b, const affect_corpus_dialog *dialog, size_t dialog_index, size_t index,
@@ -139,32 +161,41 @@ static void keep(builder *b, const affect_corpus_dialog *dialog, size_t dialog_i
     affect_json_set_number(row, "index", (double)index);
     describe(row, dialog, u);
     affect_json *streams = affect_json_set_array(row, "streams");
-    for (int s = 0; s < N_STREAMS; s++)
-        if (has_stream(quality, stream_names[s]))
-            affect_json_append(streams, affect_json_new_string(stream_names[s]));
+    const affect_sizes *sizes = b->input->corpus->features;
+    for (size_t f = 0; f < sizes->n_features; f++)
+        for (size_t s = 0; s < affect_feature_n_streams(&sizes->features[f]); s++)
+            if (affect_quality_has_data(quality_of(quality, &sizes->features[f], s)))
+                affect_json_append(
+                    streams,
+                    affect_json_new_string(affect_feature_stream(&sizes->features[f], s).name));
     affect_json_set(row, "quality", affect_json_copy(quality));
     count_kept(b, dialog, u, label, quality);
 }
 
+static bool has_any_file(const affect_json *quality, const affect_feature *feature) {
+    for (size_t s = 0; s < affect_feature_n_streams(feature); s++)
+        if (affect_json_get_bool(quality_of(quality, feature, s), "present", false)) return true;
+    return false;
+}
+
 static affect_status add_dialog(builder *b, size_t dialog_index, affect_error *err) {
     const affect_corpus_dialog *dialog = &b->input->corpus->dialogs[dialog_index];
-    char path[AFFECT_PATH_MAX], text[200];
+    const affect_sizes *sizes = b->input->corpus->features;
+    char path[AFFECT_PATH_MAX], text[300];
     affect_shard *shard = NULL;
-    bool any_motion = false;
+    bool any_of[AFFECT_MAX_FEATURES] = {false};
     AFFECT_TRY(affect_path_join(path, err, b->input->store, "%s.safetensors",
                                 b->input->keys[dialog_index]));
-    AFFECT_TRY(affect_shard_open(&shard, path, b->input->sizes, err));
+    AFFECT_TRY(affect_shard_open(&shard, path, sizes, err));
     const affect_json *quality = affect_json_first(affect_shard_quality(shard));
     for (size_t i = 0; i < dialog->n_utterances; i++, quality = affect_json_next(quality)) {
         const affect_corpus_utterance *u = &dialog->utterances[i];
         int label = affect_label_map_class(b->input->labels, u->label);
-        const char *reason = reason_to_drop(text, u, label, quality);
+        const char *reason = reason_to_drop(text, sizes, u, label, quality);
         b->n_rated++;
         b->labels.names[b->labels.n++] = u->label;
-        for (int s = 1; s < N_STREAMS; s++)
-            any_motion =
-                any_motion ||
-                affect_json_get_bool(affect_json_get(quality, stream_names[s]), "present", false);
+        for (size_t f = 0; f < sizes->n_features; f++)
+            any_of[f] = any_of[f] || has_any_file(quality, &sizes->features[f]);
         if (reason)
             drop(b, u, reason);
         else
@@ -172,8 +203,13 @@ static affect_status add_dialog(builder *b, size_t dialog_index, affect_error *e
     }
     affect_issues_join(&b->rejected, affect_shard_rejected(shard), affect_shard_n_rejected(shard));
     affect_shard_close(shard);
-    if (!any_motion && dialog->files[AFFECT_CORPUS_FACE])
-        warn(b, "%s: no motion of its own", dialog->id);
+    int stream = 0;
+    for (size_t f = 0; f < sizes->n_features; f++) {
+        const affect_feature *feature = &sizes->features[f];
+        if (!feature->modality->is_ragged && !any_of[f] && dialog->files[stream])
+            warn(b, "%s: no %s of its own", dialog->id, feature->name);
+        stream += (int)affect_feature_n_streams(feature);
+    }
     return AFFECT_STATUS_OK;
 }
 
@@ -181,19 +217,15 @@ static void add_warnings(builder *b) {
     const affect_label_map *labels = b->input->labels;
     for (size_t c = 0; c < labels->n_classes; c++)
         if (!b->n_of_class[c]) warn(b, "class %s has no utterances", labels->classes[c]);
-    if (b->n_truncated)
-        warn(b, "%zu utterances are longer than a clip: their ends are not used", b->n_truncated);
     if (b->n_without_speaker)
         warn(b, "%zu utterances name no speaker: no split by speaker is possible",
              b->n_without_speaker);
-    if (b->n_silent) warn(b, "%zu utterances are silent", b->n_silent);
-    if (b->n_faint)
-        warn(b, "%zu utterances are almost silent: too faint for the features", b->n_faint);
-    if (b->n_from_dialog)
-        warn(b,
-             "%zu utterances have no sentence file: cut from the dialog's recording, the mean "
-             "of its channels",
-             b->n_from_dialog);
+    for (size_t f = 0; f < b->input->corpus->features->n_features; f++) {
+        const affect_quality_count *counts =
+            b->input->corpus->features->features[f].modality->counts;
+        for (int c = 0; counts && counts[c].member; c++)
+            if (b->n_counted[f][c]) warn(b, "%zu %s", b->n_counted[f][c], counts[c].warning);
+    }
 }
 
 static size_t count_dialogs(const affect_corpus *corpus) {
@@ -237,7 +269,7 @@ static void set_counts(affect_json *report, const char *member, name_list *list)
 }
 
 static void end_report(builder *b) {
-    static const int by_name[N_STREAMS] = {0, 1, 3, 2}; /* audio, face, hand, head */
+    const affect_sizes *sizes = b->input->corpus->features;
     const affect_label_map *labels = b->input->labels;
     affect_json *report = b->report;
     affect_json_set_number(report, "utterances", (double)b->n_kept);
@@ -246,7 +278,10 @@ static void end_report(builder *b) {
     affect_json_set_number(report, "improvised", (double)b->n_improvised);
     affect_json_set_number(report, "scripted", (double)b->n_scripted);
     affect_json_set_number(report, "transcripts", (double)b->n_transcripts);
-    affect_json_set_number(report, "audio_hours", b->audio_seconds / 3600);
+    for (size_t f = 0; f < sizes->n_features; f++)
+        if (sizes->features[f].modality->hours)
+            affect_json_set_number(report, sizes->features[f].modality->hours,
+                                   b->seconds[f] / 3600);
     affect_json_set_number(report, "n_dropped", (double)affect_json_size(b->dropped));
     affect_json_set_number(report, "n_rejected", (double)b->rejected.n_all);
     affect_json_set_number(report, "n_warnings", (double)b->n_warnings);
@@ -260,9 +295,11 @@ static void end_report(builder *b) {
     set_counts(report, "sessions", &b->sessions);
     set_counts(report, "speakers", &b->speakers);
     affect_json *streams = affect_json_set_object(report, "streams");
-    for (size_t s = 0; s < N_STREAMS; s++)
-        affect_json_set_number(streams, stream_names[by_name[s]],
-                               (double)b->n_of_stream[by_name[s]]);
+    size_t stream = 0;
+    for (size_t f = 0; f < sizes->n_features; f++)
+        for (size_t s = 0; s < affect_feature_n_streams(&sizes->features[f]); s++)
+            affect_json_set_number(streams, affect_feature_stream(&sizes->features[f], s).name,
+                                   (double)b->n_of_stream[stream++]);
     affect_json_set_number(streams, "own_motion", (double)b->n_own);
 }
 
@@ -302,11 +339,7 @@ static affect_json *build_document(builder *b) {
     const affect_manifest_input *input = b->input;
     affect_json *document = affect_json_new_object();
     affect_json_set(document, "features", affect_json_copy(input->features));
-    affect_json *sizes = affect_json_set_object(document, "sizes");
-    affect_json_set_number(sizes, "frames", (double)input->sizes.frames);
-    affect_json_set_number(sizes, "mels", (double)input->sizes.mels);
-    affect_json_set_number(sizes, "parts", (double)input->sizes.parts);
-    affect_json_set_number(sizes, "columns", (double)input->sizes.columns);
+    affect_json_set(document, "sizes", affect_sizes_to_json(input->corpus->features));
     affect_json_set(document, "labels", affect_label_map_to_json(input->labels));
     affect_json *classes = affect_json_set_array(document, "classes");
     for (size_t c = 0; c < input->labels->n_classes; c++)

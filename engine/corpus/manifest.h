@@ -2,7 +2,7 @@
  *
  *   "format": "affect-dataset", "version": 1, "name", "layout",
  *   "digest": SHA-256 of the canonical text of features, labels, classes, shards and utterances,
- *   "features": the complete config, "sizes": {"frames", "mels", "parts", "columns"},
+ *   "features": the complete config, "sizes" (modality.h),
  *   "labels": the label map, "classes": [names], "store": path, relative to the manifest,
  *   "shards": [digests], "utterances": [one object each, in the order of their ids], "report"
  *
@@ -26,7 +26,6 @@ typedef struct {
     const char *name, *layout;
     const char *directory, *store; /* folders that exist */
     const affect_json *features;   /* the complete config */
-    affect_dataset_sizes sizes;
     const affect_label_map *labels;
     const affect_corpus *corpus;
     const affect_shard_key *keys; /* (n_dialogs) shards, all in the store */

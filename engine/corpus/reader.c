@@ -31,8 +31,9 @@ void affect_corpus_reader_names(char names[128]) {
 
 affect_status affect_corpus_open(affect_corpus *corpus, affect_issues *issues,
                                  const affect_corpus_reader *reader, affect_tree *folder,
-                                 const affect_json *options, affect_error *err) {
-    *corpus = (affect_corpus){0};
+                                 const affect_json *options, const affect_sizes *features,
+                                 affect_error *err) {
+    *corpus = (affect_corpus){.features = features};
     affect_status status = reader->open(corpus, issues, folder, options, err);
     if (status != AFFECT_STATUS_OK)
         affect_corpus_close(corpus);

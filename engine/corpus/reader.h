@@ -21,7 +21,8 @@ typedef struct affect_corpus_reader {
     bool (*select)(const char *name, char path[AFFECT_PATH_MAX]);
     /* Reads labels and finds files. Takes `folder` over in any case: it, or one below it, becomes
      * corpus->tree. What is wrong in the data is an issue and left out. `corpus` is empty before,
-     * and closed by the caller also after a failure. NOT_FOUND or INVALID: nothing that it reads.
+     * but for its features, and closed by the caller also after a failure. NOT_FOUND or INVALID:
+     * nothing that it reads.
      */
     affect_status (*open)(affect_corpus *corpus, affect_issues *issues, affect_tree *folder,
                           const affect_json *options, affect_error *err);
@@ -31,9 +32,11 @@ typedef struct affect_corpus_reader {
 const affect_corpus_reader *affect_corpus_reader_find(const char *name);
 /* "iemocap, folders, ...": for messages. */
 void affect_corpus_reader_names(char names[128]);
-/* The row's open, with dialogs in the order of their ids afterwards. */
+/* The row's open, with dialogs in the order of their ids afterwards. `features` (borrowed as long
+ * as the corpus): what is to be read of it. */
 affect_status affect_corpus_open(affect_corpus *corpus, affect_issues *issues,
                                  const affect_corpus_reader *reader, affect_tree *folder,
-                                 const affect_json *options, affect_error *err);
+                                 const affect_json *options, const affect_sizes *features,
+                                 affect_error *err);
 
 #endif

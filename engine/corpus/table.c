@@ -148,13 +148,13 @@ static const char *set_fact(reading *r, const char *fact, const char *value,
                  value);
         return reason;
     }
-    if (affect_corpus_fact_is_file(fact)) {
+    if (affect_corpus_stream_of(r->list.features, fact) >= 0) {
         while (strncmp(word, "./", 2) == 0) word += 2;
         if (affect_path_join(path, NULL, r->folder, "%s", word) != AFFECT_STATUS_OK)
             return "its path is too long";
         word = *r->folder ? path : word;
     }
-    return affect_corpus_item_set(&r->list.items[r->list.n - 1], fact, word, reason);
+    return affect_corpus_list_set(&r->list, fact, word, reason);
 }
 
 /* Whether `columns` names this column for some fact. */
@@ -171,7 +171,7 @@ static affect_status add_row(reading *r, const row *from, affect_error *err) {
     if (!affect_corpus_list_add(&r->list, from->line))
         return affect_fail(err, NO_MEMORY, "no memory for %zu utterances", r->list.n + 1);
     for (size_t i = 0; i < from->n && !problem; i++) {
-        const char *fact = affect_corpus_fact_of(from->names[i]);
+        const char *fact = affect_corpus_fact_of(r->list.features, from->names[i]);
         if (is_mapped(columns, from->names[i]) || (fact && affect_json_get(columns, fact)))
             continue;
         problem = set_fact(r, fact ? fact : from->names[i], from->values[i], reason);
@@ -216,7 +216,7 @@ static affect_status check_header(const reading *r, const row *header, affect_er
                            r->list.file);
     bool has_label = affect_json_get(r->options->columns, "label") != NULL;
     for (size_t i = 0; i < header->n; i++) {
-        const char *fact = affect_corpus_fact_of(header->names[i]);
+        const char *fact = affect_corpus_fact_of(r->list.features, header->names[i]);
         has_label = has_label || (fact && strcmp(fact, "label") == 0);
     }
     return has_label ? AFFECT_STATUS_OK
@@ -369,7 +369,9 @@ static affect_status read_table(affect_corpus *corpus, affect_issues *issues,
     char *text = NULL;
     size_t size = 0;
     if (!*options->file) AFFECT_TRY(find_table(options->file, &corpus->tree, err));
-    reading r = {.options = options, .issues = issues, .list.file = options->file};
+    reading r = {.options = options,
+                 .issues = issues,
+                 .list = {.file = options->file, .features = corpus->features}};
     AFFECT_TRY(set_folder(&r, err));
     AFFECT_TRY(affect_tree_read(&text, &size, corpus->tree, options->file, MAX_TABLE_BYTES, err));
     affect_status status =

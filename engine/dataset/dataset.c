@@ -9,7 +9,6 @@
 #include <string.h>
 
 #define MAX_MANIFEST_BYTES (512u << 20)
-#define MAX_SIZE           (1 << 20) /* of any dimension of the features */
 
 /* Where an utterance's numbers are. */
 typedef struct {
@@ -19,7 +18,7 @@ typedef struct {
 
 struct affect_dataset {
     affect_json *manifest;
-    affect_dataset_sizes sizes;
+    affect_sizes sizes;
     const char **classes; /* borrowed from the manifest, as all strings are */
     size_t n_classes;
     affect_shard **shards;
@@ -33,13 +32,6 @@ static affect_status malformed(affect_error *err, const char *what) {
     return affect_fail(err, MALFORMED, "dataset.json: %s", what);
 }
 
-static bool read_size(size_t *size, const affect_json *sizes, const char *name) {
-    double number = affect_json_get_number(sizes, name, 0);
-    if (!(number >= 1 && number <= MAX_SIZE)) return false;
-    *size = (size_t)number;
-    return true;
-}
-
 static affect_status read_head(affect_dataset *dataset, affect_error *err) {
     const affect_json *manifest = dataset->manifest;
     if (strcmp(affect_json_get_string(manifest, "format", ""), "affect-dataset") != 0)
@@ -47,17 +39,16 @@ static affect_status read_head(affect_dataset *dataset, affect_error *err) {
     if (affect_json_get_number(manifest, "version", 0) != 1)
         return affect_fail(err, UNSUPPORTED, "dataset.json: version %g (this program reads 1)",
                            affect_json_get_number(manifest, "version", 0));
-    const affect_json *sizes = affect_json_get(manifest, "sizes");
-    if (!read_size(&dataset->sizes.frames, sizes, "frames") ||
-        !read_size(&dataset->sizes.mels, sizes, "mels") ||
-        !read_size(&dataset->sizes.parts, sizes, "parts") ||
-        !read_size(&dataset->sizes.columns, sizes, "columns"))
+    if (affect_sizes_from_json(&dataset->sizes, affect_json_get(manifest, "sizes"), "", NULL) !=
+            AFFECT_STATUS_OK ||
+        dataset->sizes.n_features == 0)
         return malformed(err, "sizes are missing or wrong");
     const affect_json *classes = affect_json_get(manifest, "classes");
     dataset->classes = calloc(affect_json_size(classes) + 1, sizeof *dataset->classes);
     if (!dataset->classes) return affect_fail(err, NO_MEMORY, "dataset.json: no memory");
     for (const affect_json *name = affect_json_first(classes); name; name = affect_json_next(name))
         dataset->classes[dataset->n_classes++] = affect_json_string(name, "");
+    dataset->sizes.n_classes = dataset->n_classes;
     return dataset->n_classes ? AFFECT_STATUS_OK : malformed(err, "no classes");
 }
 
@@ -72,17 +63,10 @@ static affect_status open_shards(affect_dataset *dataset, const char *store, aff
             return malformed(err, "a shard's name is not a digest");
         AFFECT_TRY(affect_path_join(path, err, store, "%s.safetensors", digest));
         AFFECT_TRY(
-            affect_shard_open(&dataset->shards[dataset->n_shards], path, dataset->sizes, err));
+            affect_shard_open(&dataset->shards[dataset->n_shards], path, &dataset->sizes, err));
         dataset->n_shards++;
     }
     return AFFECT_STATUS_OK;
-}
-
-static bool has_stream(const affect_json *row, const char *name) {
-    const affect_json *streams = affect_json_get(row, "streams");
-    for (const affect_json *s = affect_json_first(streams); s; s = affect_json_next(s))
-        if (strcmp(affect_json_string(s, ""), name) == 0) return true;
-    return false;
 }
 
 static affect_utterance utterance_of(const affect_json *row, int label) {
@@ -97,10 +81,6 @@ static affect_utterance utterance_of(const affect_json *row, int label) {
                               .label = label,
                               .own_motion = affect_json_get_bool(row, "own_motion", false),
                               .improvised = affect_json_get_bool(row, "improvised", false),
-                              .has_audio = has_stream(row, "audio"),
-                              .has_face = has_stream(row, "face"),
-                              .has_head = has_stream(row, "head"),
-                              .has_hand = has_stream(row, "hand"),
                               .start_s = affect_json_get_number(row, "start", 0),
                               .end_s = affect_json_get_number(row, "end", 0),
                               .valence = affect_json_get_number(row, "valence", 0),
@@ -108,7 +88,8 @@ static affect_utterance utterance_of(const affect_json *row, int label) {
                               .dominance = affect_json_get_number(row, "dominance", 0),
                               .votes = affect_json_get(row, "votes"),
                               .attributes = affect_json_get(row, "attributes"),
-                              .columns = affect_json_get(row, "columns")};
+                              .columns = affect_json_get(row, "columns"),
+                              .streams = affect_json_get(row, "streams")};
 }
 
 static int class_index(const affect_dataset *dataset, const char *name) {
@@ -215,8 +196,8 @@ const char *affect_dataset_name(const affect_dataset *dataset) {
 const char *affect_dataset_digest(const affect_dataset *dataset) {
     return affect_json_get_string(dataset->manifest, "digest", "");
 }
-affect_dataset_sizes affect_dataset_sizes_of(const affect_dataset *dataset) {
-    return dataset->sizes;
+const affect_sizes *affect_dataset_sizes(const affect_dataset *dataset) {
+    return &dataset->sizes;
 }
 const affect_json *affect_dataset_manifest(const affect_dataset *dataset) {
     return dataset->manifest;
@@ -257,27 +238,21 @@ bool affect_dataset_find(const affect_dataset *dataset, size_t *index, const cha
     return found != NULL;
 }
 
-affect_utterance_features affect_dataset_features(const affect_dataset *dataset, size_t index) {
-    assert(index < dataset->n_utterances);
-    return affect_shard_features(dataset->places[index].shard, dataset->places[index].index);
+affect_feature_values affect_dataset_values(const affect_dataset *dataset, size_t feature,
+                                            size_t index) {
+    assert(index < dataset->n_utterances && feature < dataset->sizes.n_features);
+    return affect_shard_values_of(dataset->places[index].shard, feature,
+                                  dataset->places[index].index);
 }
 
-void affect_dataset_fill_mel(const affect_dataset *dataset, float *mel, size_t index) {
-    affect_utterance_features from = affect_dataset_features(dataset, index);
-    size_t n = from.n_frames * dataset->sizes.mels,
-           all = dataset->sizes.frames * dataset->sizes.mels;
-    memcpy(mel, from.mel, n * sizeof *mel);
-    for (size_t i = n; i < all; i++) mel[i] = from.pad_value;
-}
-
-void affect_dataset_fill_motion(const affect_dataset *dataset, float *motion, uint8_t *missing,
-                                size_t index) {
-    affect_utterance_features from = affect_dataset_features(dataset, index);
-    size_t n = dataset->sizes.parts * dataset->sizes.columns;
-    if (from.motion)
-        memcpy(motion, from.motion, n * sizeof *motion);
-    else
-        memset(motion, 0, n * sizeof *motion);
-    if (missing && from.missing) memcpy(missing, from.missing, n);
-    if (missing && !from.missing) memset(missing, 1, n);
+void affect_dataset_fill(const affect_dataset *dataset, float *values, uint8_t *missing,
+                         size_t feature, size_t index) {
+    const affect_feature *of = &dataset->sizes.features[feature];
+    affect_feature_values from = affect_dataset_values(dataset, feature, index);
+    size_t all = affect_shape_count(of->shape), n = from.n_rows * affect_feature_row_size(of);
+    if (n) memcpy(values, from.values, n * sizeof *values);
+    for (size_t i = n; i < all; i++) values[i] = from.pad_value;
+    if (missing && n && from.missing) memcpy(missing, from.missing, n);
+    if (missing && n && !from.missing) memset(missing, 0, n);
+    if (missing) memset(missing + n, 1, all - n);
 }

@@ -10,27 +10,21 @@
  * takes a const dataset may be called from any thread at any time. Everything it returns is
  * borrowed until affect_dataset_close.
  *
- * Its utterances are those whose label maps to a class and which have sound or motion; all others
- * are listed in the report with a reason. They stand in the byte order of their ids whatever the
- * number of threads that imported them, so an index means the same utterance after a second import.
+ * Its utterances are those whose label maps to a class and which have numbers of some modality; all
+ * others are listed in the report with a reason. They stand in the byte order of their ids whatever
+ * the number of threads that imported them, so an index means the same utterance after a second
+ * import.
  */
 #ifndef AFFECT_DATASET_DATASET_H
 #define AFFECT_DATASET_DATASET_H
 
 #include "engine/core/json.h"
 #include "engine/core/status.h"
+#include "engine/modality/modality.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-/* Sizes of one utterance's features as a network sees them. */
-typedef struct {
-    size_t frames;  /* spectrogram frames of a clip after cutting or padding */
-    size_t mels;    /* mel bands a frame */
-    size_t parts;   /* averaged segments of motion (200) */
-    size_t columns; /* 189: face 0-164, head 165-170, hand 171-188 */
-} affect_dataset_sizes;
 
 typedef struct {
     const char *id; /* "Ses01F_impro01_M003" */
@@ -45,23 +39,21 @@ typedef struct {
     int label;              /* index into the classes */
     bool own_motion;        /* speaker == wearer: the motion is the speaker's own */
     bool improvised;        /* else scripted, or unknown */
-    bool has_audio, has_face, has_head, has_hand;
-    double start_s, end_s;                 /* in the dialog */
+    double start_s, end_s;  /* in the dialog */
     double valence, activation, dominance; /* 1..5; 0 when not given */
     const affect_json *votes;              /* array of {"by","labels"}, or NULL */
     const affect_json *attributes;         /* array of {"by","val","act","dom"}, or NULL */
     const affect_json *columns;            /* {"gender": "F", ...}: other texts; NULL: none */
+    const affect_json *streams;            /* array of those that it has: ["audio", "face"] */
 } affect_utterance;
 
-/* What the store holds of one utterance: pointers into the map. */
+/* What the store holds of one feature of an utterance: pointers into the map. */
 typedef struct {
-    size_t n_frames;        /* true length, 0 when the sound is missing; at most sizes.frames */
-    const float *mel;       /* (n_frames, mels) */
-    float pad_value;        /* what fills the frames after n_frames */
-    const float *motion;    /* (parts, columns) raw means, millimetres and degrees; 0 if missing;
-                               NULL, and missing too: the corpus has no motion there */
-    const uint8_t *missing; /* (parts, columns) 1 where there was nothing to average */
-} affect_utterance_features;
+    size_t n_rows;          /* of numbers; 0 when it is missing */
+    const float *values;    /* (n_rows, row size); raw: scaling is normalizer.h's */
+    float pad_value;        /* what fills the rows after n_rows, where the feature is ragged */
+    const uint8_t *missing; /* (n_rows, row size) 1 where there was nothing; NULL: ragged */
+} affect_feature_values;
 
 typedef struct affect_dataset affect_dataset;
 
@@ -79,7 +71,8 @@ const char *affect_dataset_name(const affect_dataset *dataset);
 /* 64 hexadecimal digits over config, classes and every utterance and shard; the same for the same
  * corpus and options wherever it lies. Models carry it. */
 const char *affect_dataset_digest(const affect_dataset *dataset);
-affect_dataset_sizes affect_dataset_sizes_of(const affect_dataset *dataset);
+/* Its features, by which the functions below count them, and the number of classes. */
+const affect_sizes *affect_dataset_sizes(const affect_dataset *dataset);
 /* dataset.json as it was read, for what looks at it by name (utterance_table.h). */
 const affect_json *affect_dataset_manifest(const affect_dataset *dataset);
 /* The complete feature config as JSON (features.h reads it). */
@@ -95,12 +88,12 @@ size_t affect_dataset_n_utterances(const affect_dataset *dataset);
 const affect_utterance *affect_dataset_utterance(const affect_dataset *dataset, size_t index);
 /* The utterance of that id; false when there is none. */
 bool affect_dataset_find(const affect_dataset *dataset, size_t *index, const char *id);
-affect_utterance_features affect_dataset_features(const affect_dataset *dataset, size_t index);
-
-/* Writes utterance `index` as a network takes it: mel (frames, mels), padded with its pad value. */
-void affect_dataset_fill_mel(const affect_dataset *dataset, float *mel, size_t index);
-/* motion (parts, columns) raw means, missing (parts, columns) or NULL. Scaling: normalizer.h. */
-void affect_dataset_fill_motion(const affect_dataset *dataset, float *motion, uint8_t *missing,
-                                size_t index);
+affect_feature_values affect_dataset_values(const affect_dataset *dataset, size_t feature,
+                                            size_t index);
+/* Writes a feature of utterance `index` as a network takes it, before scaling: values (its shape),
+ * padded where it is ragged and 0 where it is missing; missing (the same shape) or NULL: 1 where
+ * there is no number. */
+void affect_dataset_fill(const affect_dataset *dataset, float *values, uint8_t *missing,
+                         size_t feature, size_t index);
 
 #endif

@@ -33,17 +33,40 @@ static void content_digest(char text[AFFECT_DIGEST_TEXT_SIZE], const affect_safe
     affect_digest_end(&digest, text);
 }
 
+enum { MAX_TENSORS = 3 * AFFECT_MAX_FEATURES };
+typedef char tensor_name[AFFECT_FEATURE_NAME_SIZE + 16];
+
+/* The tensors of a feature of n utterances, which have n_rows rows in all; their number. */
+static size_t describe(affect_safetensor tensors[3], tensor_name names[3],
+                       const affect_feature *feature, const affect_shard_values *values, size_t n,
+                       size_t n_rows) {
+    for (size_t i = 0; i < 3 && feature->modality->tensors[i]; i++)
+        affect_feature_tensor(names[i], feature, i);
+    if (feature->modality->is_ragged) {
+        const affect_shape rows = {2, {n_rows, affect_feature_row_size(feature)}};
+        tensors[0] = (affect_safetensor){names[0], AFFECT_DTYPE_I64, {1, {n + 1}}, values->offsets};
+        tensors[1] = (affect_safetensor){names[1], AFFECT_DTYPE_F32, rows, values->values};
+        tensors[2] = (affect_safetensor){names[2], AFFECT_DTYPE_F32, {1, {n}}, values->pad_value};
+        return 3;
+    }
+    affect_shape all = {feature->shape.rank + 1, {values->values ? n : 0}};
+    memcpy(all.size + 1, feature->shape.size, (size_t)feature->shape.rank * sizeof *all.size);
+    tensors[0] = (affect_safetensor){names[0], AFFECT_DTYPE_F32, all, values->values};
+    tensors[1] = (affect_safetensor){names[1], AFFECT_DTYPE_U8, all, values->missing};
+    return 2;
+}
+
 affect_status affect_shard_write(const char *path, const affect_shard_content *content,
                                  affect_error *err) {
-    size_t n = content->n_utterances, mels = content->sizes.mels;
-    size_t parts = content->sizes.parts, columns = content->sizes.columns;
-    size_t n_motion = content->motion ? n : 0;
-    const affect_safetensor tensors[] = {
-        {"offsets", AFFECT_DTYPE_I64, {1, {n + 1}}, content->offsets},
-        {"mel", AFFECT_DTYPE_F32, {2, {(size_t)content->offsets[n], mels}}, content->mel},
-        {"pad_value", AFFECT_DTYPE_F32, {1, {n}}, content->pad_value},
-        {"motion", AFFECT_DTYPE_F32, {3, {n_motion, parts, columns}}, content->motion},
-        {"missing", AFFECT_DTYPE_U8, {3, {n_motion, parts, columns}}, content->missing}};
+    affect_safetensor tensors[MAX_TENSORS];
+    tensor_name names[MAX_TENSORS];
+    size_t n = content->n_utterances, n_tensors = 0;
+    for (size_t f = 0; f < content->sizes->n_features; f++) {
+        const affect_shard_values *values = &content->values[f];
+        size_t n_rows = values->offsets ? (size_t)values->offsets[n] : 0;
+        n_tensors += describe(tensors + n_tensors, names + n_tensors, &content->sizes->features[f],
+                              values, n, n_rows);
+    }
     affect_json *metadata = affect_json_new_object();
     affect_json *n_rejected = affect_json_new_number((double)content->n_rejected);
     set_text(metadata, "features", content->features);
@@ -53,10 +76,10 @@ affect_status affect_shard_write(const char *path, const affect_shard_content *c
     set_text(metadata, "n_rejected", n_rejected);
     affect_json_free(n_rejected);
     char digest[AFFECT_DIGEST_TEXT_SIZE];
-    content_digest(digest, tensors, 5, metadata);
+    content_digest(digest, tensors, n_tensors, metadata);
     affect_json_set_string(metadata, "content", digest);
     affect_status status = affect_json_size(metadata) == 6
-                               ? affect_safetensors_write(path, tensors, 5, metadata, err)
+                               ? affect_safetensors_write(path, tensors, n_tensors, metadata, err)
                                : affect_fail(err, NO_MEMORY, "%s: no memory", path);
     affect_json_free(metadata);
     return status;
@@ -66,41 +89,57 @@ struct affect_shard {
     affect_safetensors *file;
     affect_json *utterances, *quality, *rejected, *n_rejected;
     const char **ids; /* into utterances */
-    size_t n, n_frames;
-    affect_dataset_sizes sizes;
-    const int64_t *offsets;
-    const float *mel, *pad_value, *motion;
-    const uint8_t *missing;
+    size_t n;
+    const affect_sizes *sizes; /* borrowed */
+    affect_shard_values values[AFFECT_MAX_FEATURES];
 };
 
-static affect_status get(void *to, affect_shard *shard, const char *name, affect_dtype dtype,
-                         affect_shape shape, affect_error *err) {
+static affect_status get(void *to, affect_shard *shard, const affect_safetensor *want,
+                         affect_error *err) {
     const void *data = NULL;
-    AFFECT_TRY(affect_safetensors_get(&data, shard->file, name, dtype, shape, err));
+    AFFECT_TRY(
+        affect_safetensors_get(&data, shard->file, want->name, want->dtype, want->shape, err));
     memcpy(to, &data, sizeof data);
     return AFFECT_STATUS_OK;
 }
 
-static affect_status map_tensors(affect_shard *shard, affect_error *err) {
-    size_t n = shard->n, parts = shard->sizes.parts, columns = shard->sizes.columns;
-    const affect_safetensor *found = affect_safetensors_find(shard->file, "motion");
-    bool has_motion = !found || found->shape.size[0] > 0;
-    const affect_shape motion = {3, {has_motion ? n : 0, parts, columns}};
-    AFFECT_TRY(
-        get(&shard->offsets, shard, "offsets", AFFECT_DTYPE_I64, (affect_shape){1, {n + 1}}, err));
+static affect_status map_ragged(affect_shard *shard, affect_shard_values *values,
+                                const affect_feature *feature, affect_error *err) {
+    affect_safetensor want[3];
+    tensor_name names[3];
+    size_t n = shard->n, most = affect_feature_n_rows(feature);
+    describe(want, names, feature, values, n, 0);
+    AFFECT_TRY(get(&values->offsets, shard, &want[0], err));
     for (size_t i = 0; i < n; i++) {
-        int64_t n_frames = shard->offsets[i + 1] - shard->offsets[i];
-        if (shard->offsets[0] != 0 || n_frames < 0 || (size_t)n_frames > shard->sizes.frames)
+        int64_t n_rows = values->offsets[i + 1] - values->offsets[i];
+        if (values->offsets[0] != 0 || n_rows < 0 || (size_t)n_rows > most)
             return affect_fail(err, MALFORMED, "offsets of utterance %zu do not fit", i);
     }
-    shard->n_frames = n ? (size_t)shard->offsets[n] : 0;
-    AFFECT_TRY(get(&shard->mel, shard, "mel", AFFECT_DTYPE_F32,
-                   (affect_shape){2, {shard->n_frames, shard->sizes.mels}}, err));
-    AFFECT_TRY(
-        get(&shard->pad_value, shard, "pad_value", AFFECT_DTYPE_F32, (affect_shape){1, {n}}, err));
-    AFFECT_TRY(get(&shard->motion, shard, "motion", AFFECT_DTYPE_F32, motion, err));
-    AFFECT_TRY(get(&shard->missing, shard, "missing", AFFECT_DTYPE_U8, motion, err));
-    if (!has_motion) shard->motion = NULL, shard->missing = NULL;
+    want[1].shape.size[0] = n ? (size_t)values->offsets[n] : 0;
+    AFFECT_TRY(get(&values->values, shard, &want[1], err));
+    return get(&values->pad_value, shard, &want[2], err);
+}
+
+static affect_status map_even(affect_shard *shard, affect_shard_values *values,
+                              const affect_feature *feature, affect_error *err) {
+    affect_safetensor want[3];
+    tensor_name names[3];
+    describe(want, names, feature, values, shard->n, 0);
+    const affect_safetensor *found = affect_safetensors_find(shard->file, names[0]);
+    bool has_any = !found || found->shape.size[0] > 0;
+    want[0].shape.size[0] = want[1].shape.size[0] = has_any ? shard->n : 0;
+    AFFECT_TRY(get(&values->values, shard, &want[0], err));
+    AFFECT_TRY(get(&values->missing, shard, &want[1], err));
+    if (!has_any) *values = (affect_shard_values){0};
+    return AFFECT_STATUS_OK;
+}
+
+static affect_status map_tensors(affect_shard *shard, affect_error *err) {
+    for (size_t f = 0; f < shard->sizes->n_features; f++) {
+        const affect_feature *feature = &shard->sizes->features[f];
+        AFFECT_TRY(feature->modality->is_ragged ? map_ragged(shard, &shard->values[f], feature, err)
+                                                : map_even(shard, &shard->values[f], feature, err));
+    }
     return AFFECT_STATUS_OK;
 }
 
@@ -123,7 +162,7 @@ static affect_status read_metadata(affect_shard *shard, affect_error *err) {
     return AFFECT_STATUS_OK;
 }
 
-affect_status affect_shard_open(affect_shard **shard, const char *path, affect_dataset_sizes sizes,
+affect_status affect_shard_open(affect_shard **shard, const char *path, const affect_sizes *sizes,
                                 affect_error *err) {
     affect_shard *made = calloc(1, sizeof *made);
     if (!made) return affect_fail(err, NO_MEMORY, "%s: no memory", path);
@@ -143,13 +182,20 @@ affect_status affect_shard_open(affect_shard **shard, const char *path, affect_d
 }
 
 affect_status affect_shard_verify(const affect_shard *shard, affect_error *err) {
-    static const char *const names[] = {"offsets", "mel", "pad_value", "motion", "missing"};
     const char *written = affect_safetensors_metadata(shard->file, "content");
     char digest[AFFECT_DIGEST_TEXT_SIZE];
-    affect_safetensor tensors[5];
+    affect_safetensor tensors[MAX_TENSORS];
+    size_t n = 0;
     if (!written) return AFFECT_STATUS_OK;
-    for (int i = 0; i < 5; i++) tensors[i] = *affect_safetensors_find(shard->file, names[i]);
-    content_digest(digest, tensors, 5, affect_safetensors_all_metadata(shard->file));
+    for (size_t f = 0; f < shard->sizes->n_features; f++) {
+        const affect_feature *feature = &shard->sizes->features[f];
+        for (size_t i = 0; i < 3 && feature->modality->tensors[i]; i++) {
+            tensor_name name;
+            tensors[n++] =
+                *affect_safetensors_find(shard->file, affect_feature_tensor(name, feature, i));
+        }
+    }
+    content_digest(digest, tensors, n, affect_safetensors_all_metadata(shard->file));
     return strcmp(digest, written) == 0
                ? AFFECT_STATUS_OK
                : affect_fail(err, MALFORMED, "the content is not what was written");
@@ -170,14 +216,20 @@ size_t affect_shard_n_utterances(const affect_shard *shard) {
     return shard->n;
 }
 
-affect_utterance_features affect_shard_features(const affect_shard *shard, size_t index) {
-    size_t n_motion = shard->sizes.parts * shard->sizes.columns;
-    return (affect_utterance_features){
-        .n_frames = (size_t)(shard->offsets[index + 1] - shard->offsets[index]),
-        .mel = shard->mel + (size_t)shard->offsets[index] * shard->sizes.mels,
-        .pad_value = shard->pad_value[index],
-        .motion = shard->motion ? shard->motion + index * n_motion : NULL,
-        .missing = shard->motion ? shard->missing + index * n_motion : NULL};
+affect_feature_values affect_shard_values_of(const affect_shard *shard, size_t f, size_t index) {
+    const affect_feature *feature = &shard->sizes->features[f];
+    const affect_shard_values *values = &shard->values[f];
+    size_t n = affect_shape_count(feature->shape);
+    if (feature->modality->is_ragged)
+        return (affect_feature_values){
+            .n_rows = (size_t)(values->offsets[index + 1] - values->offsets[index]),
+            .values =
+                values->values + (size_t)values->offsets[index] * affect_feature_row_size(feature),
+            .pad_value = values->pad_value[index]};
+    if (!values->values) return (affect_feature_values){0};
+    return (affect_feature_values){.n_rows = affect_feature_n_rows(feature),
+                                   .values = values->values + index * n,
+                                   .missing = values->missing + index * n};
 }
 
 const char *affect_shard_utterance(const affect_shard *shard, size_t index) {

@@ -1,86 +1,148 @@
-/* Features; see features.h. */
+/* Features; see features.h. All that depends on a modality is behind its extraction. */
 #include "engine/modality/features.h"
-
-#include "engine/modality/resample.h"
-#include "engine/modality/sound_file.h"
 
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Read beyond the clip's end, so that its last samples are resampled as those of the whole sound.
- * The resampler's filter reaches far less. */
-#define RESAMPLER_REACH_S 0.5
-
 /* ---- Config ---- */
 
-static const struct {
-    const char *name;
-    int64_t sample_rate_hz;
-} presets[] = {{"mel-16k", 16000}, {"mel-22k", 22050}};
-
-typedef struct {
-    char preset[32];
-    affect_json *mel, *motion;
-} feature_document;
-
-static const affect_field document_fields[] = {
-    AFFECT_FIELD_STRING(feature_document, preset, "", "mel-16k or mel-22k"),
-    AFFECT_FIELD_JSON(feature_document, mel, "fields of the mel spectrogram"),
-    AFFECT_FIELD_JSON(feature_document, motion, "fields of the motion averages"), AFFECT_FIELD_END};
+static affect_feature_options *add_feature(affect_feature_config *config, const affect_modality *m,
+                                           const char *name) {
+    affect_feature_options *feature = &config->features[config->n++];
+    *feature = (affect_feature_options){.modality = m};
+    snprintf(feature->name, sizeof feature->name, "%s", name);
+    affect_fields_default(feature->options, m->extraction->fields);
+    return feature;
+}
 
 void affect_feature_config_default(affect_feature_config *config) {
-    affect_fields_default(&config->mel, affect_mel_fields);
-    affect_fields_default(&config->motion, affect_motion_fields);
+    const affect_modality *m;
+    config->n = 0;
+    for (size_t i = 0; (m = affect_modality_at(i)); i++)
+        if (!m->is_named) add_feature(config, m, m->name);
 }
 
-static affect_status apply_preset(affect_feature_config *config, const char *name, const char *path,
-                                  affect_error *err) {
-    if (!name[0]) return AFFECT_STATUS_OK;
-    for (size_t i = 0; i < sizeof presets / sizeof *presets; i++) {
-        if (strcmp(presets[i].name, name) != 0) continue;
-        config->mel.sample_rate_hz = presets[i].sample_rate_hz;
-        return AFFECT_STATUS_OK;
+void *affect_feature_config_find(affect_feature_config *config, const char *feature) {
+    for (size_t i = 0; i < config->n; i++)
+        if (strcmp(config->features[i].name, feature) == 0) return config->features[i].options;
+    return NULL;
+}
+
+static affect_status apply_preset(affect_feature_config *config, const affect_json *json,
+                                  const char *path, affect_error *err) {
+    const char *name = affect_json_string(json, NULL);
+    char known[200] = "";
+    if (!name)
+        return affect_field_fail(err, path, "preset", "is a %s (need a string)",
+                                 affect_json_type_name(json));
+    for (size_t i = 0; i < config->n; i++) {
+        const affect_extraction *extraction = config->features[i].modality->extraction;
+        for (int p = 0; extraction->presets && extraction->presets[p]; p++) {
+            size_t used = strlen(known);
+            snprintf(known + used, sizeof known - used, "%s%s", used ? ", " : "",
+                     extraction->presets[p]);
+            if (strcmp(extraction->presets[p], name) != 0) continue;
+            extraction->use_preset(config->features[i].options, p);
+            return AFFECT_STATUS_OK;
+        }
     }
-    return affect_field_fail(err, path, "preset", "\"%s\" is not one of: mel-16k, mel-22k", name);
+    return affect_field_fail(err, path, "preset", "\"%.80s\" is not one of: %s", name, known);
 }
 
-static affect_status parse_mel(affect_feature_config *config, const affect_json *json,
-                               const char *path, affect_error *err) {
-    AFFECT_TRY(affect_fields_parse(&config->mel, affect_mel_fields, json, path, err));
-    return affect_mel_config_check(&config->mel, path, err);
+static affect_status parse_feature(affect_feature_options *feature, const affect_json *json,
+                                   const char *path, affect_error *err) {
+    const affect_extraction *extraction = feature->modality->extraction;
+    AFFECT_TRY(affect_fields_parse(feature->options, extraction->fields, json, path, err));
+    return extraction->check ? extraction->check(feature->options, path, err) : AFFECT_STATUS_OK;
 }
 
-static affect_status parse_document(affect_feature_config *config, const feature_document *document,
-                                    const char *path, affect_error *err) {
-    char mel_path[128], motion_path[128];
-    snprintf(mel_path, sizeof mel_path, "%s/mel", path);
-    snprintf(motion_path, sizeof motion_path, "%s/motion", path);
-    affect_status status = apply_preset(config, document->preset, path, err);
-    AFFECT_CHECK(status, err, parse_mel(config, document->mel, mel_path, err));
-    AFFECT_CHECK(status, err,
-                 affect_fields_parse(&config->motion, affect_motion_fields, document->motion,
-                                     motion_path, err));
+/* The features of a modality of which there may be several: {NAME: {...}}, in the order of names,
+ * so that the order of a request's members makes no other features of the same numbers. */
+static affect_status parse_named(affect_feature_config *config, const affect_modality *m,
+                                 const affect_json *json, const char *path, affect_error *err) {
+    size_t first = config->n;
+    affect_status status = AFFECT_STATUS_OK;
+    if (!affect_json_is_object(json))
+        return affect_field_fail(err, path, "", "is a %s (need an object of names)",
+                                 affect_json_type_name(json));
+    for (const affect_json *one = affect_json_first(json); one; one = affect_json_next(one)) {
+        char name[2 * AFFECT_FEATURE_NAME_SIZE], below[256];
+        snprintf(name, sizeof name, "%s:%.64s", m->name, affect_json_name(one));
+        snprintf(below, sizeof below, "%.120s/%.64s", path, affect_json_name(one));
+        if (affect_modality_find(name) != m) {
+            AFFECT_CHECK(status, err,
+                         affect_field_fail(err, path, affect_json_name(one),
+                                           "a name is [a-z][a-z0-9_]* of up to 24 characters"));
+            continue;
+        }
+        if (config->n == AFFECT_MAX_FEATURES)
+            return affect_field_fail(err, path, "", "more than %d features in all",
+                                     AFFECT_MAX_FEATURES);
+        affect_feature_options *feature = add_feature(config, m, name);
+        AFFECT_CHECK(status, err, parse_feature(feature, one, below, err));
+    }
+    for (size_t i = first + 1; i < config->n; i++)
+        for (size_t k = i; k > first; k--) {
+            affect_feature_options *a = &config->features[k - 1], moved = config->features[k];
+            if (strcmp(a->name, moved.name) <= 0) break;
+            config->features[k] = *a;
+            *a = moved;
+        }
     return status;
+}
+
+static affect_status fail_unknown(const char *name, const char *path, affect_error *err) {
+    char known[200] = "preset";
+    const affect_modality *m;
+    for (size_t i = 0; (m = affect_modality_at(i)); i++) {
+        size_t used = strlen(known);
+        snprintf(known + used, sizeof known - used, ", %s", m->name);
+    }
+    return affect_field_fail(err, path, name, "unknown field (known: %s)", known);
+}
+
+/* The member of a modality. */
+static affect_status parse_member(affect_feature_config *config, const affect_json *json,
+                                  const char *path, affect_error *err) {
+    char below[128];
+    const affect_modality *m;
+    snprintf(below, sizeof below, "%.60s/%.60s", path, affect_json_name(json));
+    for (size_t i = 0; (m = affect_modality_at(i)); i++) {
+        if (strcmp(m->name, affect_json_name(json)) != 0) continue;
+        if (m->is_named) return parse_named(config, m, json, below, err);
+        for (size_t f = 0; f < config->n; f++)
+            if (config->features[f].modality == m)
+                return parse_feature(&config->features[f], json, below, err);
+    }
+    return fail_unknown(affect_json_name(json), path, err);
 }
 
 affect_status affect_feature_config_parse(affect_feature_config *config, const affect_json *json,
                                           const char *path, affect_error *err) {
+    affect_status status = AFFECT_STATUS_OK;
+    const affect_json *preset = affect_json_get(json, "preset");
     affect_feature_config_default(config);
-    feature_document document;
-    affect_fields_default(&document, document_fields);
-    affect_status status = affect_fields_parse(&document, document_fields, json, path, err);
-    AFFECT_CHECK(status, err, parse_document(config, &document, path, err));
-    affect_fields_free(&document, document_fields);
+    if (json && !affect_json_is_object(json))
+        return affect_field_fail(err, path, "", "is a %s (need an object)",
+                                 affect_json_type_name(json));
+    if (preset) AFFECT_CHECK(status, err, apply_preset(config, preset, path, err));
+    for (const affect_json *m = affect_json_first(json); m; m = affect_json_next(m))
+        if (m != preset) AFFECT_CHECK(status, err, parse_member(config, m, path, err));
     return status;
 }
 
 affect_json *affect_feature_config_to_json(const affect_feature_config *config) {
     affect_json *json = affect_json_new_object();
-    affect_fields_print(affect_json_set_object(json, "mel"), &config->mel, affect_mel_fields);
-    affect_fields_print(affect_json_set_object(json, "motion"), &config->motion,
-                        affect_motion_fields);
+    for (size_t i = 0; i < config->n; i++) {
+        const affect_feature_options *feature = &config->features[i];
+        const affect_modality *m = feature->modality;
+        affect_json *to = affect_json_get(json, m->name);
+        if (!to) to = affect_json_set_object(json, m->name);
+        if (m->is_named) to = affect_json_set_object(to, strchr(feature->name, ':') + 1);
+        affect_fields_print(to, feature->options, m->extraction->fields);
+    }
     return json;
 }
 
@@ -91,42 +153,33 @@ char *affect_feature_config_text(const affect_feature_config *config) {
     return text;
 }
 
-affect_feature_sizes affect_feature_config_sizes(const affect_feature_config *config) {
-    return (affect_feature_sizes){.n_frames = affect_mel_n_frames(&config->mel),
-                                  .n_mels = (size_t)config->mel.n_mels,
-                                  .n_parts = (size_t)config->motion.parts,
-                                  .n_columns = AFFECT_MOTION_COLUMNS};
-}
-
-affect_json *affect_audio_quality_to_json(const affect_audio_quality *quality) {
-    affect_json *json = affect_json_new_object();
-    affect_json_set_bool(json, "present", quality->present);
-    if (!quality->present) return json;
-    affect_json_set_number(json, "seconds", quality->seconds);
-    affect_json_set_number(json, "sample_rate", quality->sample_rate_hz);
-    affect_json_set_number(json, "channels", quality->n_channels);
-    affect_json_set_bool(json, "truncated", quality->truncated);
-    affect_json_set_bool(json, "silent", quality->silent);
-    affect_json_set_bool(json, "faint", quality->faint);
-    return json;
+affect_sizes affect_feature_config_sizes(const affect_feature_config *config) {
+    affect_sizes sizes = {0};
+    for (size_t i = 0; i < config->n; i++) {
+        const affect_feature_options *feature = &config->features[i];
+        size_t of[2] = {0};
+        feature->modality->extraction->sizes(of, feature->options);
+        affect_status status = affect_sizes_add(&sizes, feature->name, of[0], of[1], NULL);
+        assert(status == AFFECT_STATUS_OK); /* the bounds of fields are within those of sizes */
+        (void)status;
+    }
+    return sizes;
 }
 
 /* ---- Extractor ---- */
 
 struct affect_feature_extractor {
     affect_feature_config config;
-    affect_feature_sizes sizes;
-    affect_mel *mel;
-    affect_sound sound;
-    float *resampled; /* (resampled_capacity) */
-    size_t resampled_capacity;
-    affect_segments **segments; /* (n_segments), made as needed */
-    bool *overfull;             /* (n_segments) windows of a pass that were given up */
-    size_t n_segments;
-    affect_mocap_reader *reader; /* made as needed */
-    float *motion;               /* (n_parts, n_columns), of affect_features_extract */
-    uint8_t *missing;            /* the same */
+    affect_sizes sizes;
+    void *states[AFFECT_MAX_FEATURES];
+    float *all[AFFECT_MAX_FEATURES];       /* of affect_features_extract, where not ragged; made */
+    uint8_t *missing[AFFECT_MAX_FEATURES]; /* when it is first needed */
 };
+
+static const affect_extraction *extraction_of(const affect_feature_extractor *extractor,
+                                              size_t feature) {
+    return extractor->config.features[feature].modality->extraction;
+}
 
 affect_status affect_feature_extractor_create(affect_feature_extractor **extractor,
                                               const affect_feature_config *config,
@@ -135,13 +188,12 @@ affect_status affect_feature_extractor_create(affect_feature_extractor **extract
     if (!made) return affect_fail(err, NO_MEMORY, "features: no memory");
     made->config = *config;
     made->sizes = affect_feature_config_sizes(config);
-    size_t n = made->sizes.n_parts * made->sizes.n_columns;
-    made->motion = calloc(n, sizeof *made->motion);
-    made->missing = calloc(n, sizeof *made->missing);
-    affect_status status = affect_mel_create(&made->mel, &config->mel, err);
-    if (status == AFFECT_STATUS_OK && (!made->motion || !made->missing))
+    affect_status status = AFFECT_STATUS_OK;
+    for (size_t f = 0; f < config->n && status == AFFECT_STATUS_OK; f++) {
+        const affect_feature_options *feature = &made->config.features[f];
         status =
-            affect_fail(err, NO_MEMORY, "features: no memory for %zu parts", made->sizes.n_parts);
+            extraction_of(made, f)->create(&made->states[f], feature->options, feature->name, err);
+    }
     if (status != AFFECT_STATUS_OK) {
         affect_feature_extractor_free(made);
         return status;
@@ -152,218 +204,97 @@ affect_status affect_feature_extractor_create(affect_feature_extractor **extract
 
 void affect_feature_extractor_free(affect_feature_extractor *extractor) {
     if (!extractor) return;
-    for (size_t i = 0; i < extractor->n_segments; i++) affect_segments_free(extractor->segments[i]);
-    free(extractor->segments);
-    free(extractor->overfull);
-    affect_mocap_reader_free(extractor->reader);
-    affect_mel_free(extractor->mel);
-    affect_sound_free(&extractor->sound);
-    free(extractor->resampled);
-    free(extractor->motion);
-    free(extractor->missing);
+    for (size_t f = 0; f < extractor->config.n; f++) {
+        extraction_of(extractor, f)->free(extractor->states[f]);
+        free(extractor->all[f]);
+        free(extractor->missing[f]);
+    }
     free(extractor);
 }
 
-const affect_feature_config *
-affect_feature_extractor_config(const affect_feature_extractor *extractor) {
-    return &extractor->config;
+const affect_sizes *affect_feature_extractor_sizes(const affect_feature_extractor *extractor) {
+    return &extractor->sizes;
 }
 
-/* ---- Sound ---- */
-
-/* The sound at the model's rate; *samples borrowed from the extractor. */
-static affect_status resample_sound(affect_feature_extractor *extractor, const float **samples,
-                                    size_t *n, affect_error *err) {
-    const affect_sound *sound = &extractor->sound;
-    int to_hz = (int)extractor->config.mel.sample_rate_hz;
-    *samples = sound->samples;
-    *n = sound->n_samples;
-    if (sound->sample_rate_hz == to_hz) return AFFECT_STATUS_OK;
-    *n = affect_resample_length(sound->n_samples, sound->sample_rate_hz, to_hz);
-    if (*n > extractor->resampled_capacity) {
-        float *grown = realloc(extractor->resampled, *n * sizeof *grown);
-        if (!grown) return affect_fail(err, NO_MEMORY, "no memory for %zu samples", *n);
-        extractor->resampled = grown;
-        extractor->resampled_capacity = *n;
-    }
-    *samples = extractor->resampled;
-    return affect_resample(extractor->resampled, sound->samples, sound->n_samples,
-                           sound->sample_rate_hz, to_hz, err);
+void affect_features_clear(const affect_feature_extractor *extractor, size_t feature,
+                           affect_extracted *values) {
+    *values = (affect_extracted){.all = values->all, .missing = values->missing};
+    if (values->all)
+        extraction_of(extractor, feature)
+            ->clear(extractor->config.features[feature].options, values->all, values->missing);
 }
 
-static affect_status read_audio(affect_feature_extractor *extractor, affect_audio_features *audio,
-                                affect_source source, affect_time_window window,
-                                affect_error *err) {
-    const affect_mel_config *config = &extractor->config.mel;
-    affect_sound *sound = &extractor->sound;
-    AFFECT_TRY(
-        affect_sound_read(sound, source, window, config->clip_seconds + RESAMPLER_REACH_S, err));
-    const float *samples;
-    size_t n;
-    AFFECT_TRY(resample_sound(extractor, &samples, &n, err));
-    affect_mel_clip clip = affect_mel_compute(extractor->mel, samples, n);
-    audio->n_frames = clip.n_frames;
-    audio->mel = clip.values;
-    audio->pad_value = clip.pad_value;
-    audio->quality = (affect_audio_quality){
-        .present = true,
-        .truncated = sound->truncated || n > affect_mel_clip_samples(config),
-        .silent = clip.silent,
-        .faint = clip.faint,
-        .seconds = sound->total_seconds,
-        .sample_rate_hz = sound->sample_rate_hz,
-        .n_channels = sound->n_channels,
-    };
-    return AFFECT_STATUS_OK;
+affect_status affect_features_read(affect_feature_extractor *extractor, size_t feature,
+                                   affect_extracted *values, const affect_stream_reading *reading,
+                                   affect_error *err) {
+    if (affect_source_is_absent(reading->source) || reading->n == 0) return AFFECT_STATUS_OK;
+    return extraction_of(extractor, feature)
+        ->read(extractor->states[feature], values, reading, err);
 }
 
-affect_status affect_features_read_audio(affect_feature_extractor *extractor,
-                                         affect_audio_features *audio, affect_source source,
-                                         affect_time_window window, affect_error *err) {
-    *audio = (affect_audio_features){0};
-    if (affect_source_is_absent(source)) return AFFECT_STATUS_OK;
-    affect_status status = read_audio(extractor, audio, source, window, err);
-    if (status == AFFECT_STATUS_OK) return status;
-    *audio = (affect_audio_features){0};
-    return affect_error_prefix(err, status, "audio");
-}
-
-void affect_features_fill_mel(const affect_feature_extractor *extractor, float *mel,
-                              const affect_audio_features *audio) {
-    size_t n_mels = extractor->sizes.n_mels;
-    size_t n_computed = audio->n_frames * n_mels, n = extractor->sizes.n_frames * n_mels;
-    if (n_computed) memcpy(mel, audio->mel, n_computed * sizeof *mel);
-    for (size_t i = n_computed; i < n; i++) mel[i] = audio->pad_value;
-}
-
-/* ---- Motion ---- */
-
-void affect_features_clear_motion(const affect_feature_extractor *extractor,
-                                  affect_motion_features *motion) {
-    affect_segments_clear(&extractor->config.motion, motion->motion, motion->missing);
-    memset(motion->quality, 0, sizeof motion->quality);
-}
-
-/* One pass over one stream, for n windows. */
-typedef struct {
-    affect_feature_extractor *extractor;
-    const affect_time_window *windows;
-    size_t n;
-    affect_mocap_kind kind;
-    const affect_features_listener *listener;
-} motion_pass;
-
-static void on_rejected(void *context, size_t line, const char *reason) {
-    const motion_pass *pass = context;
-    if (pass->listener && pass->listener->rejected)
-        pass->listener->rejected(pass->listener->context, pass->kind, line, reason);
-}
-
-static bool on_progress(void *context, size_t n_bytes) {
-    const motion_pass *pass = context;
-    if (!pass->listener || !pass->listener->progress) return true;
-    return pass->listener->progress(pass->listener->context, n_bytes);
-}
-
-/* A window of too many rows is given up alone; when it is the only one, that is the result. */
-static affect_status on_overfull(motion_pass *pass, size_t index, affect_status status,
-                                 affect_error *err) {
-    if (status != AFFECT_STATUS_TOO_LARGE || pass->n == 1) return status;
-    char reason[96];
-    snprintf(reason, sizeof reason, "window %g..%g s has more than %d rows",
-             pass->windows[index].start_s, pass->windows[index].end_s, AFFECT_SEGMENTS_MAX_ROWS);
-    pass->extractor->overfull[index] = true;
-    on_rejected(pass, 0, reason);
-    if (err) *err = (affect_error){0};
-    return AFFECT_STATUS_OK;
-}
-
-static affect_status on_row(void *context, double time_s, const double *values, affect_error *err) {
-    motion_pass *pass = context;
-    for (size_t i = 0; i < pass->n; i++) {
-        const affect_time_window *window = &pass->windows[i];
-        bool outside = window->limited && (time_s < window->start_s || time_s >= window->end_s);
-        if (outside || pass->extractor->overfull[i]) continue;
-        affect_status status =
-            affect_segments_add(pass->extractor->segments[i], time_s, values, err);
-        if (status != AFFECT_STATUS_OK) AFFECT_TRY(on_overfull(pass, i, status, err));
-    }
-    return AFFECT_STATUS_OK;
-}
-
-/* As many segments as windows, begun. */
-static affect_status begin_segments(affect_feature_extractor *extractor,
-                                    const affect_time_window *windows, size_t n,
-                                    affect_mocap_kind kind, affect_error *err) {
-    if (n > extractor->n_segments) {
-        affect_segments **grown = realloc(extractor->segments, n * sizeof(*grown));
-        if (grown) extractor->segments = grown;
-        bool *flags = realloc(extractor->overfull, n * sizeof *flags);
-        if (flags) extractor->overfull = flags;
-        if (!grown || !flags)
-            return affect_fail(err, NO_MEMORY, "features: no memory for %zu windows", n);
-        while (extractor->n_segments < n) {
-            AFFECT_TRY(affect_segments_create(&grown[extractor->n_segments],
-                                              &extractor->config.motion, err));
-            extractor->n_segments++;
-        }
-    }
-    for (size_t i = 0; i < n; i++) {
-        affect_segments_begin(extractor->segments[i], kind, windows[i]);
-        extractor->overfull[i] = false;
-    }
-    return AFFECT_STATUS_OK;
-}
-
-affect_status affect_features_read_motion(affect_feature_extractor *extractor,
-                                          affect_motion_features *motion,
-                                          const affect_time_window *windows, size_t n,
-                                          affect_mocap_kind kind, affect_source source,
-                                          const affect_features_listener *listener,
-                                          affect_error *err) {
-    if (affect_source_is_absent(source) || n == 0) return AFFECT_STATUS_OK;
-    AFFECT_TRY(begin_segments(extractor, windows, n, kind, err));
-    motion_pass pass = {extractor, windows, n, kind, listener};
-    affect_mocap_callbacks callbacks = {&pass, on_row, on_rejected, on_progress};
-    if (!extractor->reader)
-        AFFECT_TRY(affect_mocap_reader_create(&extractor->reader, kind, &callbacks, err));
-    affect_mocap_reader_begin(extractor->reader, kind, &callbacks);
-    affect_error failure = {0};
-    affect_status status = affect_mocap_reader_read(extractor->reader, source, &failure);
-    affect_mocap_counts counts = affect_mocap_reader_counts(extractor->reader);
-    if (status == AFFECT_STATUS_MALFORMED && counts.is_empty) {
-        on_rejected(&pass, 0, "no rows after the header: taken as missing");
-        status = AFFECT_STATUS_OK;
-    }
-    for (size_t i = 0; i < n && status == AFFECT_STATUS_OK; i++) {
-        if (extractor->overfull[i]) continue;
-        motion[i].quality[kind] =
-            affect_segments_average(extractor->segments[i], motion[i].motion, motion[i].missing);
-        motion[i].quality[kind].n_rejected = counts.n_rejected;
-        motion[i].quality[kind].is_empty = counts.is_empty;
-    }
-    if (status != AFFECT_STATUS_OK && err) *err = failure;
-    return status;
+void affect_features_fill(const affect_feature_extractor *extractor, size_t feature, float *to,
+                          const affect_extracted *values) {
+    const affect_feature *of = &extractor->sizes.features[feature];
+    size_t n = values->n_rows * affect_feature_row_size(of), all = affect_shape_count(of->shape);
+    if (n) memcpy(to, values->values, n * sizeof *to);
+    for (size_t i = n; i < all; i++) to[i] = values->pad_value;
 }
 
 /* ---- One utterance ---- */
 
-affect_status affect_features_extract(affect_feature_extractor *extractor,
-                                      affect_features *features, const affect_features_input *input,
-                                      const affect_features_listener *listener, affect_error *err) {
-    *features = (affect_features){0};
-    features->motion.motion = extractor->motion;
-    features->motion.missing = extractor->missing;
-    affect_features_clear_motion(extractor, &features->motion);
-    bool present = !affect_source_is_absent(input->audio);
-    for (int kind = 0; kind < AFFECT_MOCAP_KIND_COUNT; kind++)
-        present |= !affect_source_is_absent(input->motion[kind]);
-    if (!present) return affect_fail(err, INVALID, "no stream given: neither sound nor motion");
-    AFFECT_TRY(affect_features_read_audio(extractor, &features->audio, input->audio,
-                                          input->audio_window, err));
-    for (int kind = 0; kind < AFFECT_MOCAP_KIND_COUNT; kind++)
-        AFFECT_TRY(affect_features_read_motion(extractor, &features->motion, &input->motion_window,
-                                               1, (affect_mocap_kind)kind, input->motion[kind],
-                                               listener, err));
+bool affect_features_input_set(affect_features_input *input, const char *part,
+                               affect_source source) {
+    size_t i = 0;
+    while (i < input->n_parts && strcmp(input->parts[i].name, part) != 0) i++;
+    if (i == AFFECT_MAX_INPUT_STREAMS) return false;
+    input->parts[i].name = part;
+    input->parts[i].source = source;
+    if (i == input->n_parts) input->n_parts++;
+    return true;
+}
+
+affect_source affect_features_input_find(const affect_features_input *input, const char *part) {
+    for (size_t i = 0; i < input->n_parts; i++)
+        if (strcmp(input->parts[i].name, part) == 0) return input->parts[i].source;
+    return (affect_source){0};
+}
+
+static affect_status read_feature(affect_feature_extractor *extractor, bool *present, size_t f,
+                                  affect_extracted *values, const affect_features_input *input,
+                                  const affect_features_listener *listener, affect_error *err) {
+    const affect_feature *feature = &extractor->sizes.features[f];
+    const affect_time_window *window = &input->windows[affect_modality_index(feature->modality)];
+    for (size_t s = 0; s < affect_feature_n_streams(feature); s++) {
+        const affect_stream_reading reading = {
+            .stream = s,
+            .source = affect_features_input_find(input, affect_feature_stream(feature, s).part),
+            .windows = window,
+            .n = 1,
+            .listener = listener};
+        *present = *present || !affect_source_is_absent(reading.source);
+        AFFECT_TRY(affect_features_read(extractor, f, values, &reading, err));
+    }
     return AFFECT_STATUS_OK;
+}
+
+affect_status affect_features_extract(affect_feature_extractor *extractor,
+                                      affect_extracted values[AFFECT_MAX_FEATURES],
+                                      const affect_features_input *input,
+                                      const affect_features_listener *listener, affect_error *err) {
+    bool present = false;
+    for (size_t f = 0; f < extractor->config.n; f++) {
+        const affect_feature *feature = &extractor->sizes.features[f];
+        size_t n = affect_shape_count(feature->shape);
+        if (!feature->modality->is_ragged && !extractor->all[f]) {
+            extractor->all[f] = calloc(n, sizeof *extractor->all[f]);
+            extractor->missing[f] = calloc(n, sizeof *extractor->missing[f]);
+            if (!extractor->all[f] || !extractor->missing[f])
+                return affect_fail(err, NO_MEMORY, "features: no memory for %zu numbers", n);
+        }
+        values[f] = (affect_extracted){.all = extractor->all[f], .missing = extractor->missing[f]};
+        affect_features_clear(extractor, f, &values[f]);
+    }
+    for (size_t f = 0; f < extractor->config.n; f++)
+        AFFECT_TRY(read_feature(extractor, &present, f, &values[f], input, listener, err));
+    return present ? AFFECT_STATUS_OK : affect_fail(err, INVALID, "no stream is given");
 }

@@ -31,15 +31,14 @@ static const affect_field document_table[] = {
 };
 
 typedef struct {
-    int feature;
+    char feature[AFFECT_FEATURE_NAME_SIZE];
     affect_json *shape;
     bool mask;
 } input_fields;
 
-static const char *const features[] = {"mel", "motion", NULL};
 static const affect_field input_table[] = {
-    AFFECT_FIELD_CHOICE(input_fields, feature, -1, features, "what is fed"),
-    AFFECT_FIELD_JSON(input_fields, shape, "of one utterance"),
+    AFFECT_FIELD_STRING(input_fields, feature, "", "what is fed: mel, motion or embedding:NAME"),
+    AFFECT_FIELD_JSON(input_fields, shape, "of one utterance; the feature's where it is absent"),
     AFFECT_FIELD_BOOL(input_fields, mask, false, "recurrent layers stop where the padding begins"),
     AFFECT_FIELD_END,
 };
@@ -89,13 +88,17 @@ static bool is_name(const char *text, size_t max) {
 
 /* ---- inputs ---- */
 
-static affect_status check_shape(affect_input *input, const affect_json *json, affect_sizes sizes,
+/* Sizes of a feature as an architecture writes them: "(frames, mels, 1)". */
+static const char *size_names(char text[64], const affect_modality *m, int rank) {
+    snprintf(text, 64, "(%s%s%s%s)", rank > 1 ? m->size_names[0] : "", rank > 1 ? ", " : "",
+             m->size_names[1], m->has_channel ? ", 1" : "");
+    return text;
+}
+
+static affect_status check_shape(const affect_input *input, const affect_json *json,
                                  const char *pointer, affect_error *err) {
-    bool mel = strcmp(input->feature, "mel") == 0;
-    affect_shape want = mel ? (affect_shape){3, {sizes.frames, sizes.mels, 1}}
-                            : (affect_shape){2, {sizes.parts, sizes.columns}};
-    affect_shape got = {0};
-    char wanted[AFFECT_SHAPE_TEXT_SIZE];
+    affect_shape want = input->feature.shape, got = {0};
+    char wanted[AFFECT_SHAPE_TEXT_SIZE], names[64];
     if (!affect_json_is_array(json))
         FAIL(err, pointer, INVALID, "inputs.%.24s: shape is a %s (need an array)", input->name,
              affect_json_type_name(json));
@@ -103,49 +106,77 @@ static affect_status check_shape(affect_input *input, const affect_json *json, a
         double size = affect_json_number(e, 0);
         if (got.rank == 3 || !(size >= 1 && size <= AFFECT_MAX_DIMENSION) ||
             size != (double)(size_t)size)
-            FAIL(err, pointer, INVALID,
-                 "inputs.%.24s: shape needs up to 3 sizes of 1..%d (the data must give frames and "
-                 "mels for \"mel\", parts and columns for \"motion\")",
+            FAIL(err, pointer, INVALID, "inputs.%.24s: shape needs up to 3 sizes of 1..%d",
                  input->name, AFFECT_MAX_DIMENSION);
         got.size[got.rank++] = (size_t)size;
     }
     if (!affect_shape_equal(got, want))
-        FAIL(err, pointer, SHAPE, "inputs.%.24s: a \"%s\" input has the shape %s = %s", input->name,
-             input->feature, mel ? "(frames, mels, 1)" : "(parts, columns)",
+        FAIL(err, pointer, SHAPE, "inputs.%.24s: a \"%.40s\" input has the shape %s = %s",
+             input->name, input->feature.name,
+             size_names(names, input->feature.modality, want.rank),
              affect_shape_text(wanted, want));
-    if ((double)got.size[0] * (double)got.size[1] > AFFECT_MAX_LAYER_OUTPUT)
-        FAIL(err, pointer, TOO_LARGE, "inputs.%.24s: more than %d numbers", input->name,
-             AFFECT_MAX_LAYER_OUTPUT);
-    input->shape = got;
     return AFFECT_STATUS_OK;
 }
 
-static affect_status read_input(affect_input *input, const affect_json *json, affect_sizes sizes,
-                                affect_error *err) {
-    char pointer[96];
+/* The feature that an input reads, of those that the data has. */
+static affect_status find_feature(affect_input *input, const char *name, const affect_sizes *sizes,
+                                  const char *pointer, affect_error *err) {
+    char known[AFFECT_SIZES_NAMES_SIZE] = "";
+    const affect_feature *found = affect_sizes_find(sizes, name);
+    if (!*name)
+        FAIL(err, pointer, INVALID, "inputs.%.24s: feature is missing (known: %s)", input->name,
+             affect_modality_names(known));
+    if (!found && !affect_modality_find(name))
+        FAIL(err, pointer, INVALID, "inputs.%.24s: feature \"%.60s\" is not known (known: %s)",
+             input->name, name, affect_modality_names(known));
+    for (size_t i = 0; !found && i < sizes->n_features; i++) {
+        size_t used = strlen(known);
+        snprintf(known + used, sizeof known - used, "%s%s", i ? ", " : "", sizes->features[i].name);
+    }
+    if (!found)
+        FAIL(err, pointer, INVALID, "inputs.%.24s: the data has no \"%.60s\" (it has %.300s)",
+             input->name, name, *known ? known : "nothing");
+    input->feature = *found;
+    return AFFECT_STATUS_OK;
+}
+
+static affect_status check_input(const affect_input *input, const affect_json *shape,
+                                 const char *pointer, affect_error *err) {
+    char below[128];
+    const affect_shape *own = &input->feature.shape;
+    snprintf(below, sizeof below, "%.100s/shape", pointer);
+    if (shape) AFFECT_TRY(check_shape(input, shape, below, err));
+    for (int d = 0; d < own->rank; d++)
+        if (own->size[d] > AFFECT_MAX_DIMENSION)
+            FAIL(err, below, TOO_LARGE, "inputs.%.24s: a size of %zu (at most %d)", input->name,
+                 own->size[d], AFFECT_MAX_DIMENSION);
+    if (affect_shape_count(*own) > AFFECT_MAX_LAYER_OUTPUT)
+        FAIL(err, below, TOO_LARGE, "inputs.%.24s: more than %d numbers", input->name,
+             AFFECT_MAX_LAYER_OUTPUT);
+    if (input->mask && own->rank == 1)
+        FAIL(err, pointer, INVALID, "inputs.%.24s: mask: a vector has no padding", input->name);
+    return AFFECT_STATUS_OK;
+}
+
+static affect_status read_input(affect_input *input, const affect_json *json,
+                                const affect_sizes *sizes, affect_error *err) {
+    char pointer[96], below[128];
     const char *name = affect_json_name(json);
     input_fields fields;
     affect_fields_default(&fields, input_table);
     snprintf(pointer, sizeof pointer, "/inputs/%.24s", name);
+    snprintf(below, sizeof below, "%s/feature", pointer);
     if (!is_name(name, AFFECT_BRANCH_NAME_MAX))
         FAIL(err, pointer, INVALID,
              "inputs: name \"%.40s\" is not [a-z][a-z0-9_]* of up to %d characters", name,
              AFFECT_BRANCH_NAME_MAX);
+    snprintf(input->name, sizeof input->name, "%s", name);
     affect_status status = affect_fields_parse(&fields, input_table, json, pointer, err);
-    if (status != AFFECT_STATUS_OK) {
-        affect_error_prefix(err, status, "inputs.%.24s", name);
-    } else if (fields.feature < 0) {
-        snprintf(input->name, sizeof input->name, "%s", name);
-        status = affect_error_set(err, AFFECT_STATUS_INVALID,
-                                  "inputs.%.24s: feature is missing (mel or motion)", name);
-        if (err) snprintf(err->pointer, sizeof err->pointer, "%s", pointer);
-    } else {
-        snprintf(input->name, sizeof input->name, "%s", name);
-        snprintf(input->feature, sizeof input->feature, "%s", features[fields.feature]);
-        input->mask = fields.mask;
-        strcat(pointer, "/shape");
-        status = check_shape(input, fields.shape, sizes, pointer, err);
-    }
+    if (status != AFFECT_STATUS_OK) affect_error_prefix(err, status, "inputs.%.24s", name);
+    input->mask = fields.mask;
+    if (status == AFFECT_STATUS_OK)
+        status = find_feature(input, fields.feature, sizes, *fields.feature ? below : pointer, err);
+    if (status == AFFECT_STATUS_OK) status = check_input(input, fields.shape, pointer, err);
     affect_fields_free(&fields, input_table);
     return status;
 }
@@ -165,7 +196,7 @@ static affect_status need_input(size_t *index, affect_architecture *a, const aff
         FAIL(err, pointer, INVALID, "%.24s: input \"%.40s\" is not among the inputs", branch, name);
     if (a->n_inputs == AFFECT_MAX_INPUTS)
         FAIL(err, "/inputs", TOO_LARGE, "inputs: more than %d", AFFECT_MAX_INPUTS);
-    AFFECT_TRY(read_input(&a->inputs[a->n_inputs], json, a->sizes, err));
+    AFFECT_TRY(read_input(&a->inputs[a->n_inputs], json, &a->sizes, err));
     *index = a->n_inputs++;
     return AFFECT_STATUS_OK;
 }
@@ -194,7 +225,7 @@ typedef struct {
 } layer_run;
 
 static affect_shape shape_of(const affect_architecture *a, affect_edge edge) {
-    return edge.node == AFFECT_NO_NODE ? a->inputs[edge.input].shape
+    return edge.node == AFFECT_NO_NODE ? a->inputs[edge.input].feature.shape
                                        : a->layers[edge.node]->outside;
 }
 
@@ -313,7 +344,7 @@ static void merge_neighbours(affect_architecture *a) {
  * and others that keep steps apart, up to the layers that make one row of all steps. */
 static affect_status mask_branch(affect_architecture *a, const affect_branch *branch,
                                  const char *pointer, affect_error *err) {
-    size_t frames = a->inputs[branch->input].shape.size[0];
+    size_t frames = a->inputs[branch->input].feature.shape.size[0];
     bool carries[AFFECT_MAX_LAYERS] = {false}; /* the node's output has masked steps */
     for (size_t i = branch->first; i < branch->end; i++) {
         affect_layer *layer = a->layers[i];
@@ -414,11 +445,11 @@ static affect_status check_end(const affect_architecture *a, affect_error *err) 
         FAIL(err, "/fusion/layers", INVALID,
              "%s.%s: the last layer must end in softmax (dense or activation)", last->branch,
              last->name);
-    affect_shape want = {1, {a->sizes.classes}};
+    affect_shape want = {1, {a->sizes.n_classes}};
     if (!affect_shape_equal(last->outside, want))
         FAIL(err, "/fusion/layers", SHAPE,
              "%s.%s: the last layer makes %s, need (%zu): one per class", last->branch, last->name,
-             affect_shape_text(text, last->outside), a->sizes.classes);
+             affect_shape_text(text, last->outside), a->sizes.n_classes);
     return AFFECT_STATUS_OK;
 }
 
@@ -448,7 +479,7 @@ static affect_status build(affect_architecture *a, affect_error *err) {
     affect_json *resolved = NULL;
     document_fields fields;
     affect_fields_default(&fields, document_table);
-    affect_status status = affect_variables_resolve(&resolved, a->document, a->sizes, err);
+    affect_status status = affect_variables_resolve(&resolved, a->document, &a->sizes, err);
     if (status == AFFECT_STATUS_OK)
         status = affect_fields_parse(&fields, document_table, resolved, "", err);
     if (status == AFFECT_STATUS_OK) {
@@ -463,25 +494,26 @@ static affect_status build(affect_architecture *a, affect_error *err) {
 
 affect_status affect_architecture_create(affect_architecture **architecture,
                                          const affect_json *document, const affect_json *variables,
-                                         affect_sizes sizes, affect_error *err) {
+                                         const affect_sizes *sizes, affect_error *err) {
     affect_error own = {0};
     if (!err) err = &own;
     if (!affect_json_is_object(document))
         FAIL(err, "", INVALID, "architecture: is a %s (need an object)",
              affect_json_type_name(document));
-    if (sizes.classes < 2 || sizes.classes > AFFECT_MAX_CLASSES)
-        FAIL(err, "", INVALID, "architecture: %zu classes (need 2..%d)", sizes.classes,
+    if (sizes->n_classes < 2 || sizes->n_classes > AFFECT_MAX_CLASSES)
+        FAIL(err, "", INVALID, "architecture: %zu classes (need 2..%d)", sizes->n_classes,
              AFFECT_MAX_CLASSES);
     affect_architecture *a = calloc(1, sizeof *a);
     if (!a) return affect_fail(err, NO_MEMORY, "no memory for an architecture");
-    a->sizes = sizes;
+    a->sizes = *sizes;
     a->layers = calloc(AFFECT_MAX_LAYERS, sizeof *a->layers);
     a->edges = calloc(AFFECT_MAX_LAYERS, sizeof *a->edges);
     a->document = affect_json_copy(document);
     affect_status status = AFFECT_STATUS_OK;
     if (!a->layers || !a->edges || !a->document)
         status = affect_fail(err, NO_MEMORY, "no memory for an architecture");
-    if (status == AFFECT_STATUS_OK) status = affect_variables_override(a->document, variables, err);
+    if (status == AFFECT_STATUS_OK)
+        status = affect_variables_override(a->document, variables, sizes, err);
     if (status == AFFECT_STATUS_OK) status = build(a, err);
     if (status != AFFECT_STATUS_OK) {
         affect_architecture_free(a);
@@ -523,8 +555,8 @@ const affect_json *affect_architecture_document(const affect_architecture *a) {
     return a->document;
 }
 
-affect_sizes affect_architecture_sizes(const affect_architecture *a) {
-    return a->sizes;
+const affect_sizes *affect_architecture_sizes(const affect_architecture *a) {
+    return &a->sizes;
 }
 
 size_t affect_architecture_n_inputs(const affect_architecture *a) {
@@ -551,16 +583,6 @@ size_t affect_architecture_n_statistics(const affect_architecture *a) {
     return a->builder.n_statistics;
 }
 
-affect_json *affect_sizes_to_json(affect_sizes sizes) {
-    affect_json *json = affect_json_new_object();
-    affect_json_set_number(json, "frames", (double)sizes.frames);
-    affect_json_set_number(json, "mels", (double)sizes.mels);
-    affect_json_set_number(json, "parts", (double)sizes.parts);
-    affect_json_set_number(json, "columns", (double)sizes.columns);
-    affect_json_set_number(json, "classes", (double)sizes.classes);
-    return json;
-}
-
 affect_json *affect_shape_to_json(affect_shape shape) {
     affect_json *json = affect_json_new_array();
     for (int d = 0; d < shape.rank; d++)
@@ -572,8 +594,8 @@ void affect_architecture_describe(affect_json *json, const affect_architecture *
     affect_json *inputs = affect_json_set_object(json, "inputs");
     for (size_t i = 0; i < a->n_inputs; i++) {
         affect_json *input = affect_json_set_object(inputs, a->inputs[i].name);
-        affect_json_set_string(input, "feature", a->inputs[i].feature);
-        affect_json_set(input, "shape", affect_shape_to_json(a->inputs[i].shape));
+        affect_json_set_string(input, "feature", a->inputs[i].feature.name);
+        affect_json_set(input, "shape", affect_shape_to_json(a->inputs[i].feature.shape));
     }
     size_t trainable = a->builder.n_trainable, statistics = a->builder.n_statistics;
     affect_json_set_number(json, "parameters", (double)(trainable + statistics));
@@ -587,8 +609,8 @@ void affect_architecture_print(affect_buffer *buffer, const affect_architecture 
                          "parameters");
     for (size_t i = 0; i < a->n_inputs; i++)
         affect_buffer_printf(buffer, "%-28s %-12s %-18s %12s\n", a->inputs[i].name,
-                             a->inputs[i].feature, affect_shape_text(shape, a->inputs[i].shape),
-                             "");
+                             a->inputs[i].feature.name,
+                             affect_shape_text(shape, a->inputs[i].feature.shape), "");
     for (size_t i = 0; i < a->n_layers; i++) {
         const affect_layer *layer = a->layers[i];
         snprintf(name, sizeof name, "%s.%s", layer->branch, layer->name);

@@ -3,8 +3,8 @@
  * The document (configs/models/ has examples) names inputs, branches and a fusion:
  *
  *   {"name", "description"?, "variables"?: {"dropout": 0.3},
- *    "inputs":   {"audio": {"feature": "mel" | "motion", "shape": ["$frames", "$mels", 1],
- *                           "mask"?: false}},
+ *    "inputs":   {"audio": {"feature": "mel" | "motion" | "embedding:NAME", "mask"?: false,
+ *                           "shape"?: ["$frames", "$mels", 1]}},
  *    "branches": {"audio": {"input": "audio", "layers": [LAYER, ...]}},
  *    "fusion":   {"branches": ["audio", "motion"], "layers": [LAYER, ...]}}
  *
@@ -25,9 +25,10 @@
  * padding too.
  *
  * "$name" stands for a variable: the document's own, which a job may override, or one of the sizes
- * frames, mels, parts, columns, classes. The last layer of all ends in softmax over `classes`.
- * Every mistake is found here and names the layer: "audio.conv_3: kernel_size 3 is longer than its
- * input (2, 128)".
+ * that the data gives (modality.h): frames, mels, parts, columns, NAME_frames, NAME_size, classes.
+ * The shape of an input is that of its feature, whether it is written or not. The last layer of all
+ * ends in softmax over `classes`. Every mistake is found here and names the layer: "audio.conv_3:
+ * kernel_size 3 is longer than its input (2, 128)".
  *
  * An architecture is immutable after it is made and may be shared by threads. */
 #ifndef AFFECT_MODEL_ARCHITECTURE_H
@@ -35,23 +36,13 @@
 
 #include "engine/core/json.h"
 #include "engine/core/status.h"
+#include "engine/modality/modality.h"
 #include "engine/nn/parameter.h"
-
-/* What the data fixes: all at least 1 where an input uses them. */
-typedef struct {
-    size_t frames, mels;   /* of a "mel" input: (frames, mels, 1) */
-    size_t parts, columns; /* of a "motion" input: (parts, columns) */
-    size_t classes;
-} affect_sizes;
-
-/* {"frames", "mels", "parts", "columns", "classes"}; owned, NULL without memory. */
-affect_json *affect_sizes_to_json(affect_sizes sizes);
 
 typedef struct {
     char name[64];
-    char feature[16];   /* "mel" or "motion" */
-    affect_shape shape; /* of one utterance */
-    bool mask;          /* padding is masked for recurrent layers */
+    affect_feature feature; /* that it reads; its shape is the input's */
+    bool mask;              /* padding is masked for recurrent layers */
 } affect_input;
 
 typedef struct affect_architecture affect_architecture;
@@ -60,7 +51,7 @@ typedef struct affect_architecture affect_architecture;
  * JSON. *architecture owned (free). INVALID / SHAPE name the layer and the pointer. */
 affect_status affect_architecture_create(affect_architecture **architecture,
                                          const affect_json *document, const affect_json *variables,
-                                         affect_sizes sizes, affect_error *err);
+                                         const affect_sizes *sizes, affect_error *err);
 /* The preset's document by name ("paper-optimized"), parsed from the embedded configs; owned. */
 affect_status affect_architecture_preset(affect_json **document, const char *name,
                                          affect_error *err);
@@ -72,7 +63,7 @@ void affect_architecture_free(affect_architecture *architecture);
 const char *affect_architecture_name(const affect_architecture *architecture);
 /* The document with all variables at the values used: what a model file stores. */
 const affect_json *affect_architecture_document(const affect_architecture *architecture);
-affect_sizes affect_architecture_sizes(const affect_architecture *architecture);
+const affect_sizes *affect_architecture_sizes(const affect_architecture *architecture);
 size_t affect_architecture_n_inputs(const affect_architecture *architecture);
 const affect_input *affect_architecture_input(const affect_architecture *architecture, size_t i);
 size_t affect_architecture_n_parameters(const affect_architecture *architecture);

@@ -5,39 +5,12 @@
  * (and for a checkpoint both moments of every trainable one). */
 #include "engine/model/model_file.h"
 
-#include "engine/core/fields.h"
-
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { MAX_METADATA = 64 };
-
-/* ---- the sizes, as JSON ---- */
-
-typedef struct {
-    int64_t frames, mels, parts, columns, classes;
-} sizes_fields;
-
-static const affect_field sizes_table[] = {
-    AFFECT_FIELD_INTEGER(sizes_fields, frames, 0, 0, 1 << 20, "of a \"mel\" input"),
-    AFFECT_FIELD_INTEGER(sizes_fields, mels, 0, 0, 1 << 20, "bands of a \"mel\" input"),
-    AFFECT_FIELD_INTEGER(sizes_fields, parts, 0, 0, 1 << 20, "of a \"motion\" input"),
-    AFFECT_FIELD_INTEGER(sizes_fields, columns, 0, 0, 1 << 20, "of a \"motion\" input"),
-    AFFECT_FIELD_INTEGER(sizes_fields, classes, 0, 0, 1 << 20, "outputs"),
-    AFFECT_FIELD_END,
-};
-
-static affect_status sizes_from_json(affect_sizes *sizes, const affect_json *json,
-                                     affect_error *err) {
-    sizes_fields fields;
-    affect_fields_default(&fields, sizes_table);
-    AFFECT_TRY(affect_fields_parse(&fields, sizes_table, json, "/sizes", err));
-    *sizes = (affect_sizes){(size_t)fields.frames, (size_t)fields.mels, (size_t)fields.parts,
-                            (size_t)fields.columns, (size_t)fields.classes};
-    return AFFECT_STATUS_OK;
-}
 
 /* ---- saving ---- */
 
@@ -182,9 +155,10 @@ static affect_status parse_metadata(affect_model *model, affect_error *err) {
 
 static affect_status build_architecture(affect_model *model, affect_error *err) {
     affect_sizes sizes;
-    AFFECT_TRY(sizes_from_json(&sizes, affect_json_get(model->metadata, "sizes"), err));
+    AFFECT_TRY(
+        affect_sizes_from_json(&sizes, affect_json_get(model->metadata, "sizes"), "/sizes", err));
     return affect_architecture_create(
-        &model->architecture, affect_json_get(model->metadata, "architecture"), NULL, sizes, err);
+        &model->architecture, affect_json_get(model->metadata, "architecture"), NULL, &sizes, err);
 }
 
 static affect_status find_tensor(const float **numbers, const affect_model *model,

@@ -3,8 +3,8 @@
  * Tensors are named and laid out as Keras does ("audio.conv_1.kernel" (3, in, out)). A checkpoint
  * adds adam_m.NAME and adam_v.NAME. Metadata (each value JSON text): "format" ("affect-model-1"),
  * "architecture" (the document, variables resolved), "sizes", "feature_config", "normalizer" (mean
- * and deviation per motion column), "labels" (class names in the order of the outputs),
- * "label_map", "dataset" (name, digest), "split", "metrics", "training" (config, seed),
+ * and deviation per column of a scaled feature), "labels" (class names in the order of the
+ * outputs), "label_map", "dataset" (name, digest), "split", "metrics", "training" (config, seed),
  * "engine" (what it was trained on), "code_version"; a checkpoint adds "trainer" (epoch, step,
  * position, schedule, counters, best so far). */
 #ifndef AFFECT_MODEL_MODEL_FILE_H

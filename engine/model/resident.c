@@ -6,14 +6,15 @@
 
 /* Numbers of one row of input i: of a frame where only distinct rows are kept, else of all. */
 static size_t row_size(const affect_session *s, size_t i) {
-    affect_shape shape = s->architecture->inputs[i].shape;
+    affect_shape shape = s->architecture->inputs[i].feature.shape;
     return affect_shape_count(shape) / (s->layout.shared[i] ? shape.size[0] : 1);
 }
 
 static size_t rows_of(const affect_session *s, size_t i, const size_t *rows, size_t utterance) {
     const affect_input *input = &s->architecture->inputs[i];
     if (!s->layout.shared[i]) return 1;
-    return strcmp(input->feature, "mel") == 0 ? rows[utterance] : input->shape.size[0];
+    size_t most = affect_feature_n_rows(&input->feature);
+    return input->feature.modality->is_ragged && rows[utterance] < most ? rows[utterance] : most;
 }
 
 static affect_status allocate(affect_resident *r, const size_t *rows, affect_error *err) {
@@ -73,7 +74,7 @@ affect_status affect_resident_fill(affect_resident *r, size_t utterance, const f
                                    affect_error *err) {
     affect_session *s = r->session;
     for (size_t i = 0; i < s->architecture->n_inputs; i++) {
-        affect_shape shape = s->architecture->inputs[i].shape;
+        affect_shape shape = s->architecture->inputs[i].feature.shape;
         size_t frames = shape.size[0], frame = affect_shape_count(shape) / frames, n_rows = 1;
         size_t room = r->first[i][utterance + 1] - r->first[i][utterance];
         if (s->architecture->inputs[i].mask)

@@ -108,7 +108,7 @@ affect_session_blocks affect_session_blocks_of(affect_session *s) {
 /* ---- the batch ---- */
 
 static void measure_lengths(affect_session *s, size_t input, const float *values, size_t batch) {
-    affect_shape shape = s->architecture->inputs[input].shape;
+    affect_shape shape = s->architecture->inputs[input].feature.shape;
     size_t size = affect_shape_count(shape), n_frames = shape.size[0];
     for (size_t b = 0; b < batch; b++)
         s->lengths[input][b] =
@@ -118,7 +118,7 @@ static void measure_lengths(affect_session *s, size_t input, const float *values
 /* Uploads the distinct rows of each utterance, one after another. */
 static affect_status upload_rows(affect_session *s, size_t input, const float *values, size_t batch,
                                  affect_error *err) {
-    affect_shape shape = s->architecture->inputs[input].shape;
+    affect_shape shape = s->architecture->inputs[input].feature.shape;
     size_t n_frames = shape.size[0], frame = affect_shape_count(shape) / n_frames;
     size_t *first = s->first[input];
     affect_real *to = (affect_real *)(s->inputs + s->layout.inputs[input]);
@@ -153,7 +153,7 @@ static affect_status upload_inputs(affect_session *s, const float *const *inputs
             AFFECT_TRY(upload_rows(s, i, inputs[i], batch, err));
             continue;
         }
-        size_t n = batch * affect_shape_count(s->architecture->inputs[i].shape);
+        size_t n = batch * affect_shape_count(s->architecture->inputs[i].feature.shape);
         affect_session_upload(s, (affect_real *)(s->inputs + s->layout.inputs[i]), inputs[i], n);
         if (s->staging) AFFECT_TRY(affect_backend_synchronize(s->backend, err));
     }
@@ -162,7 +162,7 @@ static affect_status upload_inputs(affect_session *s, const float *const *inputs
 
 static affect_status check_labels(const affect_session *s, const affect_session_batch *batch,
                                   affect_error *err) {
-    size_t classes = s->architecture->sizes.classes;
+    size_t classes = s->architecture->sizes.n_classes;
     for (size_t i = 0; i < batch->batch; i++)
         if (batch->labels[i] < 0 || (size_t)batch->labels[i] >= classes)
             return affect_fail(err, INVALID, "session: label %d of row %zu (need 0..%zu)",
@@ -207,7 +207,7 @@ affect_status affect_session_predict(affect_session *s, float *probabilities,
                                      const float *const *inputs, size_t batch, affect_error *err) {
     AFFECT_TRY(upload_inputs(s, inputs, batch, err));
     const affect_real *output = affect_session_forward(s, &(affect_session_run){.batch = batch});
-    return affect_session_read(probabilities, s, output, batch * s->architecture->sizes.classes,
+    return affect_session_read(probabilities, s, output, batch * s->architecture->sizes.n_classes,
                                err);
 }
 
@@ -218,7 +218,7 @@ static double *totals_of(const affect_session *s) {
 /* Cross-entropy of `output` (and d_logits, or NULL), added to the totals. */
 static void measure_loss(affect_session *s, affect_real *d_logits, const affect_real *output,
                          const affect_session_batch *batch) {
-    affect_loss_shape shape = {batch->batch, s->architecture->sizes.classes,
+    affect_loss_shape shape = {batch->batch, s->architecture->sizes.n_classes,
                                (double)(batch->divisor ? batch->divisor : batch->batch)};
     s->backend->ops->cross_entropy(
         s->backend, d_logits, totals_of(s), output, (const int32_t *)(s->inputs + s->layout.labels),
@@ -255,13 +255,13 @@ affect_status affect_session_evaluate(affect_session *s, float *probabilities,
     affect_session_flush(s, AFFECT_SESSION_RECORDS_EVALUATION);
     if (!probabilities) return AFFECT_STATUS_OK;
     return affect_session_read(probabilities, s, output,
-                               batch->batch * s->architecture->sizes.classes, err);
+                               batch->batch * s->architecture->sizes.n_classes, err);
 }
 
 /* ---- totals ---- */
 
 size_t affect_session_n_totals(const affect_session *s) {
-    return 3 + s->architecture->sizes.classes * s->architecture->sizes.classes;
+    return 3 + s->architecture->sizes.n_classes * s->architecture->sizes.n_classes;
 }
 
 affect_status affect_session_read_totals(double *totals, affect_session *s, affect_error *err) {

@@ -20,8 +20,8 @@
 typedef struct {
     size_t max_batch;
     bool training;   /* keep activations, gradients and moments */
-    size_t max_rows; /* the most distinct rows (below) that a batch has of a "mel" input; 0, and for
-                        other inputs: frames times max_batch */
+    size_t max_rows; /* the most distinct rows (below) that a batch has of any ragged input; 0, and
+                        for other inputs: rows of the shape times max_batch */
 } affect_session_options;
 
 /* Bytes of device memory by use: what a dry run answers. */
@@ -78,7 +78,7 @@ affect_status affect_session_predict(affect_session *session, float *probabiliti
 /* Inputs of many utterances on the session's device, from which it gathers its batches: what a
  * device apart from the host needs to train without waiting for it. Inputs whose padding is
  * computed once keep their distinct rows only. Belongs to the session's thread; free it before the
- * backend. rows[u]: the distinct rows of a "mel" input of utterance u, at most. NO_MEMORY. */
+ * backend. rows[u]: the distinct rows of any ragged input of utterance u, at most. NO_MEMORY. */
 typedef struct affect_resident affect_resident;
 affect_status affect_resident_create(affect_resident **resident, affect_session *session,
                                      const size_t *rows, size_t n_utterances, affect_error *err);

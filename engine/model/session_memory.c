@@ -52,7 +52,7 @@ static size_t output_bytes(const planning *p, size_t node) {
 /* The node that takes distinct rows to all rows: it ends a chain of layers that are
  * time-distributed and give equal rows for equal rows. SIZE_MAX when the branch has none. */
 static size_t row_reader(const affect_architecture *a, const affect_branch *branch, bool training) {
-    size_t frames = a->inputs[branch->input].shape.size[0];
+    size_t frames = a->inputs[branch->input].feature.shape.size[0];
     for (size_t i = branch->first; i < branch->end; i++) {
         const affect_layer *layer = a->layers[i];
         size_t before = i > branch->first ? i - 1 : AFFECT_NO_NODE;
@@ -69,9 +69,9 @@ static void plan_sharing(planning *p, bool training, size_t max_rows) {
     const affect_architecture *a = p->a;
     affect_session_layout *layout = p->layout;
     for (size_t i = 0; i < a->n_inputs; i++) {
-        size_t most = p->batch * a->inputs[i].shape.size[0];
+        size_t most = p->batch * affect_feature_n_rows(&a->inputs[i].feature);
         layout->shared[i] = true;
-        bool padded = strcmp(a->inputs[i].feature, "mel") == 0;
+        bool padded = a->inputs[i].feature.modality->is_ragged;
         layout->max_rows[i] = padded && max_rows && max_rows < most ? max_rows : most;
     }
     for (size_t b = 0; b < a->n_branches; b++)
@@ -195,13 +195,14 @@ static void plan_inputs(const planning *p) {
     const affect_architecture *a = p->a;
     size_t batch = p->batch, *total = &layout->bytes.inputs, largest = batch;
     for (size_t i = 0; i < a->n_inputs; i++) {
-        size_t count = batch * affect_shape_count(a->inputs[i].shape);
+        size_t count = batch * affect_shape_count(a->inputs[i].feature.shape);
         if (layout->shared[i])
-            count = count / (batch * a->inputs[i].shape.size[0]) * layout->max_rows[i];
+            count = count / (batch * affect_feature_n_rows(&a->inputs[i].feature)) *
+                    layout->max_rows[i];
         layout->inputs[i] = take(total, count * sizeof(affect_real));
         largest = larger(largest, count);
     }
-    size_t classes = a->sizes.classes;
+    size_t classes = a->sizes.n_classes;
     layout->labels = take(total, batch * sizeof(int32_t));
     layout->weights = take(total, batch * sizeof(affect_real));
     layout->totals = take(total, (3 + classes * classes) * sizeof(double));

@@ -4,20 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char *const size_names[] = {"frames", "mels", "parts", "columns", "classes"};
-enum { N_SIZES = 5, MAX_VARIABLES = 256 /* each "$name" looks through them */ };
-
-static size_t size_of(affect_sizes sizes, int i) {
-    const size_t values[N_SIZES] = {sizes.frames, sizes.mels, sizes.parts, sizes.columns,
-                                    sizes.classes};
-    return values[i];
-}
-
-static int find_size(const char *name) {
-    for (int i = 0; i < N_SIZES; i++)
-        if (strcmp(size_names[i], name) == 0) return i;
-    return -1;
-}
+enum { MAX_VARIABLES = 256 /* each "$name" looks through them */ };
 
 static affect_status fail_at(affect_error *err, const char *pointer) {
     if (err) snprintf(err->pointer, sizeof err->pointer, "%s", pointer);
@@ -25,12 +12,14 @@ static affect_status fail_at(affect_error *err, const char *pointer) {
 }
 
 /* Names what a variable may not be. */
-static affect_status check_variable(const affect_json *value, affect_error *err) {
+static affect_status check_variable(const affect_json *value, const affect_sizes *sizes,
+                                    affect_error *err) {
+    size_t size;
     const char *name = affect_json_name(value);
     const char *text = affect_json_string(value, "");
     char pointer[128];
     snprintf(pointer, sizeof pointer, "/variables/%.80s", name);
-    if (find_size(name) >= 0) {
+    if (affect_sizes_variable(&size, sizes, name)) {
         affect_fail(err, INVALID, "variables: %s is a size, which the data gives", name);
         return fail_at(err, pointer);
     }
@@ -43,7 +32,7 @@ static affect_status check_variable(const affect_json *value, affect_error *err)
 }
 
 affect_status affect_variables_override(affect_json *document, const affect_json *overrides,
-                                        affect_error *err) {
+                                        const affect_sizes *sizes, affect_error *err) {
     affect_json *variables = affect_json_get(document, "variables");
     if (variables && !affect_json_is_object(variables)) {
         affect_fail(err, INVALID, "variables: is a %s (need an object)",
@@ -68,27 +57,27 @@ affect_status affect_variables_override(affect_json *document, const affect_json
             return affect_fail(err, NO_MEMORY, "no memory for variables");
     }
     for (const affect_json *v = affect_json_first(variables); v; v = affect_json_next(v))
-        AFFECT_TRY(check_variable(v, err));
+        AFFECT_TRY(check_variable(v, sizes, err));
     return AFFECT_STATUS_OK;
 }
 
 typedef struct {
     const affect_json *variables;
-    affect_sizes sizes;
+    const affect_sizes *sizes;
     affect_error *err;
 } resolver;
 
 static affect_json *resolve(const resolver *r, const affect_json *json, const char *pointer);
 
 static affect_json *look_up(const resolver *r, const char *name, const char *pointer) {
-    int size = find_size(name);
-    if (size >= 0) return affect_json_new_number((double)size_of(r->sizes, size));
+    char known[AFFECT_SIZES_NAMES_SIZE];
+    size_t size;
+    if (affect_sizes_variable(&size, r->sizes, name)) return affect_json_new_number((double)size);
     const affect_json *value = affect_json_get(r->variables, name);
     if (value) return affect_json_copy(value);
     affect_fail(r->err, INVALID,
-                "variable \"$%.60s\" is unknown (neither in \"variables\" nor frames, mels, parts, "
-                "columns, classes)",
-                name);
+                "variable \"$%.60s\" is unknown (neither in \"variables\" nor a size: %.300s)",
+                name, affect_sizes_variables(known, r->sizes));
     fail_at(r->err, pointer);
     return NULL;
 }
@@ -125,7 +114,7 @@ static affect_json *resolve(const resolver *r, const affect_json *json, const ch
 }
 
 affect_status affect_variables_resolve(affect_json **resolved, const affect_json *document,
-                                       affect_sizes sizes, affect_error *err) {
+                                       const affect_sizes *sizes, affect_error *err) {
     affect_error own = {0};
     resolver r = {affect_json_get(document, "variables"), sizes, err ? err : &own};
     r.err->status = AFFECT_STATUS_OK;

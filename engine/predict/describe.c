@@ -4,51 +4,32 @@
 #include <math.h>
 #include <stdio.h>
 
-static void warn(affect_json *warnings, const char *stream, const char *text) {
+typedef struct {
+    affect_json *lines;
+    const char *stream;
+} warning_list;
+
+static void warn(void *context, const char *text) {
+    const warning_list *warnings = context;
     char line[160];
-    snprintf(line, sizeof line, "%s: %s", stream, text);
-    affect_json_append(warnings, affect_json_new_string(line));
-}
-
-static void describe_audio(affect_json *result, affect_json *warnings,
-                           const affect_audio_quality *quality) {
-    affect_json_set(affect_json_get(result, "streams"), "audio",
-                    affect_audio_quality_to_json(quality));
-    if (!quality->present) warn(warnings, "audio", "absent: taken as missing");
-    if (quality->silent) warn(warnings, "audio", "silent");
-    if (quality->faint) warn(warnings, "audio", "almost silent: too faint for the features");
-    if (quality->truncated) warn(warnings, "audio", "truncated: longer than the model's clip");
-}
-
-static void describe_motion(affect_json *result, affect_json *warnings, affect_mocap_kind kind,
-                            const affect_motion_quality *quality) {
-    const char *name = affect_mocap_kind_name(kind);
-    affect_json_set(affect_json_get(result, "streams"), name,
-                    affect_motion_quality_to_json(quality));
-    if (!quality->present)
-        warn(warnings, name, "absent: taken as missing");
-    else if (quality->is_empty)
-        warn(warnings, name, "no rows after the header: taken as missing");
-    else if (quality->n_rows == 0)
-        warn(warnings, name, "no rows in the window: taken as missing");
-    else if (quality->missing >= 1)
-        warn(warnings, name, "no finite value: taken as missing");
-    if (quality->n_rejected > 0) {
-        char text[80];
-        snprintf(text, sizeof text, "%zu malformed rows were skipped", quality->n_rejected);
-        warn(warnings, name, text);
-    }
+    snprintf(line, sizeof line, "%s: %s", warnings->stream, text);
+    affect_json_append(warnings->lines, affect_json_new_string(line));
 }
 
 static void describe_streams(affect_json *result, const affect_predictor *predictor,
                              const affect_prediction *prediction) {
-    affect_json_set_object(result, "streams");
-    affect_json *warnings = affect_json_set_array(result, "warnings");
-    if (affect_predictor_uses_audio(predictor))
-        describe_audio(result, warnings, &prediction->audio);
-    if (!affect_predictor_uses_motion(predictor)) return;
-    for (int k = 0; k < AFFECT_MOCAP_KIND_COUNT; k++)
-        describe_motion(result, warnings, (affect_mocap_kind)k, &prediction->motion[k]);
+    affect_json *streams = affect_json_set_object(result, "streams");
+    warning_list warnings = {.lines = affect_json_set_array(result, "warnings")};
+    affect_predictor_source source;
+    for (size_t s = 0; affect_predictor_stream(&source, predictor, s); s++) {
+        const affect_quality *quality = &prediction->qualities[s];
+        warnings.stream = source.stream.name;
+        affect_json_set(streams, warnings.stream, source.modality->extraction->describe(quality));
+        if (quality->present)
+            source.modality->extraction->warnings(quality, &warnings, warn);
+        else
+            warn(&warnings, "absent: taken as missing");
+    }
 }
 
 static void set_milliseconds(affect_json *timings, const char *name, double seconds) {

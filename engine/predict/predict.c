@@ -1,8 +1,9 @@
 /* Predictions; see predict.h.
  *
- * A batch is read stream by stream: item 4 i + s is stream s of utterance i, and the pool's threads
- * take contiguous ranges of the items. Motion goes straight to its row of the network's input,
- * sound by way of the thread's extractor. Rows of utterances that failed are then closed up. */
+ * A batch is read stream by stream: item n i + k is the k-th stream of utterance i, in the order of
+ * reading, and the pool's threads take contiguous ranges of the items. Features that are not ragged
+ * go straight to their rows of the network's input, ragged ones by way of the thread's extractor.
+ * Rows of utterances that failed are then closed up. */
 #include "engine/predict/predict.h"
 
 #include "engine/core/clock.h"
@@ -12,21 +13,36 @@
 
 #include <assert.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define MAX_INPUTS     8
-#define WINDOW_SLACK_S 0.5 /* that a sound may be longer than the motion it comes with */
+#define MAX_STREAMS    AFFECT_MAX_INPUT_STREAMS
+#define WINDOW_SLACK_S 0.5 /* that a recording may be longer than what it comes with */
 
-/* The order puts the two long ones, sound and face, into different halves. */
-enum { STREAM_AUDIO, STREAM_HAND, STREAM_HEAD, STREAM_FACE, N_STREAMS };
+/* A feature that the model reads. */
+typedef struct {
+    const affect_feature *feature; /* of the extractors' sizes */
+    size_t index;                  /* in them */
+    size_t input;                  /* the first that reads it */
+    const affect_scaling *scaling; /* or NULL */
+    size_t first_stream;           /* of the predictor's */
+    uint8_t *missing;              /* not ragged: (max_batch, shape) */
+} used_feature;
+
+typedef struct {
+    affect_stream stream;
+    size_t feature; /* of the used ones */
+    size_t index;   /* within it */
+} used_stream;
 
 /* One utterance while it is read. */
 typedef struct {
-    affect_features_input input; /* without the streams that the model does not use */
-    affect_motion_features motion;
-    uint8_t *missing; /* owned by the predictor */
-    affect_error errors[N_STREAMS];
+    affect_source sources[MAX_STREAMS];
+    affect_time_window windows[AFFECT_MAX_FEATURES]; /* of each used feature */
+    affect_extracted extracted[AFFECT_MAX_FEATURES];
+    affect_error errors[MAX_STREAMS];
 } reading;
 
 struct affect_predictor {
@@ -36,16 +52,14 @@ struct affect_predictor {
     affect_parallel *pool;
     affect_feature_extractor **extractors; /* (n_threads) */
     int n_threads;
-    affect_feature_sizes sizes;
     affect_normalizer normalizer;
-    bool uses_audio, uses_motion;
+    used_feature features[AFFECT_MAX_FEATURES];
+    used_stream streams[MAX_STREAMS];
+    size_t n_features, n_streams;
     size_t n_inputs, n_classes, max_batch;
-    size_t row_sizes[MAX_INPUTS]; /* values of an utterance */
-    bool is_mel[MAX_INPUTS];
+    size_t row_sizes[MAX_INPUTS];   /* values of an utterance */
+    size_t sources[MAX_INPUTS];     /* the first input of the same feature */
     float *inputs[MAX_INPUTS];      /* (max_batch, row size) */
-    float *motion;                  /* the first motion input, or NULL */
-    size_t motion_size;             /* values of an utterance */
-    uint8_t *missing;               /* (max_batch, motion_size) */
     float *probabilities;           /* (max_batch, n_classes) */
     reading *readings;              /* (max_batch) */
     affect_prediction *predictions; /* of the running batch; borrowed */
@@ -64,30 +78,22 @@ const affect_json *affect_predictor_labels(const affect_predictor *predictor) {
     return affect_model_metadata(predictor->model, "labels");
 }
 
-bool affect_predictor_uses_audio(const affect_predictor *predictor) {
-    return predictor->uses_audio;
-}
-
-bool affect_predictor_uses_motion(const affect_predictor *predictor) {
-    return predictor->uses_motion;
+bool affect_predictor_stream(affect_predictor_source *source, const affect_predictor *predictor,
+                             size_t i) {
+    if (i >= predictor->n_streams) return false;
+    const used_stream *stream = &predictor->streams[i];
+    source->stream = stream->stream;
+    source->modality = predictor->features[stream->feature].feature->modality;
+    return true;
 }
 
 /* ---- Opening ---- */
 
 static affect_status make_extractors(affect_predictor *predictor, affect_error *err) {
     affect_feature_config config;
-    affect_feature_config_default(&config);
     const affect_json *json = affect_model_metadata(predictor->model, "feature_config");
     if (!json) return affect_fail(err, MALFORMED, "the model file has no feature_config");
     AFFECT_TRY(affect_feature_config_parse(&config, json, "", err));
-    affect_feature_sizes have = affect_feature_config_sizes(&config);
-    affect_sizes need = affect_architecture_sizes(architecture_of(predictor));
-    bool fits =
-        (!predictor->uses_audio || (have.n_frames == need.frames && have.n_mels == need.mels)) &&
-        (!predictor->uses_motion || (have.n_parts == need.parts && have.n_columns == need.columns));
-    if (!fits)
-        return affect_fail(err, MALFORMED, "the model's feature_config does not fit its network");
-    predictor->sizes = have;
     predictor->n_threads = affect_parallel_n_threads(predictor->pool);
     predictor->extractors = calloc((size_t)predictor->n_threads, sizeof *predictor->extractors);
     if (!predictor->extractors) return affect_fail(err, NO_MEMORY, "no memory for extractors");
@@ -96,36 +102,48 @@ static affect_status make_extractors(affect_predictor *predictor, affect_error *
     return AFFECT_STATUS_OK;
 }
 
-static void make_input(affect_predictor *predictor, size_t i) {
-    const affect_input *input = affect_architecture_input(architecture_of(predictor), i);
-    size_t size = affect_shape_count(input->shape);
-    bool mel = strcmp(input->feature, "mel") == 0;
-    predictor->row_sizes[i] = size;
-    predictor->is_mel[i] = mel;
-    predictor->inputs[i] = calloc(predictor->max_batch * size, sizeof(float));
-    predictor->uses_audio |= mel;
-    predictor->uses_motion |= !mel;
-    if (mel || predictor->motion) return;
-    predictor->motion = predictor->inputs[i];
-    predictor->motion_size = size;
-    predictor->missing = calloc(predictor->max_batch, size);
+/* Takes the feature of an input, unless another input has it; *used is its place. */
+static affect_status use_feature(affect_predictor *predictor, size_t *used, size_t input,
+                                 const affect_feature *need, affect_error *err) {
+    const affect_sizes *sizes = affect_feature_extractor_sizes(predictor->extractors[0]);
+    const affect_feature *have = affect_sizes_find(sizes, need->name);
+    if (!have || !affect_shape_equal(have->shape, need->shape))
+        return affect_fail(err, MALFORMED, "the model's feature_config does not fit its network");
+    for (*used = 0; *used < predictor->n_features; ++*used)
+        if (predictor->features[*used].feature == have) return AFFECT_STATUS_OK;
+    used_feature *to = &predictor->features[predictor->n_features++];
+    *to = (used_feature){.feature = have,
+                         .index = (size_t)(have - sizes->features),
+                         .input = input,
+                         .scaling = affect_normalizer_find(&predictor->normalizer, need->name),
+                         .first_stream = predictor->n_streams};
+    for (size_t s = 0; s < affect_feature_n_streams(have); s++)
+        predictor->streams[predictor->n_streams++] =
+            (used_stream){affect_feature_stream(have, s), *used, s};
+    if (have->modality->is_ragged) return AFFECT_STATUS_OK;
+    to->missing = calloc(predictor->max_batch, affect_shape_count(have->shape));
+    return to->missing ? AFFECT_STATUS_OK : affect_fail(err, NO_MEMORY, "no memory for a mask");
 }
 
 static affect_status make_inputs(affect_predictor *predictor, affect_error *err) {
-    size_t n = predictor->max_batch;
-    predictor->n_inputs = affect_architecture_n_inputs(architecture_of(predictor));
-    predictor->n_classes = affect_architecture_sizes(architecture_of(predictor)).classes;
-    if (predictor->n_inputs > MAX_INPUTS)
-        return affect_fail(err, UNSUPPORTED, "%zu inputs (at most %d)", predictor->n_inputs,
-                           MAX_INPUTS);
+    const affect_architecture *architecture = architecture_of(predictor);
+    size_t n = predictor->max_batch, used = 0;
+    size_t n_inputs = affect_architecture_n_inputs(architecture);
+    predictor->n_classes = affect_architecture_sizes(architecture)->n_classes;
+    if (n_inputs > MAX_INPUTS)
+        return affect_fail(err, UNSUPPORTED, "%zu inputs (at most %d)", n_inputs, MAX_INPUTS);
+    predictor->n_inputs = n_inputs;
     predictor->probabilities = calloc(n * predictor->n_classes, sizeof *predictor->probabilities);
     predictor->readings = calloc(n, sizeof *predictor->readings);
     bool complete = predictor->probabilities && predictor->readings;
-    for (size_t i = 0; i < predictor->n_inputs; i++) {
-        make_input(predictor, i);
+    for (size_t i = 0; i < n_inputs; i++) {
+        const affect_feature *feature = &affect_architecture_input(architecture, i)->feature;
+        AFFECT_TRY(use_feature(predictor, &used, i, feature, err));
+        predictor->row_sizes[i] = affect_shape_count(feature->shape);
+        predictor->sources[i] = predictor->features[used].input;
+        predictor->inputs[i] = calloc(n * predictor->row_sizes[i], sizeof(float));
         complete = complete && predictor->inputs[i];
     }
-    if (predictor->uses_motion) complete = complete && predictor->missing;
     if (!complete) return affect_fail(err, NO_MEMORY, "no memory for %zu predictions", n);
     return AFFECT_STATUS_OK;
 }
@@ -134,12 +152,13 @@ static affect_status open_all(affect_predictor *predictor, const char *model_pat
                               const affect_predictor_options *options, affect_error *err) {
     AFFECT_TRY(affect_model_open(&predictor->model, model_path, err));
     AFFECT_TRY(affect_parallel_create(&predictor->pool, options->n_threads, err));
-    AFFECT_TRY(make_inputs(predictor, err));
     AFFECT_TRY(make_extractors(predictor, err));
+    AFFECT_TRY(affect_normalizer_from_json(
+        &predictor->normalizer, affect_architecture_sizes(architecture_of(predictor)),
+        affect_model_metadata(predictor->model, "normalizer"), err));
+    AFFECT_TRY(make_inputs(predictor, err));
     if (affect_json_size(affect_predictor_labels(predictor)) != predictor->n_classes)
         return affect_fail(err, MALFORMED, "%s: labels and classes differ", model_path);
-    AFFECT_TRY(affect_normalizer_from_json(
-        &predictor->normalizer, affect_model_metadata(predictor->model, "normalizer"), err));
     AFFECT_TRY(affect_backend_open(&predictor->backend,
                                    (affect_backend_options){.device = options->device,
                                                             .n_threads = options->n_threads,
@@ -181,7 +200,8 @@ void affect_predictor_close(affect_predictor *predictor) {
     affect_parallel_free(predictor->pool);
     affect_model_close(predictor->model);
     for (size_t i = 0; i < predictor->n_inputs; i++) free(predictor->inputs[i]);
-    free(predictor->missing);
+    for (size_t f = 0; f < predictor->n_features; f++) free(predictor->features[f].missing);
+    affect_normalizer_free(&predictor->normalizer);
     free(predictor->readings);
     free(predictor->probabilities);
     free(predictor);
@@ -189,31 +209,65 @@ void affect_predictor_close(affect_predictor *predictor) {
 
 /* ---- Features ---- */
 
-static affect_status check_window(affect_time_window window, const char *prefix,
-                                  affect_error *err) {
-    if (!window.limited || (window.start_s >= 0 && window.end_s > window.start_s))
-        return AFFECT_STATUS_OK;
-    return affect_fail(err, INVALID, "%sstart %g, %send %g: need 0 <= start < end", prefix,
-                       window.start_s, prefix, window.end_s);
+static affect_status check_windows(const affect_features_input *input, affect_error *err) {
+    const affect_modality *m;
+    for (size_t i = 0; (m = affect_modality_at(i)); i++) {
+        affect_time_window window = input->windows[i];
+        if (!window.limited || (window.start_s >= 0 && window.end_s > window.start_s)) continue;
+        return affect_fail(err, INVALID, "%s %g, %s %g: need 0 <= %s < %s", m->window[0],
+                           window.start_s, m->window[1], window.end_s, m->window[0], m->window[1]);
+    }
+    return AFFECT_STATUS_OK;
+}
+
+/* "audio, mocap_face, ...": the parts that the model reads. */
+static const char *used_parts(char text[400], const affect_predictor *predictor) {
+    size_t used = 0;
+    for (size_t s = 0; s < predictor->n_streams && used < 400; s++)
+        used += (size_t)snprintf(text + used, 400 - used, "%s%s", s ? ", " : "",
+                                 predictor->streams[s].stream.part);
+    return text;
+}
+
+/* A part may be of a modality that the model does not use; of one that is named, the name is wrong.
+ */
+static affect_status check_parts(const affect_predictor *predictor,
+                                 const affect_features_input *input, affect_error *err) {
+    char parts[400];
+    for (size_t p = 0; p < input->n_parts; p++) {
+        const char *name = input->parts[p].name;
+        const affect_modality *m = affect_modality_find(name);
+        bool is_used = !m || !m->is_named || affect_source_is_absent(input->parts[p].source);
+        for (size_t s = 0; s < predictor->n_streams && !is_used; s++)
+            is_used = strcmp(predictor->streams[s].stream.part, name) == 0;
+        if (!is_used)
+            return affect_fail(err, INVALID, "%s: the model does not read it (it uses %s)", name,
+                               used_parts(parts, predictor));
+    }
+    return AFFECT_STATUS_OK;
 }
 
 /* What of the input the model uses; INVALID when nothing is left. */
-static affect_status choose_streams(const affect_predictor *predictor, affect_features_input *used,
+static affect_status choose_streams(const affect_predictor *predictor, reading *r,
                                     const affect_features_input *input, affect_error *err) {
-    *used = *input;
-    AFFECT_TRY(check_window(input->motion_window, "", err));
-    AFFECT_TRY(check_window(input->audio_window, "audio_", err));
-    if (!predictor->uses_audio) used->audio = (affect_source){0};
-    bool present = !affect_source_is_absent(used->audio);
-    for (int k = 0; k < AFFECT_MOCAP_KIND_COUNT; k++) {
-        if (!predictor->uses_motion) used->motion[k] = (affect_source){0};
-        present |= !affect_source_is_absent(used->motion[k]);
+    char parts[400];
+    bool present = false;
+    AFFECT_TRY(check_windows(input, err));
+    AFFECT_TRY(check_parts(predictor, input, err));
+    for (size_t f = 0; f < predictor->n_features; f++)
+        r->windows[f] =
+            input->windows[affect_modality_index(predictor->features[f].feature->modality)];
+    for (size_t s = 0; s < predictor->n_streams; s++) {
+        r->sources[s] = affect_features_input_find(input, predictor->streams[s].stream.part);
+        present = present || !affect_source_is_absent(r->sources[s]);
     }
     if (present) return AFFECT_STATUS_OK;
     return affect_fail(err, INVALID, "no stream that the model uses was given (it uses %s)",
-                       !predictor->uses_motion  ? "audio"
-                       : !predictor->uses_audio ? "mocap_face, mocap_head, mocap_hand"
-                                                : "audio, mocap_face, mocap_head, mocap_hand");
+                       used_parts(parts, predictor));
+}
+
+static float *row_of(const affect_predictor *predictor, const used_feature *used, size_t i) {
+    return predictor->inputs[used->input] + i * predictor->row_sizes[used->input];
 }
 
 static void begin_utterance(affect_predictor *predictor, size_t i,
@@ -222,112 +276,139 @@ static void begin_utterance(affect_predictor *predictor, size_t i,
     affect_prediction *prediction = &predictor->predictions[i];
     *prediction = (affect_prediction){0};
     memset(r->errors, 0, sizeof r->errors);
-    if (predictor->motion) {
-        r->motion.motion = predictor->motion + i * predictor->motion_size;
-        r->motion.missing = predictor->missing + i * predictor->motion_size;
-        affect_features_clear_motion(predictor->extractors[0], &r->motion);
+    for (size_t f = 0; f < predictor->n_features; f++) {
+        const used_feature *used = &predictor->features[f];
+        r->extracted[f] = (affect_extracted){0};
+        if (used->missing) {
+            r->extracted[f].all = row_of(predictor, used, i);
+            r->extracted[f].missing = used->missing + i * predictor->row_sizes[used->input];
+        }
+        affect_features_clear(predictor->extractors[0], used->index, &r->extracted[f]);
     }
-    choose_streams(predictor, &r->input, input, &prediction->error);
+    choose_streams(predictor, r, input, &prediction->error);
 }
 
-static affect_status read_sound(affect_predictor *predictor, size_t i, int thread,
-                                affect_error *err) {
+static affect_status read_stream(affect_predictor *predictor, size_t i, size_t s, int thread,
+                                 affect_error *err) {
+    reading *r = &predictor->readings[i];
+    size_t f = predictor->streams[s].feature;
+    const used_feature *used = &predictor->features[f];
     affect_feature_extractor *extractor = predictor->extractors[thread];
-    affect_audio_features audio;
-    const affect_features_input *input = &predictor->readings[i].input;
-    AFFECT_TRY(
-        affect_features_read_audio(extractor, &audio, input->audio, input->audio_window, err));
-    predictor->predictions[i].audio = audio.quality;
-    for (size_t k = 0; k < predictor->n_inputs; k++)
-        if (predictor->is_mel[k])
-            affect_features_fill_mel(extractor, predictor->inputs[k] + i * predictor->row_sizes[k],
-                                     &audio);
+    const affect_stream_reading from = {.stream = predictor->streams[s].index,
+                                        .source = r->sources[s],
+                                        .windows = &r->windows[f],
+                                        .n = 1};
+    AFFECT_TRY(affect_features_read(extractor, used->index, &r->extracted[f], &from, err));
+    if (used->feature->modality->is_ragged)
+        affect_features_fill(extractor, used->index, row_of(predictor, used, i), &r->extracted[f]);
     return AFFECT_STATUS_OK;
 }
 
-static affect_status read_stream(affect_predictor *predictor, size_t i, int stream, int thread,
-                                 affect_error *err) {
-    static const affect_mocap_kind kinds[N_STREAMS] = {[STREAM_HAND] = AFFECT_MOCAP_HAND,
-                                                       [STREAM_HEAD] = AFFECT_MOCAP_HEAD,
-                                                       [STREAM_FACE] = AFFECT_MOCAP_FACE};
-    reading *r = &predictor->readings[i];
-    if (stream == STREAM_AUDIO) return read_sound(predictor, i, thread, err);
-    if (!predictor->uses_motion) return AFFECT_STATUS_OK;
-    return affect_features_read_motion(predictor->extractors[thread], &r->motion,
-                                       &r->input.motion_window, 1, kinds[stream],
-                                       r->input.motion[kinds[stream]], NULL, err);
-}
-
-/* Items of one thread. Streams of an utterance write apart: other columns, other qualities. */
+/* Items of one thread. Streams of an utterance write apart: other columns, other qualities. The
+ * first stream and then the others from behind: the two long ones, sound and face, are the first
+ * two, and come into different halves. */
 static void read_items(void *context, size_t begin, size_t end, int thread) {
     affect_predictor *predictor = context;
+    size_t n = predictor->n_streams;
     for (size_t item = begin; item < end; item++) {
-        size_t i = item / N_STREAMS;
-        int stream = (int)(item % N_STREAMS);
+        size_t i = item / n, s = (n - item % n) % n;
         if (predictor->predictions[i].error.status != AFFECT_STATUS_OK) continue;
-        read_stream(predictor, i, stream, thread, &predictor->readings[i].errors[stream]);
+        read_stream(predictor, i, s, thread, &predictor->readings[i].errors[s]);
     }
 }
 
-static bool has_data(const affect_motion_quality *quality) {
-    return quality->n_rows > 0 && quality->missing < 1;
+static const affect_quality *quality_of(const affect_predictor *predictor, size_t i, size_t s) {
+    const used_stream *stream = &predictor->streams[s];
+    return &predictor->readings[i].extracted[stream->feature].quality[stream->index];
 }
 
-/* Seconds of the motion's window; where its end is open, of the rows in it. */
-static double window_seconds(const reading *r) {
-    affect_time_window window = r->input.motion_window;
-    double seconds = 0;
+static const affect_extraction *extraction_of(const affect_predictor *predictor, size_t s) {
+    return predictor->features[predictor->streams[s].feature].feature->modality->extraction;
+}
+
+/* Seconds of a feature's window; where its end is open, of its longest stream in it. */
+static double window_seconds(const affect_predictor *predictor, size_t i, size_t f) {
+    affect_time_window window = predictor->readings[i].windows[f];
+    double longest = 0;
     if (isfinite(window.end_s)) return window.end_s - window.start_s;
-    for (int k = 0; k < AFFECT_MOCAP_KIND_COUNT; k++)
-        if (r->motion.quality[k].seconds > seconds) seconds = r->motion.quality[k].seconds;
-    return seconds > 0 ? seconds : HUGE_VAL;
+    for (size_t s = 0; s < predictor->n_streams; s++) {
+        if (predictor->streams[s].feature != f) continue;
+        double seconds = extraction_of(predictor, s)->seconds(quality_of(predictor, i, s));
+        if (seconds > longest) longest = seconds;
+    }
+    return longest > 0 ? longest : HUGE_VAL;
 }
 
-/* A label needs something to come from, and the streams must be of one utterance: a recording much
- * longer than the motion's window is that of the dialog, uncut. */
-static affect_status check_streams(const affect_predictor *predictor, size_t i, affect_error *err) {
+/* The streams must be of one utterance: a recording much longer than the window of another feature
+ * is that of the dialog, uncut. */
+static affect_status check_length(const affect_predictor *predictor, size_t i, size_t s,
+                                  affect_error *err) {
     const reading *r = &predictor->readings[i];
-    const affect_audio_quality *audio = &predictor->predictions[i].audio;
-    bool any = audio->present;
-    for (int k = 0; k < AFFECT_MOCAP_KIND_COUNT; k++) any |= has_data(&r->motion.quality[k]);
-    if (!any)
-        return affect_fail(err, INVALID,
-                           "nothing to classify: the motion has no values%s, and there is no sound",
-                           r->input.motion_window.limited ? " between start and end" : "");
-    if (!audio->present || !r->input.motion_window.limited || r->input.audio_window.limited)
+    size_t own = predictor->streams[s].feature;
+    const affect_modality *m = predictor->features[own].feature->modality;
+    const affect_quality *quality = quality_of(predictor, i, s);
+    if (!m->is_utterance_long || !quality->present || r->windows[own].limited)
         return AFFECT_STATUS_OK;
-    double window_s = window_seconds(r);
-    if (audio->seconds <= window_s + WINDOW_SLACK_S) return AFFECT_STATUS_OK;
-    return affect_fail(err, INVALID,
-                       "audio: has %.2f s where start and end leave %.2f s of the motion (cut a "
-                       "recording of the whole dialog with audio_start and audio_end)",
-                       audio->seconds, window_s);
+    double seconds = extraction_of(predictor, s)->seconds(quality);
+    for (size_t f = 0; f < predictor->n_features; f++) {
+        const affect_feature *other = predictor->features[f].feature;
+        if (f == own || !r->windows[f].limited) continue;
+        double window_s = window_seconds(predictor, i, f);
+        if (seconds <= window_s + WINDOW_SLACK_S) continue;
+        return affect_fail(err, INVALID,
+                           "%s: has %.2f s where %s and %s leave %.2f s of the %s (cut a "
+                           "recording of the whole dialog with %s and %s)",
+                           predictor->streams[s].stream.part, seconds, other->modality->window[0],
+                           other->modality->window[1], window_s, other->name, m->window[0],
+                           m->window[1]);
+    }
+    return AFFECT_STATUS_OK;
+}
+
+/* A label needs something to come from. */
+static affect_status check_streams(const affect_predictor *predictor, size_t i, affect_error *err) {
+    bool any = false, limited = false;
+    for (size_t s = 0; s < predictor->n_streams; s++)
+        any |= extraction_of(predictor, s)->has_data(quality_of(predictor, i, s));
+    for (size_t f = 0; f < predictor->n_features; f++)
+        limited |= predictor->readings[i].windows[f].limited;
+    if (!any)
+        return affect_fail(err, INVALID, "nothing to classify: no stream has a value%s",
+                           limited ? " in its window" : "");
+    for (size_t s = 0; s < predictor->n_streams; s++)
+        AFFECT_TRY(check_length(predictor, i, s, err));
+    return AFFECT_STATUS_OK;
 }
 
 /* After the streams: the first error, in the order that users name them, or a normalised row. */
 static affect_status end_utterance(affect_predictor *predictor, size_t i) {
-    static const int order[N_STREAMS] = {STREAM_AUDIO, STREAM_FACE, STREAM_HEAD, STREAM_HAND};
     reading *r = &predictor->readings[i];
     affect_prediction *prediction = &predictor->predictions[i];
-    for (int s = 0; s < N_STREAMS && prediction->error.status == AFFECT_STATUS_OK; s++)
-        if (r->errors[order[s]].status != AFFECT_STATUS_OK) prediction->error = r->errors[order[s]];
+    for (size_t s = 0; s < predictor->n_streams; s++)
+        if (prediction->error.status == AFFECT_STATUS_OK) prediction->error = r->errors[s];
     if (prediction->error.status == AFFECT_STATUS_OK)
         check_streams(predictor, i, &prediction->error);
     prediction->status = prediction->error.status;
-    if (prediction->status != AFFECT_STATUS_OK || !predictor->motion) return prediction->status;
-    memcpy(prediction->motion, r->motion.quality, sizeof prediction->motion);
-    affect_normalizer_apply(&predictor->normalizer, r->motion.motion, r->motion.missing,
-                            predictor->sizes.n_parts);
+    if (prediction->status != AFFECT_STATUS_OK) return prediction->status;
+    for (size_t s = 0; s < predictor->n_streams; s++)
+        prediction->qualities[s] = *quality_of(predictor, i, s);
+    for (size_t f = 0; f < predictor->n_features; f++) {
+        const used_feature *used = &predictor->features[f];
+        bool is_ragged = used->feature->modality->is_ragged;
+        affect_scaling_apply(used->scaling, row_of(predictor, used, i), r->extracted[f].missing,
+                             is_ragged ? r->extracted[f].n_rows
+                                       : affect_feature_n_rows(used->feature));
+    }
     return AFFECT_STATUS_OK;
 }
 
-/* Moves utterance i's rows to place `row`, and copies motion to any further input that takes it. */
+/* Moves utterance i's rows to place `row`, also of further inputs that read the same. */
 static void place_rows(affect_predictor *predictor, size_t row, size_t i) {
     for (size_t k = 0; k < predictor->n_inputs; k++) {
         size_t size = predictor->row_sizes[k];
-        const float *from = (predictor->is_mel[k] ? predictor->inputs[k] : predictor->motion);
+        const float *from = predictor->inputs[predictor->sources[k]] + i * size;
         float *to = predictor->inputs[k] + row * size;
-        if (to != from + i * size) memmove(to, from + i * size, size * sizeof *to);
+        if (to != from) memmove(to, from, size * sizeof *to);
     }
 }
 
@@ -336,7 +417,7 @@ static size_t read_batch(affect_predictor *predictor, const affect_features_inpu
                          size_t n) {
     size_t n_rows = 0;
     for (size_t i = 0; i < n; i++) begin_utterance(predictor, i, &inputs[i]);
-    affect_parallel_for(predictor->pool, n * N_STREAMS, read_items, predictor);
+    affect_parallel_for(predictor->pool, n * predictor->n_streams, read_items, predictor);
     for (size_t i = 0; i < n; i++)
         if (end_utterance(predictor, i) == AFFECT_STATUS_OK) place_rows(predictor, n_rows++, i);
     return n_rows;

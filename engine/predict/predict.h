@@ -46,16 +46,16 @@ typedef struct {
     affect_status status;       /* not OK: `error` says why, the rest is not valid */
     affect_error error;         /* streams that cannot be read are named in its message */
     const float *probabilities; /* (n_classes); borrowed until the predictor's next run */
-    affect_audio_quality audio;
-    affect_motion_quality motion[AFFECT_MOCAP_KIND_COUNT];
-    double features_s, network_s; /* of the whole batch */
+    affect_quality qualities[AFFECT_MAX_INPUT_STREAMS]; /* as affect_predictor_stream counts */
+    double features_s, network_s;                       /* of the whole batch */
 } affect_prediction;
 
 /* Answers n utterances (1..max_batch): predictions[i] is that of inputs[i]. Streams that are absent
  * count as missing, and so do those without a value in their window. That prediction is INVALID
- * when every stream that the model uses is, when a window is not 0 <= start < end, or when the
- * sound, not cut by a window of its own, is over half a second longer than the motion's window. Not
- * OK, with no prediction valid, only when the device failed. */
+ * when every stream that the model uses is, when a part is a named feature that the model does not
+ * read, when a window is not 0 <= start < end, or when the sound, not cut by a window of its own,
+ * is over half a second longer than the motion's window. Not OK, with no prediction valid, only
+ * when the device failed. */
 affect_status affect_predictor_run_batch(affect_predictor *predictor,
                                          affect_prediction *predictions,
                                          const affect_features_input *inputs, size_t n,
@@ -71,7 +71,12 @@ affect_status affect_predictor_run(affect_predictor *predictor, affect_json **re
 
 /* The parts of which describe.c makes the JSON; borrowed. */
 const affect_json *affect_predictor_labels(const affect_predictor *predictor);
-bool affect_predictor_uses_audio(const affect_predictor *predictor);
-bool affect_predictor_uses_motion(const affect_predictor *predictor);
+/* Streams that the model reads, feature by feature; false beyond the last. */
+typedef struct {
+    affect_stream stream;
+    const affect_modality *modality;
+} affect_predictor_source;
+bool affect_predictor_stream(affect_predictor_source *source, const affect_predictor *predictor,
+                             size_t i);
 
 #endif

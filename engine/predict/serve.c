@@ -111,17 +111,17 @@ static affect_status map_bytes(place *at, int fd, affect_error *err) {
     return AFFECT_STATUS_OK;
 }
 
-static affect_status find_part(affect_source *source, const affect_json *parts, const char *name,
-                               const place *at, affect_error *err) {
-    const affect_json *part = affect_json_get(parts, name);
-    if (!part) return AFFECT_STATUS_OK;
+/* The name is borrowed from the packet's JSON, which outlives the batch. */
+static affect_status take_part(place *at, const affect_json *part, affect_error *err) {
+    const char *name = affect_json_name(part);
     double offset = affect_json_get_number(part, "offset", -1);
     double size = affect_json_get_number(part, "size", -1);
     if (!(offset >= 0 && size >= 0 && offset + size <= (double)at->size))
         return affect_fail(err, MALFORMED, "%s: outside the request's bytes", name);
-    source->data = size > 0 ? (const char *)at->data + (size_t)offset : "";
-    source->size = (size_t)size;
-    return AFFECT_STATUS_OK;
+    const affect_source source = {.data = size > 0 ? (const char *)at->data + (size_t)offset : "",
+                                  .size = (size_t)size};
+    if (affect_features_input_set(&at->input, name, source)) return AFFECT_STATUS_OK;
+    return affect_fail(err, INVALID, "more than %d parts", AFFECT_MAX_INPUT_STREAMS);
 }
 
 /* Seconds that are not given leave their side open. */
@@ -135,20 +135,14 @@ static affect_time_window find_window(const affect_json *request, const char *st
 
 static affect_status take_request(place *at, const affect_json *request, int fd,
                                   affect_error *err) {
-    static const struct {
-        const char *name;
-        affect_mocap_kind kind;
-    } motion[] = {{"mocap_face", AFFECT_MOCAP_FACE},
-                  {"mocap_head", AFFECT_MOCAP_HEAD},
-                  {"mocap_hand", AFFECT_MOCAP_HAND}};
     const affect_json *parts = affect_json_get(request, "parts");
+    const affect_modality *m;
     at->id = affect_json_get_number(request, "id", -1);
     AFFECT_TRY(map_bytes(at, fd, err));
-    AFFECT_TRY(find_part(&at->input.audio, parts, "audio", at, err));
-    for (int i = 0; i < 3; i++)
-        AFFECT_TRY(find_part(&at->input.motion[motion[i].kind], parts, motion[i].name, at, err));
-    at->input.motion_window = find_window(request, "start", "end");
-    at->input.audio_window = find_window(request, "audio_start", "audio_end");
+    for (const affect_json *part = affect_json_first(parts); part; part = affect_json_next(part))
+        AFFECT_TRY(take_part(at, part, err));
+    for (size_t i = 0; (m = affect_modality_at(i)); i++)
+        if (m->window[0]) at->input.windows[i] = find_window(request, m->window[0], m->window[1]);
     return AFFECT_STATUS_OK;
 }
 

@@ -20,24 +20,36 @@ struct affect_batch {
     affect_batch_options options;
     size_t n_inputs, n_classes, n_sets, turn; /* turn: the set that is filled next */
     host_set sets[2];
-    affect_resident *resident; /* NULL: batches come from the host */
-    uint8_t *missing;          /* (parts, columns) of one utterance */
+    affect_resident *resident;   /* NULL: batches come from the host */
+    size_t features[MAX_INPUTS]; /* of the dataset, that each input reads */
+    uint8_t *missing;            /* of one feature of an utterance */
     int class_map[AFFECT_MAX_CLASSES];
     float class_weights[AFFECT_MAX_CLASSES];
 };
 
-static bool is_mel(const affect_input *input) {
-    return strcmp(input->feature, "mel") == 0;
+/* The feature of the dataset that an input reads. */
+static affect_status find_feature(size_t *feature, const affect_input *input,
+                                  const affect_sizes *sizes, affect_error *err) {
+    const affect_feature *found = affect_sizes_find(sizes, input->feature.name);
+    char got[AFFECT_SHAPE_TEXT_SIZE], want[AFFECT_SHAPE_TEXT_SIZE];
+    if (!found)
+        return affect_fail(err, SHAPE, "input %s reads %s, which the dataset has not", input->name,
+                           input->feature.name);
+    *feature = (size_t)(found - sizes->features);
+    if (affect_shape_equal(input->feature.shape, found->shape)) return AFFECT_STATUS_OK;
+    return affect_fail(err, SHAPE, "input %s is %s, the dataset has %s", input->name,
+                       affect_shape_text(want, input->feature.shape),
+                       affect_shape_text(got, found->shape));
 }
 
-static affect_status check_input(const affect_input *input, affect_dataset_sizes sizes,
-                                 affect_error *err) {
-    affect_shape data = is_mel(input) ? (affect_shape){3, {sizes.frames, sizes.mels, 1}}
-                                      : (affect_shape){2, {sizes.parts, sizes.columns}};
-    char got[AFFECT_SHAPE_TEXT_SIZE], want[AFFECT_SHAPE_TEXT_SIZE];
-    if (affect_shape_equal(input->shape, data)) return AFFECT_STATUS_OK;
-    return affect_fail(err, SHAPE, "input %s is %s, the dataset has %s", input->name,
-                       affect_shape_text(want, input->shape), affect_shape_text(got, data));
+/* Numbers of the largest feature. */
+static size_t most_numbers(const affect_sizes *sizes) {
+    size_t most = 0;
+    for (size_t f = 0; f < sizes->n_features; f++) {
+        size_t n = affect_shape_count(sizes->features[f].shape);
+        if (n > most) most = n;
+    }
+    return most;
 }
 
 /* A device apart from the host reads one set while the other is filled. */
@@ -52,7 +64,7 @@ static affect_status allocate_set(affect_batch *batch, host_set *set, affect_err
     set->weights = malloc(options->capacity * sizeof *set->weights);
     bool complete = set->labels && set->weights;
     for (size_t i = 0; i < batch->n_inputs; i++) {
-        affect_shape shape = affect_architecture_input(options->architecture, i)->shape;
+        affect_shape shape = affect_architecture_input(options->architecture, i)->feature.shape;
         set->inputs[i] = backend->ops->allocate_host(
             backend, options->capacity * affect_shape_count(shape) * sizeof(float));
         set->borrowed[i] = set->inputs[i];
@@ -63,11 +75,12 @@ static affect_status allocate_set(affect_batch *batch, host_set *set, affect_err
 }
 
 static affect_status allocate(affect_batch *batch, affect_error *err) {
-    affect_dataset_sizes sizes = affect_dataset_sizes_of(batch->options.dataset);
+    const affect_sizes *sizes = affect_dataset_sizes(batch->options.dataset);
     for (size_t i = 0; i < batch->n_inputs; i++)
-        AFFECT_TRY(
-            check_input(affect_architecture_input(batch->options.architecture, i), sizes, err));
-    batch->missing = malloc(sizes.parts * sizes.columns);
+        AFFECT_TRY(find_feature(&batch->features[i],
+                                affect_architecture_input(batch->options.architecture, i), sizes,
+                                err));
+    batch->missing = malloc(most_numbers(sizes));
     if (!batch->missing) return affect_fail(err, NO_MEMORY, "no memory for a batch");
     for (size_t k = 0; k < batch->n_sets; k++)
         AFFECT_TRY(allocate_set(batch, &batch->sets[k], err));
@@ -83,7 +96,7 @@ affect_status affect_batch_create(affect_batch **batch, const affect_batch_optio
     if (!made) return affect_fail(err, NO_MEMORY, "no memory for a batch");
     made->options = *options;
     made->n_inputs = n_inputs;
-    made->n_classes = affect_architecture_sizes(options->architecture).classes;
+    made->n_classes = affect_architecture_sizes(options->architecture)->n_classes;
     made->n_sets = n_sets(options->backend);
     memcpy(made->class_map, options->class_map,
            affect_dataset_n_classes(options->dataset) * sizeof *made->class_map);
@@ -104,12 +117,11 @@ affect_status affect_batch_create(affect_batch **batch, const affect_batch_optio
 
 size_t affect_batch_bytes(affect_backend *backend, const affect_architecture *architecture,
                           const affect_dataset *dataset, size_t capacity) {
-    affect_dataset_sizes sizes = affect_dataset_sizes_of(dataset);
     size_t bytes = capacity * (sizeof(int32_t) + sizeof(float));
     for (size_t i = 0; i < affect_architecture_n_inputs(architecture); i++)
         bytes += capacity * sizeof(float) *
-                 affect_shape_count(affect_architecture_input(architecture, i)->shape);
-    return n_sets(backend) * bytes + sizes.parts * sizes.columns;
+                 affect_shape_count(affect_architecture_input(architecture, i)->feature.shape);
+    return n_sets(backend) * bytes + most_numbers(affect_dataset_sizes(dataset));
 }
 
 /* The host's copies of the inputs. */
@@ -137,14 +149,14 @@ void affect_batch_free(affect_batch *batch) {
 
 static void fill_input(affect_batch *batch, host_set *set, size_t i, size_t row, size_t utterance) {
     const affect_batch_options *options = &batch->options;
-    const affect_input *input = affect_architecture_input(options->architecture, i);
-    float *to = set->inputs[i] + row * affect_shape_count(input->shape);
-    if (is_mel(input)) {
-        affect_dataset_fill_mel(options->dataset, to, utterance);
-        return;
-    }
-    affect_dataset_fill_motion(options->dataset, to, batch->missing, utterance);
-    affect_normalizer_apply(options->normalizer, to, batch->missing, input->shape.size[0]);
+    const affect_feature *feature = &affect_architecture_input(options->architecture, i)->feature;
+    size_t f = batch->features[i], n_rows = affect_feature_n_rows(feature);
+    float *to = set->inputs[i] + row * affect_shape_count(feature->shape);
+    const affect_scaling *scaling = affect_normalizer_find(options->normalizer, feature->name);
+    affect_dataset_fill(options->dataset, to, scaling ? batch->missing : NULL, f, utterance);
+    if (feature->modality->is_ragged)
+        n_rows = affect_dataset_values(options->dataset, f, utterance).n_rows;
+    affect_scaling_apply(scaling, to, batch->missing, n_rows);
 }
 
 affect_status affect_batch_keep_on_device(affect_batch *batch, affect_session *session,

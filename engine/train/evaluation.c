@@ -45,7 +45,7 @@ static affect_status check_features(const evaluation *e, affect_error *err) {
 
 static affect_status map_classes(evaluation *e, affect_error *err) {
     const affect_json *labels = affect_model_metadata(e->model, "labels");
-    e->n_classes = affect_architecture_sizes(affect_model_architecture(e->model)).classes;
+    e->n_classes = affect_architecture_sizes(affect_model_architecture(e->model))->n_classes;
     if (affect_json_size(labels) != e->n_classes || e->n_classes > AFFECT_MAX_CLASSES)
         return affect_fail(err, MALFORMED, "%s: %zu labels for %zu classes", e->spec->model,
                            affect_json_size(labels), e->n_classes);
@@ -94,8 +94,9 @@ static affect_status begin(evaluation *e, affect_error *err) {
     AFFECT_TRY(affect_dataset_verify(e->dataset, err));
     AFFECT_TRY(check_features(e, err));
     AFFECT_TRY(map_classes(e, err));
-    AFFECT_TRY(affect_normalizer_from_json(&e->normalizer,
-                                           affect_model_metadata(e->model, "normalizer"), err));
+    AFFECT_TRY(affect_normalizer_from_json(
+        &e->normalizer, affect_architecture_sizes(affect_model_architecture(e->model)),
+        affect_model_metadata(e->model, "normalizer"), err));
     AFFECT_TRY(choose_utterances(e, err));
     e->probabilities = malloc(e->n * e->n_classes * sizeof *e->probabilities);
     if (!e->probabilities) return affect_fail(err, NO_MEMORY, "no memory for %zu results", e->n);
@@ -238,6 +239,7 @@ affect_status affect_evaluate(affect_evaluation *result, const affect_evaluate_s
     affect_batch_free(e->batch);
     affect_session_free(e->session);
     affect_backend_free(e->backend);
+    affect_normalizer_free(&e->normalizer);
     affect_dataset_close(e->dataset);
     affect_model_close(e->model);
     free(e->indices);

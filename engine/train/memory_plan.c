@@ -13,12 +13,20 @@
 /* ---- Rows ---- */
 
 size_t *affect_memory_plan_rows(const affect_training *t) {
+    const affect_sizes *sizes = affect_dataset_sizes(t->dataset);
     size_t n = affect_dataset_n_utterances(t->dataset);
-    size_t frames = affect_dataset_sizes_of(t->dataset).frames;
-    size_t *lengths = malloc((n + 1) * sizeof *lengths);
-    for (size_t i = 0; lengths && i < n; i++) {
-        size_t own = affect_dataset_features(t->dataset, i).n_frames;
-        lengths[i] = own < frames ? own + 1 : frames;
+    size_t *lengths = calloc(n + 1, sizeof *lengths);
+    for (size_t k = 0; lengths && k < affect_architecture_n_inputs(t->architecture); k++) {
+        const affect_feature *input = &affect_architecture_input(t->architecture, k)->feature;
+        const affect_feature *feature = affect_sizes_find(sizes, input->name);
+        if (!feature->modality->is_ragged) continue;
+        size_t most = affect_feature_n_rows(feature);
+        for (size_t i = 0; i < n; i++) {
+            size_t own =
+                affect_dataset_values(t->dataset, (size_t)(feature - sizes->features), i).n_rows;
+            size_t rows = own < most ? own + 1 : most;
+            if (rows > lengths[i]) lengths[i] = rows;
+        }
     }
     return lengths;
 }

@@ -46,7 +46,7 @@ void affect_memory_plan_print(affect_json *json, const affect_memory_plan *plan)
 /* Distinct rows of each utterance: its frames, and one for the padding. Owned (free); NULL without
  * memory. */
 size_t *affect_memory_plan_rows(const affect_training *t);
-/* The most distinct rows of "mel" inputs that any `at_once` utterances of a batch have that are
+/* The most distinct rows of a ragged input that any `at_once` utterances of a batch have that are
  * computed together, in all epochs and evaluations. lengths[i]: distinct rows of utterance i. With
  * very many epochs: the rows of the longest utterances. */
 affect_status affect_memory_plan_count_rows(size_t *rows, const affect_training *t,

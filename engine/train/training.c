@@ -36,12 +36,10 @@ static affect_status make_split(affect_training *t, affect_error *err) {
 }
 
 static affect_status make_architecture(affect_training *t, affect_error *err) {
-    affect_dataset_sizes data = affect_dataset_sizes_of(t->dataset);
-    affect_sizes sizes = {data.frames, data.mels, data.parts, data.columns, t->n_classes};
     affect_json *document = NULL;
     AFFECT_TRY(affect_job_architecture(&document, t->spec->architecture, err));
-    affect_status status =
-        affect_architecture_create(&t->architecture, document, t->spec->variables, sizes, err);
+    affect_status status = affect_architecture_create(
+        &t->architecture, document, t->spec->variables, affect_dataset_sizes(t->dataset), err);
     affect_json_free(document);
     return status;
 }
@@ -241,6 +239,7 @@ void affect_training_end(affect_training *t) {
     affect_session_free(t->session);
     affect_backend_free(t->backend);
     affect_architecture_free(t->architecture);
+    affect_normalizer_free(&t->normalizer);
     affect_dataset_close(t->dataset);
     for (int p = 0; p < AFFECT_PART_COUNT; p++) free(t->indices[p]);
     free(t->order);

@@ -15,6 +15,7 @@
 #include "engine/core/random.h"
 #include "engine/dataset/shard.h"
 #include "engine/train/trials.h"
+#include "tests/sizes.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -23,7 +24,7 @@
 
 enum { FRAMES = 501, MELS = 128, PARTS = 200, COLUMNS = 189, SHARD = 100, CLASSES = 4 };
 
-static const affect_dataset_sizes sizes = {FRAMES, MELS, PARTS, COLUMNS};
+static const network_sizes numbers = {FRAMES, MELS, PARTS, COLUMNS, 0};
 static const char *const classes[CLASSES] = {"angry", "happy", "neutral", "sad"};
 static affect_error error;
 
@@ -81,17 +82,16 @@ static void write_shard(const char *folder, size_t shard, size_t n) {
     }
     name_shard(name, shard);
     check(affect_path_join(path, &error, folder, "store/%s.safetensors", name));
-    const affect_shard_content content = {.n_utterances = n,
-                                          .sizes = sizes,
-                                          .offsets = offsets,
-                                          .mel = mel,
-                                          .pad_value = pad,
-                                          .motion = motion,
-                                          .missing = missing,
-                                          .features = features,
-                                          .utterances = ids,
-                                          .quality = quality,
-                                          .rejected = none};
+    const affect_sizes sizes = sizes_of(numbers);
+    const affect_shard_content content = {
+        .n_utterances = n,
+        .sizes = &sizes,
+        .values = {{.offsets = offsets, .values = mel, .pad_value = pad},
+                   {.values = motion, .missing = missing}},
+        .features = features,
+        .utterances = ids,
+        .quality = quality,
+        .rejected = none};
     check(affect_shard_write(path, &content, &error));
     affect_json *trees[] = {none, ids, quality, features};
     void *blocks[] = {offsets, pad, motion, missing, mel};

@@ -20,6 +20,7 @@
 #include "engine/core/clock.h"
 #include "engine/device/backend.h"
 #include "engine/model/session.h"
+#include "tests/sizes.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -129,13 +130,13 @@ static affect_architecture *open_preset(const settings *at) {
     affect_error err = {0};
     affect_json *document = NULL;
     affect_architecture *architecture = NULL;
-    affect_sizes sizes = {.frames = at->frames,
-                          .mels = MELS,
-                          .parts = at->parts,
-                          .columns = COLUMNS,
-                          .classes = CLASSES};
+    network_sizes sizes = {.frames = at->frames,
+                           .mels = MELS,
+                           .parts = at->parts,
+                           .columns = COLUMNS,
+                           .classes = CLASSES};
     if (affect_architecture_preset(&document, "paper-optimized", &err) != AFFECT_STATUS_OK ||
-        affect_architecture_create(&architecture, document, NULL, sizes, &err) != AFFECT_STATUS_OK)
+        create_architecture(&architecture, document, NULL, sizes, &err) != AFFECT_STATUS_OK)
         stop(err.message);
     affect_json_free(document);
     return architecture;
@@ -144,7 +145,7 @@ static affect_architecture *open_preset(const settings *at) {
 /* Inputs in the architecture's order, padded after each clip's length; the rows they have. */
 static void make_inputs(bench *b, const settings *at) {
     for (size_t i = 0; i < affect_architecture_n_inputs(b->architecture); i++) {
-        if (strcmp(affect_architecture_input(b->architecture, i)->feature, "mel") != 0) {
+        if (strcmp(affect_architecture_input(b->architecture, i)->feature.name, "mel") != 0) {
             b->inputs[i] = make_numbers(at->batch * at->parts * COLUMNS);
             continue;
         }
@@ -167,9 +168,9 @@ static void make_resident(bench *b, const settings *at) {
     for (size_t clip = 0; clip < at->batch; clip++) {
         const float *inputs[2];
         for (size_t i = 0; i < 2; i++)
-            inputs[i] =
-                b->inputs[i] +
-                clip * affect_shape_count(affect_architecture_input(b->architecture, i)->shape);
+            inputs[i] = b->inputs[i] +
+                        clip * affect_shape_count(
+                                   affect_architecture_input(b->architecture, i)->feature.shape);
         b->clips[clip] = clip;
         if (affect_resident_fill(b->resident, clip, inputs, &err) != AFFECT_STATUS_OK)
             stop(err.message);

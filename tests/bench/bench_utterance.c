@@ -23,16 +23,20 @@ typedef struct {
 } timed;
 
 static void run_mel(const timed *t) {
-    affect_audio_features audio;
-    CHECK_OK(affect_features_read_audio(t->extractor, &audio, t->utterance->input.audio,
-                                        (affect_time_window){0}, err));
+    static const affect_time_window whole;
+    affect_extracted audio = {0};
+    const affect_stream_reading reading = {
+        .source = affect_features_input_find(&t->utterance->input, "audio"),
+        .windows = &whole,
+        .n = 1};
+    CHECK_OK(affect_features_read(t->extractor, 0, &audio, &reading, err));
 }
 
 static void run_motion(const timed *t) {
     affect_features_input input = t->utterance->input;
-    affect_features features;
-    input.audio = (affect_source){0};
-    CHECK_OK(affect_features_extract(t->extractor, &features, &input, NULL, err));
+    affect_extracted features[AFFECT_MAX_FEATURES];
+    affect_features_input_set(&input, "audio", (affect_source){0});
+    CHECK_OK(affect_features_extract(t->extractor, features, &input, NULL, err));
 }
 
 static void run_prediction(const timed *t) {
@@ -87,7 +91,8 @@ int main(int argc, char **argv) {
     }
     affect_feature_config_default(&config);
     snprintf(path, sizeof path, "%s/model.safetensors", argv[1]);
-    make_model(path, "paper-optimized", config.mel.clip_seconds);
+    make_model(path, "paper-optimized",
+               ((affect_mel_config *)affect_feature_config_find(&config, "mel"))->clip_seconds);
     CHECK_OK(affect_feature_extractor_create(&t.extractor, &config, err));
     t.predictor = open_predictor(path, 0, 1);
     printf("{");

@@ -480,7 +480,7 @@ def test_sounds_that_cannot_be_read(own_tree, tmp_path):
     dropped = {row["utterance"]: row["reason"] for row in report["dropped"]}
     for path in (truncated, text, empty):
         assert len(rejected(run, path)) == 1 and rejected(run, path)[0][0] == 0
-        assert dropped[path.stem].startswith("sound cannot be read: ")
+        assert dropped[path.stem].startswith("audio cannot be read: ")
 
 
 def test_sound_from_the_dialogs_recording(own_tree, tmp_path):

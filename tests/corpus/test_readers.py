@@ -118,7 +118,7 @@ def test_what_is_odd_in_a_folder_is_named(importing, tmp_path):
     (pathlib.Path(os.fsdecode(os.fsencode(root) + b"/a\xff")) / "1.wav").write_bytes(b"")
     done = importing(root, "folders")
     assert set(done.rows) == {"a/1", "b/1"}
-    assert [row["reason"][:20] for row in done.report["dropped"]] == ["sound cannot be read"]
+    assert [row["reason"][:20] for row in done.report["dropped"]] == ["audio cannot be read"]
     reasons = " | ".join(row["reason"] for row in done.report["rejected"])
     assert "longer than 64 bytes" in reasons and "no plain UTF-8" in reasons and "leads out" in reasons
 

@@ -2,8 +2,9 @@
  * accepted too and has as many. */
 #include "engine/model/architecture.h"
 #include "tests/fuzz/fuzz.h"
+#include "tests/sizes.h"
 
-static const affect_sizes sizes = {
+static const network_sizes sizes = {
     .frames = 9, .mels = 16, .parts = 20, .columns = 18, .classes = 4};
 
 static void check(const affect_architecture *architecture) {
@@ -12,8 +13,8 @@ static void check(const affect_architecture *architecture) {
     FUZZ_CHECK(!text.failed && text.size);
     affect_buffer_free(&text);
     affect_architecture *again = NULL;
-    FUZZ_CHECK(affect_architecture_create(&again, affect_architecture_document(architecture), NULL,
-                                          sizes, NULL) == AFFECT_STATUS_OK);
+    FUZZ_CHECK(create_architecture(&again, affect_architecture_document(architecture), NULL, sizes,
+                                   NULL) == AFFECT_STATUS_OK);
     FUZZ_CHECK(affect_architecture_n_trainable(again) ==
                affect_architecture_n_trainable(architecture));
     FUZZ_CHECK(affect_architecture_n_parameters(again) ==
@@ -26,8 +27,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     affect_architecture *architecture = NULL;
     affect_error err = {0};
     if (affect_json_parse(&document, (const char *)data, size, NULL) != AFFECT_STATUS_OK) return 0;
-    if (affect_architecture_create(&architecture, document, NULL, sizes, &err) ==
-        AFFECT_STATUS_OK) {
+    if (create_architecture(&architecture, document, NULL, sizes, &err) == AFFECT_STATUS_OK) {
         check(architecture);
         affect_architecture_free(architecture);
     } else {

@@ -166,7 +166,7 @@ def test_motion_without_a_row(service):  # noqa: F811
     assert answer.json()["streams"]["face"]["rows"] == 0
     assert "face: no rows after the header: taken as missing" in answer.json()["warnings"]
     problem(service.predict(mocap_face=header), 422, "invalid", "nothing to classify")
-    problem(service.predict(mocap_face=service.face, start="1000"), 422, "invalid", "between start and end")
+    problem(service.predict(mocap_face=service.face, start="1000"), 422, "invalid", "no stream has a value in its window")
     problem(service.predict(mocap_face=service.face, start="0.0001", end="0.0002"), 422, "invalid", "no values")
     assert service.predict(mocap_face=service.face).status == 200
 

@@ -4,6 +4,7 @@
 
 #include "engine/core/file.h"
 #include "engine/dataset/shard.h"
+#include "tests/sizes.h"
 #include "tests/test.h"
 
 enum {
@@ -17,8 +18,9 @@ enum {
 #define FIXTURE_KEY_A "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 #define FIXTURE_KEY_B "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
 
-static const affect_dataset_sizes fixture_sizes = {FIXTURE_FRAMES, FIXTURE_MELS, FIXTURE_PARTS,
-                                                   FIXTURE_COLUMNS};
+static const network_sizes fixture_sizes = {FIXTURE_FRAMES, FIXTURE_MELS, FIXTURE_PARTS,
+                                            FIXTURE_COLUMNS, 0};
+enum { FIXTURE_MEL, FIXTURE_MOTION }; /* its features */
 
 /* Frames of utterance i of a shard. */
 static inline size_t fixture_n_frames(size_t i) {
@@ -65,17 +67,16 @@ static inline void fixture_write_shard(const char *folder, size_t shard) {
                                           : "[\"a_F000\",\"a_F001\",\"a_F002\"]");
     affect_json *quality = fixture_json("[{},{},{}]"), *none = fixture_json("[]");
     affect_json *features = fixture_json("{}");
-    const affect_shard_content content = {.n_utterances = FIXTURE_N,
-                                          .sizes = fixture_sizes,
-                                          .offsets = offsets,
-                                          .mel = mel,
-                                          .pad_value = pad,
-                                          .motion = motion,
-                                          .missing = missing,
-                                          .features = features,
-                                          .utterances = ids,
-                                          .quality = quality,
-                                          .rejected = none};
+    const affect_sizes sizes = sizes_of(fixture_sizes);
+    const affect_shard_content content = {
+        .n_utterances = FIXTURE_N,
+        .sizes = &sizes,
+        .values = {{.offsets = offsets, .values = mel, .pad_value = pad},
+                   {.values = motion, .missing = missing}},
+        .features = features,
+        .utterances = ids,
+        .quality = quality,
+        .rejected = none};
     char path[AFFECT_PATH_MAX];
     CHECK_OK(affect_path_join(path, err, folder, "store/%s.safetensors",
                               shard ? FIXTURE_KEY_B : FIXTURE_KEY_A));

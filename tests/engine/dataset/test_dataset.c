@@ -10,8 +10,13 @@ static affect_dataset *dataset;
 static void test_head(void) {
     CHECK_STRING(affect_dataset_name(dataset), "small");
     CHECK_STRING(affect_dataset_digest(dataset), "d");
-    affect_dataset_sizes sizes = affect_dataset_sizes_of(dataset);
-    CHECK(memcmp(&sizes, &fixture_sizes, sizeof sizes) == 0);
+    const affect_sizes *sizes = affect_dataset_sizes(dataset);
+    CHECK(sizes->n_features == 2 && sizes->n_classes == 2);
+    CHECK_STRING(sizes->features[FIXTURE_MEL].name, "mel");
+    CHECK(affect_shape_equal(sizes->features[FIXTURE_MEL].shape,
+                             (affect_shape){3, {FIXTURE_FRAMES, FIXTURE_MELS, 1}}));
+    CHECK(affect_shape_equal(sizes->features[FIXTURE_MOTION].shape,
+                             (affect_shape){2, {FIXTURE_PARTS, FIXTURE_COLUMNS}}));
     CHECK(affect_dataset_n_classes(dataset) == 2);
     CHECK_STRING(affect_dataset_class(dataset, 0), "happy");
     CHECK_STRING(affect_dataset_class(dataset, 1), "sad");
@@ -30,7 +35,8 @@ static void test_utterances(void) {
     CHECK_STRING(u->transcript, "Said.");
     CHECK(u->label == 1 && !u->own_motion && u->improvised);
     CHECK(u->start_s == 1.5 && u->end_s == 2.25 && u->valence == 2.5 && u->dominance == 0);
-    CHECK(u->has_audio && u->has_head && !u->has_face && !u->has_hand);
+    CHECK(affect_json_size(u->streams) == 2);
+    CHECK_STRING(affect_json_string(affect_json_at(u->streams, 1), ""), "head");
     CHECK(affect_json_size(u->votes) == 1);
     size_t index = 99;
     CHECK(affect_dataset_find(dataset, &index, "b_F001") && index == 3);
@@ -44,13 +50,13 @@ static void test_features(void) {
     uint8_t missing[FIXTURE_PARTS * FIXTURE_COLUMNS + 1];
     for (size_t u = 0; u < 4; u++) {
         size_t s = places[u].shard, i = places[u].index, n = fixture_n_frames(i), wrong = 0;
-        CHECK(affect_dataset_features(dataset, u).n_frames == n);
+        CHECK(affect_dataset_values(dataset, FIXTURE_MEL, u).n_rows == n);
         mel[FIXTURE_FRAMES * FIXTURE_MELS] = motion[FIXTURE_PARTS * FIXTURE_COLUMNS] = -77;
         missing[FIXTURE_PARTS * FIXTURE_COLUMNS] = 77; /* guards */
-        affect_dataset_fill_mel(dataset, mel, u);
+        affect_dataset_fill(dataset, mel, NULL, FIXTURE_MEL, u);
         for (size_t k = 0; k < FIXTURE_FRAMES * FIXTURE_MELS; k++)
             wrong += mel[k] != (k < n * FIXTURE_MELS ? fixture_mel(s, i, k) : 0.5f + (float)i);
-        affect_dataset_fill_motion(dataset, motion, missing, u);
+        affect_dataset_fill(dataset, motion, missing, FIXTURE_MOTION, u);
         for (size_t k = 0; k < FIXTURE_PARTS * FIXTURE_COLUMNS; k++) {
             size_t part = k / FIXTURE_COLUMNS, column = k % FIXTURE_COLUMNS;
             uint8_t gone = fixture_missing(s, i, part, column);
@@ -61,7 +67,7 @@ static void test_features(void) {
         CHECK(mel[FIXTURE_FRAMES * FIXTURE_MELS] == -77);
         CHECK(motion[FIXTURE_PARTS * FIXTURE_COLUMNS] == -77);
         CHECK(missing[FIXTURE_PARTS * FIXTURE_COLUMNS] == 77);
-        affect_dataset_fill_motion(dataset, motion, NULL, u); /* without a mask */
+        affect_dataset_fill(dataset, motion, NULL, FIXTURE_MOTION, u); /* without a mask */
     }
 }
 
@@ -129,17 +135,18 @@ static void test_broken_shards(void) {
     size_t size = 0;
     affect_shard *shard = NULL;
     affect_error failure = {0};
-    affect_dataset_sizes other = fixture_sizes;
+    const affect_sizes right = sizes_of(fixture_sizes);
+    affect_sizes other = right;
     CHECK_OK(affect_path_join(path, err, folder, "store/%s.safetensors", FIXTURE_KEY_A));
-    other.parts = 4;
-    CHECK(affect_shard_open(&shard, path, other, &failure) == AFFECT_STATUS_SHAPE && !shard);
-    other = fixture_sizes;
-    other.frames = 7; /* the third utterance has 8 */
-    CHECK(affect_shard_open(&shard, path, other, &failure) == AFFECT_STATUS_MALFORMED && !shard);
+    other.features[FIXTURE_MOTION].shape.size[0] = 4;
+    CHECK(affect_shard_open(&shard, path, &other, &failure) == AFFECT_STATUS_SHAPE && !shard);
+    other = right;
+    other.features[FIXTURE_MEL].shape.size[0] = 7; /* the third utterance has 8 */
+    CHECK(affect_shard_open(&shard, path, &other, &failure) == AFFECT_STATUS_MALFORMED && !shard);
     CHECK_OK(affect_file_read(&data, &size, path, 1 << 24, err));
     for (size_t cut = 0; cut < size; cut += 1 + size / 60) { /* truncated anywhere */
         CHECK_OK(affect_file_write(path, data, cut, err));
-        CHECK(affect_shard_open(&shard, path, fixture_sizes, &failure) == AFFECT_STATUS_MALFORMED);
+        CHECK(affect_shard_open(&shard, path, &right, &failure) == AFFECT_STATUS_MALFORMED);
     }
     free(data);
     unlink(path);

@@ -6,7 +6,7 @@
 #include "engine/core/file.h"
 #include "tests/engine/model/network.h"
 
-static const affect_sizes graph_sizes = {
+static const network_sizes graph_sizes = {
     .frames = 5, .mels = 24, .parts = 20, .columns = 7, .classes = 4};
 
 /* Frames that are padding count for nothing: pooling ends the mask, past a residual. */

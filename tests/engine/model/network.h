@@ -3,6 +3,7 @@
 #define AFFECT_TESTS_NETWORK_H
 
 #include "engine/model/session.h"
+#include "tests/sizes.h"
 #include "tests/test.h"
 
 /* Two branches that use every kind of layer: convolutions valid and same, strided, with and without
@@ -78,7 +79,7 @@ static const char padded[] =
     "   {\"type\": \"dense\", \"name\": \"output\", \"units\": \"$classes\","
     "     \"activation\": \"softmax\"}]}}";
 
-static const affect_sizes small_sizes = {
+static const network_sizes small_sizes = {
     .frames = 4, .mels = 9, .parts = 7, .columns = 3, .classes = 3};
 
 static inline affect_json *parse(const char *text) {
@@ -88,10 +89,10 @@ static inline affect_json *parse(const char *text) {
 }
 
 static inline affect_architecture *make_architecture(const char *text, const char *variables,
-                                                     affect_sizes sizes) {
+                                                     network_sizes sizes) {
     affect_architecture *architecture = NULL;
     affect_json *document = parse(text), *values = variables ? parse(variables) : NULL;
-    CHECK_OK(affect_architecture_create(&architecture, document, values, sizes, err));
+    CHECK_OK(create_architecture(&architecture, document, values, sizes, err));
     affect_json_free(document);
     affect_json_free(values);
     return architecture;
@@ -118,8 +119,8 @@ static inline void make_data(network_data *data, const affect_architecture *arch
     memset(data, 0, sizeof *data);
     for (size_t i = 0; i < affect_architecture_n_inputs(architecture); i++)
         data->inputs[i] = make_numbers(
-            n * affect_shape_count(affect_architecture_input(architecture, i)->shape), i);
-    size_t classes = affect_architecture_sizes(architecture).classes;
+            n * affect_shape_count(affect_architecture_input(architecture, i)->feature.shape), i);
+    size_t classes = affect_architecture_sizes(architecture)->n_classes;
     for (size_t i = 0; i < n; i++) {
         data->labels[i] = (int32_t)(i % classes);
         data->weights[i] = 0.5f + 0.25f * (float)(i % 5);
@@ -134,7 +135,7 @@ static inline void make_data(network_data *data, const affect_architecture *arch
  * are the same numbers, but no two neighbours are equal bit for bit. */
 static inline void pad_data(network_data *data, const affect_architecture *architecture, float even,
                             float odd) {
-    affect_shape shape = affect_architecture_input(architecture, 0)->shape;
+    affect_shape shape = affect_architecture_input(architecture, 0)->feature.shape;
     size_t frames = shape.size[0], frame = affect_shape_count(shape) / frames;
     for (size_t b = 0; b < data->batch.batch; b++)
         for (size_t t = b % frames + 1; t < frames; t++)

@@ -2,14 +2,14 @@
  * table of wrong documents with what the error must say and where. */
 #include "tests/engine/model/network.h"
 
-static const affect_sizes paper_sizes = {
+static const network_sizes paper_sizes = {
     .frames = 501, .mels = 128, .parts = 200, .columns = 189, .classes = 4};
 
 static affect_architecture *make_preset(const char *name) {
     affect_architecture *architecture = NULL;
     affect_json *document = NULL;
     CHECK_OK(affect_architecture_preset(&document, name, err));
-    CHECK_OK(affect_architecture_create(&architecture, document, NULL, paper_sizes, err));
+    CHECK_OK(create_architecture(&architecture, document, NULL, paper_sizes, err));
     affect_json_free(document);
     return architecture;
 }
@@ -105,9 +105,9 @@ static void test_subset_of_branches(void) {
     affect_json_set(fusion, "layers",
                     parse("[{\"type\": \"dense\", \"name\": \"output\", \"units\": \"$classes\","
                           " \"activation\": \"softmax\"}]"));
-    affect_sizes sizes = {.parts = 7, .columns = 3, .classes = 3}; /* no frames, no mels */
+    network_sizes sizes = {.parts = 7, .columns = 3, .classes = 3}; /* no frames, no mels */
     affect_architecture *a = NULL;
-    CHECK_OK(affect_architecture_create(&a, document, NULL, sizes, err));
+    CHECK_OK(create_architecture(&a, document, NULL, sizes, err));
     CHECK(affect_architecture_n_inputs(a) == 1);
     CHECK_STRING(affect_architecture_input(a, 0)->name, "motion");
     CHECK(find(a, "audio.conv_1.kernel") == NULL);
@@ -127,7 +127,7 @@ static affect_status try_layers(const char *layers, affect_error *err) {
     snprintf(text, sizeof text, "%s%s%s", before, layers, after);
     affect_architecture *a = NULL;
     affect_json *document = parse(text);
-    affect_status status = affect_architecture_create(&a, document, NULL, small_sizes, err);
+    affect_status status = create_architecture(&a, document, NULL, small_sizes, err);
     affect_json_free(document);
     affect_architecture_free(a);
     return status;
@@ -276,15 +276,17 @@ static void test_wrong_documents(void) {
          "/branches/motion/input"},
         {"{\"inputs\": {\"motion\": {\"feature\": \"text\", \"shape\": [7, 3]}}, " MOTION_BRANCH
          ", " FUSION "}",
-         "inputs.motion: feature: \"text\" is not one of: mel, motion", "/inputs/motion/feature"},
+         "inputs.motion: feature \"text\" is not known (known: mel, motion",
+         "/inputs/motion/feature"},
         {"{\"inputs\": {\"motion\": {\"feature\": \"motion\", \"shape\": [7, 4]}}, " MOTION_BRANCH
          ", " FUSION "}",
          "the shape (parts, columns) = (7, 3)", "/inputs/motion/shape"},
         {"{\"inputs\": {\"motion\": {\"feature\": \"motion\", \"shape\": [7, -3]}}, " MOTION_BRANCH
          ", " FUSION "}",
          "inputs.motion: shape needs", "/inputs/motion/shape"},
-        {"{\"inputs\": {\"motion\": {\"feature\": \"motion\"}}, " MOTION_BRANCH ", " FUSION "}",
-         "inputs.motion: shape is a nothing", "/inputs/motion/shape"},
+        {"{\"inputs\": {\"motion\": {\"feature\": \"motion\", \"shape\": 7}}, " MOTION_BRANCH
+         ", " FUSION "}",
+         "inputs.motion: shape is a number", "/inputs/motion/shape"},
         {"{" MOTION_INPUT ", " MOTION_BRANCH ", \"fusion\": {\"branches\": [\"audio\"]}}",
          "fusion: there is no branch \"audio\"", "/fusion/branches/0"},
         {"{" MOTION_INPUT ", " MOTION_BRANCH
@@ -323,7 +325,7 @@ static void test_wrong_documents(void) {
         affect_error err = {0};
         affect_architecture *a = NULL;
         affect_json *document = parse(rows[i].document);
-        affect_status status = affect_architecture_create(&a, document, NULL, small_sizes, &err);
+        affect_status status = create_architecture(&a, document, NULL, small_sizes, &err);
         CHECK(status != AFFECT_STATUS_OK && a == NULL);
         CHECK(strstr(err.message, rows[i].message) != NULL);
         CHECK_STRING(err.pointer, rows[i].pointer);
@@ -421,8 +423,7 @@ static void test_too_many_layers(void) {
     affect_error err = {0};
     affect_architecture *a = NULL;
     affect_json *document = parse(affect_buffer_string(&text));
-    CHECK(affect_architecture_create(&a, document, NULL, small_sizes, &err) ==
-          AFFECT_STATUS_TOO_LARGE);
+    CHECK(create_architecture(&a, document, NULL, small_sizes, &err) == AFFECT_STATUS_TOO_LARGE);
     CHECK(strstr(err.message, "more than 256 layers") != NULL);
     CHECK_STRING(err.pointer, "/branches/motion/layers/256");
     affect_json_free(document);
@@ -434,8 +435,7 @@ static void test_wrong_overrides(void) {
     affect_error err = {0};
     affect_architecture *a = NULL;
     affect_json *document = parse(every_layer), *values = parse("{\"rates\": 0.5}");
-    CHECK(affect_architecture_create(&a, document, values, small_sizes, &err) ==
-          AFFECT_STATUS_INVALID);
+    CHECK(create_architecture(&a, document, values, small_sizes, &err) == AFFECT_STATUS_INVALID);
     CHECK(strstr(err.message, "has no variable \"rates\"") != NULL);
     CHECK_STRING(err.pointer, "/variables/rates");
     affect_json_free(document);
@@ -453,7 +453,7 @@ static void test_mask_refused(void) {
     snprintf(text, sizeof text, "%.*s\"mask\": true, %s", (int)(shape - every_layer), every_layer,
              shape);
     affect_json *document = parse(text);
-    CHECK(affect_architecture_create(&architecture, document, NULL, small_sizes, &error) ==
+    CHECK(create_architecture(&architecture, document, NULL, small_sizes, &error) ==
           AFFECT_STATUS_UNSUPPORTED);
     CHECK(strstr(error.message, "audio.bn_1: a batch_norm of masked steps") != NULL);
     CHECK(strcmp(error.pointer, "/branches/audio") == 0);
@@ -474,7 +474,7 @@ static void test_many_members(void) {
         for (int m = 0; m < MEMBERS; m++) affect_buffer_printf(&text, "\"m%d\": 0, ", m);
         affect_buffer_append_string(&text, "\"last\": 0}}");
         affect_json *document = parse(affect_buffer_string(&text));
-        CHECK(affect_architecture_create(&architecture, document, NULL, small_sizes, &error) ==
+        CHECK(create_architecture(&architecture, document, NULL, small_sizes, &error) ==
               AFFECT_STATUS_INVALID);
         CHECK_STRING(error.message, errors[i]);
         affect_json_free(document);

@@ -42,7 +42,7 @@ static outcome run(const char *device, const affect_architecture *architecture,
     return o;
 }
 
-static void check_network(const char *text, affect_sizes sizes, bool with_padding) {
+static void check_network(const char *text, network_sizes sizes, bool with_padding) {
     affect_architecture *architecture = make_architecture(text, NULL, sizes);
     network_data data;
     make_data(&data, architecture, BATCH);
@@ -80,7 +80,7 @@ static void test_graph(void) {
 }
 
 static void test_masked_graph(void) {
-    check_network(masked_graph, (affect_sizes){.frames = 6, .mels = 5, .classes = 3}, true);
+    check_network(masked_graph, (network_sizes){.frames = 6, .mels = 5, .classes = 3}, true);
 }
 
 /* In a child: a plug-in reads its environment once. */

@@ -20,10 +20,6 @@ typedef struct {
     affect_session *session;
 } fixture;
 
-static size_t size_of(const affect_json *sizes, const char *name) {
-    return (size_t)affect_json_get_number(sizes, name, 0);
-}
-
 static affect_status open_fixture(fixture *f, const char *name, affect_session_options options,
                                   affect_error *err) {
     char path[1024];
@@ -32,14 +28,9 @@ static affect_status open_fixture(fixture *f, const char *name, affect_session_o
     AFFECT_TRY(affect_safetensors_open(&f->file, path, err));
     AFFECT_TRY(affect_safetensors_metadata_json(&f->document, f->file, "architecture", err));
     AFFECT_TRY(affect_safetensors_metadata_json(&f->sizes, f->file, "sizes", err));
-    affect_sizes sizes = {
-        .frames = size_of(f->sizes, "frames"),
-        .mels = size_of(f->sizes, "mels"),
-        .parts = size_of(f->sizes, "parts"),
-        .columns = size_of(f->sizes, "columns"),
-        .classes = size_of(f->sizes, "classes"),
-    };
-    AFFECT_TRY(affect_architecture_create(&f->architecture, f->document, NULL, sizes, err));
+    affect_sizes sizes;
+    AFFECT_TRY(affect_sizes_from_json(&sizes, f->sizes, "/sizes", err));
+    AFFECT_TRY(affect_architecture_create(&f->architecture, f->document, NULL, &sizes, err));
     AFFECT_TRY(affect_backend_open(&f->backend,
                                    (affect_backend_options){.device = "cpu", .n_threads = 2}, err));
     return affect_session_create(&f->session, f->backend, f->architecture, options, err);
@@ -86,7 +77,7 @@ static void find_inputs(const float *inputs[MAX_INPUTS], const fixture *f, size_
     for (size_t i = 0; i < n_inputs; i++) {
         const affect_input *input = affect_architecture_input(f->architecture, i);
         const affect_safetensor *tensor = find(f, "inputs", input->name);
-        inputs[i] = (const float *)tensor->data + skip * affect_shape_count(input->shape);
+        inputs[i] = (const float *)tensor->data + skip * affect_shape_count(input->feature.shape);
     }
 }
 

@@ -9,7 +9,7 @@ typedef struct {
     affect_session *session;
 } network;
 
-static network make_network(const char *text, const char *variables, affect_sizes sizes,
+static network make_network(const char *text, const char *variables, network_sizes sizes,
                             affect_session_options options) {
     network net = {.architecture = make_architecture(text, variables, sizes)};
     CHECK_OK(affect_backend_open(&net.backend,
@@ -112,7 +112,8 @@ static void test_accumulation(void) {
     memcpy(whole, gradients, n * sizeof *whole);
     memset(gradients, 0, n * sizeof *gradients);
     for (size_t at = 0; at < 12; at += 6) {
-        size_t row = affect_shape_count(affect_architecture_input(net.architecture, 0)->shape);
+        size_t row =
+            affect_shape_count(affect_architecture_input(net.architecture, 0)->feature.shape);
         const float *inputs[] = {data.inputs[0] + at * row};
         affect_session_batch piece = {.inputs = inputs,
                                       .labels = data.labels + at,
@@ -155,9 +156,9 @@ static void test_inference_layout(void) {
     for (size_t at = 0; at < 12; at += 5) {
         const float *inputs[2];
         for (size_t i = 0; i < 2; i++)
-            inputs[i] =
-                data.inputs[i] +
-                at * affect_shape_count(affect_architecture_input(net.architecture, i)->shape);
+            inputs[i] = data.inputs[i] +
+                        at * affect_shape_count(
+                                 affect_architecture_input(net.architecture, i)->feature.shape);
         CHECK_OK(
             affect_session_predict(other, got + 3 * at, inputs, at + 5 > 12 ? 12 - at : 5, err));
     }

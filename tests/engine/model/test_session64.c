@@ -53,7 +53,7 @@ static void check_tensor(affect_session *session, const affect_session_batch *ba
     CHECK(relative <= 1e-6);
 }
 
-static void check_network(const char *text, const char *variables, affect_sizes sizes,
+static void check_network(const char *text, const char *variables, network_sizes sizes,
                           bool weighted, bool with_padding) {
     affect_architecture *architecture = make_architecture(text, variables, sizes);
     affect_backend *backend = NULL;
@@ -97,13 +97,13 @@ static void test_motion_only(void) {
     for (char *c = text; (c = strstr(c, "\"filters\":64")); c++) memcpy(c, "\"filters\":3 ", 12);
     for (char *c = text; (c = strstr(c, "\"filters\":32")); c++) memcpy(c, "\"filters\":2 ", 12);
     for (char *c = text; (c = strstr(c, "\"units\":256")); c++) memcpy(c, "\"units\":4  ", 11);
-    affect_sizes sizes = {.parts = 36, .columns = 5, .classes = 4};
+    network_sizes sizes = {.parts = 36, .columns = 5, .classes = 4};
     check_network(text, NULL, sizes, false, false);
     free(text);
     affect_json_free(document);
 }
 
-static const affect_sizes padded_sizes = {.frames = 6, .mels = 20, .classes = 3};
+static const network_sizes padded_sizes = {.frames = 6, .mels = 20, .classes = 3};
 
 static void test_padded(void) {
     check_network(padded, NULL, padded_sizes, true, true);
@@ -188,7 +188,7 @@ static void test_graph(void) {
 }
 
 static void test_masked_graph(void) {
-    affect_sizes sizes = {.frames = 6, .mels = 5, .classes = 3};
+    network_sizes sizes = {.frames = 6, .mels = 5, .classes = 3};
     check_network(masked_graph, NULL, sizes, false, true);
 }
 

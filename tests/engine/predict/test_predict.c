@@ -24,8 +24,9 @@ static void make_utterances(utterance utterances[N]) {
     static const double seconds[N] = {1.5, 0.3, 2.6, 1.0, 2.0, 0.7};
     for (int i = 0; i < N; i++)
         make_utterance(&utterances[i], seconds[i], i == 3 ? 22050 : 16000, 40 + (uint64_t)i);
-    utterances[4].input.motion[AFFECT_MOCAP_HAND] = (affect_source){0};
-    utterances[5].input.motion_window = (affect_time_window){true, 0.2, 0.5};
+    affect_features_input_set(&utterances[4].input, motion_parts[AFFECT_MOCAP_HAND],
+                              (affect_source){0});
+    utterances[5].input.windows[MOTION_WINDOW] = (affect_time_window){true, 0.2, 0.5};
 }
 
 static void predict_alone(float alone[N][N_CLASSES], affect_predictor *predictor,
@@ -89,8 +90,9 @@ static void test_failures_are_ones_own(void) {
     predict_alone(alone, predictor, utterances);
     for (int i = 0; i < N; i++) inputs[i] = utterances[i].input;
     inputs[0] = (affect_features_input){0};
-    inputs[2].audio = (affect_source){.data = "no sound", .size = 8};
-    inputs[3].motion[AFFECT_MOCAP_FACE] = inputs[3].motion[AFFECT_MOCAP_HEAD];
+    affect_features_input_set(&inputs[2], "audio", (affect_source){.data = "no sound", .size = 8});
+    affect_features_input_set(&inputs[3], "mocap_face",
+                              affect_features_input_find(&inputs[3], "mocap_head"));
     CHECK_OK(affect_predictor_run_batch(predictor, predictions, inputs, N, err));
     CHECK(predictions[0].status == AFFECT_STATUS_INVALID);
     CHECK(strstr(predictions[0].error.message, "no stream") != NULL);
@@ -102,8 +104,8 @@ static void test_failures_are_ones_own(void) {
         CHECK(predictions[i].status == AFFECT_STATUS_OK);
         CHECK(memcmp(predictions[i].probabilities, alone[i], sizeof alone[i]) == 0);
     }
-    CHECK(predictions[4].motion[AFFECT_MOCAP_FACE].present);
-    CHECK(!predictions[4].motion[AFFECT_MOCAP_HAND].present);
+    CHECK(predictions[4].qualities[1].present); /* after the sound: the face */
+    CHECK(!predictions[4].qualities[3].present);
     for (int i = 0; i < N; i++) inputs[i] = (affect_features_input){0};
     CHECK_OK(affect_predictor_run_batch(predictor, predictions, inputs, N, err));
     CHECK(predictions[5].status == AFFECT_STATUS_INVALID);
@@ -117,7 +119,7 @@ static void test_answer(void) {
     make_utterance(&u, 1, 16000, 5);
     make_model(scratch_path("model.safetensors"), "paper-optimized", 2);
     affect_predictor *predictor = open_predictor(scratch_path("model.safetensors"), 1, 1);
-    u.input.motion[AFFECT_MOCAP_HAND] = (affect_source){0};
+    affect_features_input_set(&u.input, motion_parts[AFFECT_MOCAP_HAND], (affect_source){0});
     CHECK_OK(affect_predictor_run(predictor, &answer, &u.input, err));
     const affect_json *probabilities = affect_json_get(answer, "probabilities");
     double sum = 0;
@@ -139,6 +141,10 @@ static affect_status predict_one(affect_predictor *predictor, const affect_featu
     return prediction->status;
 }
 
+static double seconds_of_sound(const affect_prediction *prediction) {
+    return ((const affect_audio_quality *)prediction->qualities[0].record)->seconds;
+}
+
 /* Files of a whole dialog: the sound has a window of its own, and both windows are the bits of the
  * files cut beforehand. */
 static void test_windows(void) {
@@ -149,33 +155,33 @@ static void test_windows(void) {
     make_model(scratch_path("model.safetensors"), "paper-optimized", 2);
     affect_predictor *predictor = open_predictor(scratch_path("model.safetensors"), 1, 1);
     affect_features_input input = u.input;
-    input.audio_window = (affect_time_window){true, 1, 2};
+    input.windows[AUDIO_WINDOW] = (affect_time_window){true, 1, 2};
     CHECK(predict_one(predictor, &input, &prediction) == AFFECT_STATUS_OK);
-    CHECK_NEAR(prediction.audio.seconds, 1, 1e-9);
+    CHECK_NEAR(seconds_of_sound(&prediction), 1, 1e-9);
     memcpy(whole, prediction.probabilities, sizeof whole);
-    input.audio_window.end_s = HUGE_VAL;
+    input.windows[AUDIO_WINDOW].end_s = HUGE_VAL;
     CHECK(predict_one(predictor, &input, &prediction) == AFFECT_STATUS_OK);
-    CHECK_NEAR(prediction.audio.seconds, 2, 1e-9);
+    CHECK_NEAR(seconds_of_sound(&prediction), 2, 1e-9);
     CHECK(memcmp(whole, prediction.probabilities, sizeof whole) != 0);
 
     input = u.input; /* the sound of the dialog beside an utterance's motion */
-    input.motion_window = (affect_time_window){true, 1, 2};
+    input.windows[MOTION_WINDOW] = (affect_time_window){true, 1, 2};
     CHECK(predict_one(predictor, &input, &prediction) == AFFECT_STATUS_INVALID);
     CHECK(strstr(prediction.error.message, "audio_start") != NULL);
-    input.motion_window.end_s = HUGE_VAL; /* open: 2 s of rows */
+    input.windows[MOTION_WINDOW].end_s = HUGE_VAL; /* open: 2 s of rows */
     CHECK(predict_one(predictor, &input, &prediction) == AFFECT_STATUS_INVALID);
-    input.motion_window.start_s = 0.4;
+    input.windows[MOTION_WINDOW].start_s = 0.4;
     CHECK(predict_one(predictor, &input, &prediction) == AFFECT_STATUS_OK);
-    input.motion_window = input.audio_window = (affect_time_window){true, 1, 2};
+    input.windows[MOTION_WINDOW] = input.windows[AUDIO_WINDOW] = (affect_time_window){true, 1, 2};
     CHECK(predict_one(predictor, &input, &prediction) == AFFECT_STATUS_OK);
 
     static const affect_time_window wrong[] = {
         {true, -1, 1}, {true, 2, 2}, {true, 2, 1}, {true, NAN, 1}, {true, 0, NAN}};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
-        input.audio_window = wrong[i];
+        input.windows[AUDIO_WINDOW] = wrong[i];
         CHECK(predict_one(predictor, &input, &prediction) == AFFECT_STATUS_INVALID);
     }
-    input.audio_window = (affect_time_window){true, 1e300, HUGE_VAL};
+    input.windows[AUDIO_WINDOW] = (affect_time_window){true, 1e300, HUGE_VAL};
     CHECK(predict_one(predictor, &input, &prediction) == AFFECT_STATUS_MALFORMED);
     affect_predictor_close(predictor);
     free_utterance(&u);
@@ -189,16 +195,17 @@ static void test_motion_without_a_value(void) {
     make_model(scratch_path("model.safetensors"), "paper-optimized", 2);
     affect_predictor *predictor = open_predictor(scratch_path("model.safetensors"), 1, 1);
     affect_features_input input = u.input;
-    input.motion_window = (affect_time_window){true, 100, 200};
+    input.windows[MOTION_WINDOW] = (affect_time_window){true, 100, 200};
     CHECK(predict_one(predictor, &input, &prediction) == AFFECT_STATUS_OK); /* the sound is there */
-    input.audio = (affect_source){0};
+    affect_features_input_set(&input, "audio", (affect_source){0});
     CHECK(predict_one(predictor, &input, &prediction) == AFFECT_STATUS_INVALID);
-    CHECK(strstr(prediction.error.message, "between start and end") != NULL);
+    CHECK(strstr(prediction.error.message, "no stream has a value in its window") != NULL);
     input = (affect_features_input){0};
-    input.motion[AFFECT_MOCAP_HEAD] = (affect_source){.data = "Frame# Time\n", .size = 12};
+    affect_features_input_set(&input, motion_parts[AFFECT_MOCAP_HEAD],
+                              (affect_source){.data = "Frame# Time\n", .size = 12});
     CHECK(predict_one(predictor, &input, &prediction) == AFFECT_STATUS_INVALID);
-    input.motion[AFFECT_MOCAP_HEAD] =
-        (affect_source){.data = "1 0 NaN NaN NaN NaN NaN NaN\n", .size = 28};
+    affect_features_input_set(&input, motion_parts[AFFECT_MOCAP_HEAD],
+                              (affect_source){.data = "1 0 NaN NaN NaN NaN NaN NaN\n", .size = 28});
     CHECK(predict_one(predictor, &input, &prediction) == AFFECT_STATUS_INVALID);
     affect_predictor_close(predictor);
     free_utterance(&u);

@@ -5,14 +5,15 @@
 
 #include "engine/core/buffer.h"
 #include "engine/core/random.h"
-#include "engine/dataset/normalizer.h"
+#include "engine/modality/audio.h"
+#include "engine/modality/mel.h"
+#include "engine/modality/mocap_text.h"
+#include "engine/modality/motion.h"
 #include "engine/model/model_file.h"
 #include "engine/predict/predict.h"
 #include "tests/engine/core/scratch.h"
 
 #include <math.h>
-
-static const float no_mean[AFFECT_NORMALIZER_COLUMNS];
 
 /* The metadata that a predictor reads. */
 static inline affect_json *model_metadata(const affect_feature_config *config) {
@@ -21,10 +22,14 @@ static inline affect_json *model_metadata(const affect_feature_config *config) {
     static const char *const names[] = {"angry", "happy", "neutral", "sad"};
     for (int i = 0; i < 4; i++) affect_json_append(labels, affect_json_new_string(names[i]));
     affect_json_set(metadata, "feature_config", affect_feature_config_to_json(config));
-    affect_normalizer normalizer;
-    memcpy(normalizer.mean, no_mean, sizeof no_mean);
-    for (int i = 0; i < AFFECT_NORMALIZER_COLUMNS; i++) normalizer.deviation[i] = 50;
-    affect_json_set(metadata, "normalizer", affect_normalizer_to_json(&normalizer));
+    affect_json *motion =
+        affect_json_set_object(affect_json_set_object(metadata, "normalizer"), "motion");
+    affect_json *mean = affect_json_set_array(motion, "mean");
+    affect_json *deviation = affect_json_set_array(motion, "deviation");
+    for (int i = 0; i < AFFECT_MOTION_COLUMNS; i++) {
+        affect_json_append(mean, affect_json_new_number(0));
+        affect_json_append(deviation, affect_json_new_number(50));
+    }
     return metadata;
 }
 
@@ -32,15 +37,15 @@ static inline affect_json *model_metadata(const affect_feature_config *config) {
 static inline void make_model(const char *path, const char *preset, double clip_seconds) {
     affect_feature_config config;
     affect_feature_config_default(&config);
-    config.mel.clip_seconds = clip_seconds;
-    affect_feature_sizes have = affect_feature_config_sizes(&config);
-    affect_sizes sizes = {have.n_frames, have.n_mels, have.n_parts, have.n_columns, 4};
+    ((affect_mel_config *)affect_feature_config_find(&config, "mel"))->clip_seconds = clip_seconds;
+    affect_sizes sizes = affect_feature_config_sizes(&config);
+    sizes.n_classes = 4;
     affect_json *document = NULL, *metadata = model_metadata(&config);
     affect_architecture *architecture = NULL;
     affect_backend *backend = NULL;
     affect_session *session = NULL;
     CHECK_OK(affect_architecture_preset(&document, preset, err));
-    CHECK_OK(affect_architecture_create(&architecture, document, NULL, sizes, err));
+    CHECK_OK(affect_architecture_create(&architecture, document, NULL, &sizes, err));
     CHECK_OK(affect_backend_open(&backend,
                                  (affect_backend_options){.device = "cpu", .n_threads = 1}, err));
     affect_session_options options = {.max_batch = 1};
@@ -105,6 +110,12 @@ static inline void make_motion(affect_buffer *text, affect_mocap_kind kind, doub
     }
 }
 
+static const char *const motion_parts[AFFECT_MOCAP_KIND_COUNT] = {
+    [AFFECT_MOCAP_FACE] = "mocap_face",
+    [AFFECT_MOCAP_HEAD] = "mocap_head",
+    [AFFECT_MOCAP_HAND] = "mocap_hand"};
+enum { AUDIO_WINDOW, MOTION_WINDOW }; /* of affect_features_input */
+
 /* An utterance's files in memory. */
 typedef struct {
     affect_buffer wav, motion[AFFECT_MOCAP_KIND_COUNT];
@@ -114,10 +125,13 @@ typedef struct {
 static inline void make_utterance(utterance *u, double seconds, int rate_hz, uint64_t seed) {
     *u = (utterance){0};
     make_wav(&u->wav, rate_hz, seconds, seed);
-    u->input.audio = (affect_source){.data = u->wav.data, .size = u->wav.size};
+    affect_features_input_set(&u->input, "audio",
+                              (affect_source){.data = u->wav.data, .size = u->wav.size});
     for (int k = 0; k < AFFECT_MOCAP_KIND_COUNT; k++) {
         make_motion(&u->motion[k], (affect_mocap_kind)k, seconds, seed);
-        u->input.motion[k] = (affect_source){.data = u->motion[k].data, .size = u->motion[k].size};
+        affect_features_input_set(
+            &u->input, motion_parts[k],
+            (affect_source){.data = u->motion[k].data, .size = u->motion[k].size});
     }
 }
 

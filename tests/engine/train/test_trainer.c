@@ -242,17 +242,16 @@ static affect_dataset *make_lengths(const size_t *lengths) {
         affect_buffer_printf(&rows, "%s" FIXTURE_UTTERANCE_OF("a_F%03zu", "sad", "0", "%zu"),
                              i ? "," : "", i, i);
     }
-    const affect_shard_content content = {.n_utterances = N_LONG,
-                                          .sizes = fixture_sizes,
-                                          .offsets = offsets,
-                                          .mel = mel,
-                                          .pad_value = pad,
-                                          .motion = motion,
-                                          .missing = missing,
-                                          .features = features,
-                                          .utterances = ids,
-                                          .quality = quality,
-                                          .rejected = none};
+    const affect_sizes sizes = sizes_of(fixture_sizes);
+    const affect_shard_content content = {
+        .n_utterances = N_LONG,
+        .sizes = &sizes,
+        .values = {{.offsets = offsets, .values = mel, .pad_value = pad},
+                   {.values = motion, .missing = missing}},
+        .features = features,
+        .utterances = ids,
+        .quality = quality,
+        .rejected = none};
     snprintf(folder, sizeof folder, "%s", scratch_path("lengths"));
     CHECK_OK(affect_path_join(path, err, folder, "store"));
     CHECK_OK(affect_directory_make(path, err));
@@ -308,8 +307,8 @@ static void test_unequal_pieces(void) {
                                                                            "classes\","
                                                                            "\"activation\":"
                                                                            "\"softmax\"}]}}");
-    affect_sizes sizes = {10, 4, 3, 189, 2};
-    CHECK_OK(affect_architecture_create(&t.architecture, document, NULL, sizes, err));
+    network_sizes sizes = {10, 4, 3, 189, 2};
+    CHECK_OK(create_architecture(&t.architecture, document, NULL, sizes, err));
     CHECK_OK(affect_backend_open(&t.backend,
                                  (affect_backend_options){.device = "cpu", .n_threads = 1}, err));
     affect_memory_plan whole, plan;
