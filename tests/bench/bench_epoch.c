@@ -24,7 +24,7 @@
 
 enum { FRAMES = 501, MELS = 128, PARTS = 200, COLUMNS = 189, SHARD = 100, CLASSES = 4 };
 
-static const network_sizes numbers = {FRAMES, MELS, PARTS, COLUMNS, 0};
+static const network_sizes store_sizes = {FRAMES, MELS, PARTS, COLUMNS, 0};
 static const char *const classes[CLASSES] = {"angry", "happy", "neutral", "sad"};
 static affect_error error;
 
@@ -82,7 +82,7 @@ static void write_shard(const char *folder, size_t shard, size_t n) {
     }
     name_shard(name, shard);
     check(affect_path_join(path, &error, folder, "store/%s.safetensors", name));
-    const affect_sizes sizes = sizes_of(numbers);
+    const affect_sizes sizes = sizes_of(store_sizes);
     const affect_shard_content content = {
         .n_utterances = n,
         .sizes = &sizes,

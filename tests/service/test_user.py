@@ -167,7 +167,7 @@ def test_motion_without_a_row(service):  # noqa: F811
     assert "face: no rows after the header: taken as missing" in answer.json()["warnings"]
     problem(service.predict(mocap_face=header), 422, "invalid", "nothing to classify")
     problem(service.predict(mocap_face=service.face, start="1000"), 422, "invalid", "no stream has a value in its window")
-    problem(service.predict(mocap_face=service.face, start="0.0001", end="0.0002"), 422, "invalid", "no values")
+    problem(service.predict(mocap_face=service.face, start="0.0001", end="0.0002"), 422, "invalid", "no stream has a value")
     assert service.predict(mocap_face=service.face).status == 200
 
 
