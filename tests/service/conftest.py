@@ -4,17 +4,20 @@ The programs are those of AFFECT_BUILD (default: build/ of the source tree). Eac
 folder of its own, listens on a free loopback port and must stop cleanly at the end.
 """
 import http.client
+import itertools
 import json
 import os
 import pathlib
 import signal
 import socket
 import subprocess
+import sys
 import time
 import uuid
 
 import pytest
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "reference"))
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("AFFECT_BUILD", ROOT / "build")).resolve()
 
@@ -144,19 +147,30 @@ def no_sanitizer_report():
 
 
 @pytest.fixture
-def make_server(tmp_path):
-    """make_server(**settings) -> a running Server; all are stopped, and must stop cleanly."""
+def server_in():
+    """server_in(folder, **settings) -> a running Server; all are stopped, and must stop cleanly."""
     servers = []
 
-    def make(**settings):
-        folder = tmp_path / f"server{len(servers)}"
-        folder.mkdir()
+    def make(folder, **settings):
         servers.append(Server(folder, **settings))
         return servers[-1]
 
     yield make
     codes = [server.stop() for server in servers]
     assert all(code in (0, -signal.SIGKILL) for code in codes), codes
+
+
+@pytest.fixture
+def make_server(server_in, tmp_path):
+    """make_server(**settings) -> a server in a new folder."""
+    folders = (tmp_path / f"server{number}" for number in itertools.count())
+
+    def make(**settings):
+        folder = next(folders)
+        folder.mkdir()
+        return server_in(folder, **settings)
+
+    return make
 
 
 @pytest.fixture
