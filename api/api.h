@@ -12,6 +12,7 @@
 #ifndef AFFECT_API_API_H
 #define AFFECT_API_API_H
 
+#include "engine/core/fields.h"
 #include "engine/core/json.h"
 #include "engine/core/status.h"
 
@@ -43,11 +44,12 @@ const char *api_path(const api_request *request);
 const char *api_request_id(const api_request *request);
 /* "{name}" of the route's pattern, percent-decoded. */
 const char *api_path_value(const api_request *request, const char *name);
-/* A query value, or NULL. Queries that the route's row does not list were already refused (422). */
+/* A query value, or NULL. Queries that the route's row does not list, and values that do not fit
+ * theirs, were already refused (422). */
 const char *api_query(const api_request *request, const char *name);
-/* An integer query within bounds, or the fallback; false: already answered with 422. */
-bool api_query_integer(api_request *request, const char *name, int64_t minimum, int64_t maximum,
-                       int64_t fallback, int64_t *value);
+/* An integer or boolean query of the route's row, or the row's default. */
+int64_t api_query_integer(const api_request *request, const char *name);
+bool api_query_bool(const api_request *request, const char *name);
 const char *api_header(const api_request *request, const char *name);
 /* Content-Type is type, with or without parameters. */
 bool api_has_media_type(const api_request *request, const char *type);
@@ -148,10 +150,16 @@ typedef struct {
     const char *pattern; /* "/v1/jobs/{id}/events" */
     api_handler *handler;
     api_role role;
+    /* For the contract: "202 Job, 200 Job, 204": statuses with a name of answers.json or a media
+     * type, several joined by |. The first is what normally comes. */
+    const char *answers;
+    const char *summary;  /* one line for /openapi.json and people */
     unsigned bodies;      /* bits 1 << API_BODY_*; 0 = a body is refused (413/415) */
     const char *max_body; /* name of the setting that limits the body: "max_json_bytes", ... */
-    const char *queries;  /* allowed query names, separated by blanks */
-    const char *summary;  /* one line for /openapi.json and people */
+    /* Adds the body's schemas to the contract, by media type (handlers.h); NULL: none, or {}. */
+    void (*describe)(affect_json *content);
+    const affect_field *queries; /* their names, types, bounds, defaults; NULL: none */
+    const affect_field *headers; /* that the handler reads; NULL: none */
 } api_route;
 
 #endif

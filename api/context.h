@@ -17,6 +17,7 @@ struct api_context {
     struct api_predictor *predictor;
     struct api_metrics *metrics;
     struct api_documents *documents;
+    affect_json *contract;              /* contract.h; owned */
     char instance_id[AFFECT_ULID_SIZE]; /* of this run of the server */
     char worker_binary[1024];           /* path of `affect` */
     double started;                     /* affect_clock_seconds */

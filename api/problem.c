@@ -40,6 +40,12 @@ const api_problem *api_problem_find(const char *code) {
     return &problems[0];
 }
 
+const char *api_problem_title(int status) {
+    for (size_t i = 0; i < sizeof problems / sizeof *problems; i++)
+        if (problems[i].status == status) return problems[i].title;
+    return problems[0].title;
+}
+
 const api_problem *api_problem_of_status(affect_status status) {
     switch (status) {
     case AFFECT_STATUS_INVALID:

@@ -15,6 +15,8 @@ typedef struct {
 const api_problem *api_problem_find(const char *code);
 /* The row for a status of the engine that reaches a client. */
 const api_problem *api_problem_of_status(affect_status status);
+/* The title of the first row with that status. */
+const char *api_problem_title(int status);
 /* {"type", "title", "status", "detail", "code"}; owned. */
 affect_json *api_problem_json(const api_problem *problem, const char *detail);
 /* {"errors": [{"pointer", "detail"}]} of the fields that the error names; owned, NULL when it names

@@ -174,6 +174,18 @@ const char *api_query(const api_request *request, const char *name) {
     return api_pairs_find(&request->queries, name, false);
 }
 
+int64_t api_query_integer(const api_request *request, const char *name) {
+    const char *text = api_query(request, name);
+    return text ? strtoll(text, NULL, 10)
+                : (int64_t)affect_fields_find(request->route->queries, name)->default_number;
+}
+
+bool api_query_bool(const api_request *request, const char *name) {
+    const char *text = api_query(request, name);
+    return text ? strcmp(text, "true") == 0
+                : affect_fields_find(request->route->queries, name)->default_number != 0;
+}
+
 const char *api_header(const api_request *request, const char *name) {
     return api_pairs_find(&request->headers, name, true);
 }

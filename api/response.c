@@ -236,24 +236,6 @@ void api_answer_error(api_request *request, const affect_error *error) {
 
 /* ---- Reads that answer when the request is wrong ---- */
 
-bool api_query_integer(api_request *request, const char *name, int64_t minimum, int64_t maximum,
-                       int64_t fallback, int64_t *value) {
-    const char *text = api_query(request, name);
-    *value = fallback;
-    if (!text) return true;
-    char *end = NULL;
-    errno = 0;
-    long long number = strtoll(text, &end, 10);
-    bool begins = isdigit((unsigned char)*text) || *text == '-'; /* strtoll takes blanks and '+' */
-    if (!begins || *end || errno || number < minimum || number > maximum) {
-        api_answer_problem(request, "invalid", "query %s: need an integer in %lld..%lld", name,
-                           (long long)minimum, (long long)maximum);
-        return false;
-    }
-    *value = number;
-    return true;
-}
-
 bool api_body_is_empty(api_request *request) {
     if (request->body_kind == API_BODY_NONE) return true;
     const affect_json *json = api_body_json(request);

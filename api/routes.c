@@ -1,9 +1,11 @@
-/* Routes; see routes.h. Adding an endpoint: a row here, a handler, and its entry in openapi.json.
- */
+/* Routes; see routes.h. Adding an endpoint: a row here and a handler; api/contract.c makes its part
+ * of the contract from the row. An answer of a new shape is described in answers.json. */
 #include "api/routes.h"
 
 #include "api/handlers/handlers.h"
+#include "api/jobs/job_state.h"
 #include "api/request.h"
+#include "api/schema.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -15,81 +17,169 @@
 #define MULTIPART (1u << API_BODY_MULTIPART)
 #define UPLOAD    (1u << API_BODY_UPLOAD)
 
+/* ---- Queries and headers ---- */
+
+#define MAX_QUERY 255 /* bytes of a value */
+#define TEXT(text_name, text, ...)                                                                 \
+    {                                                                                              \
+        .name = (text_name), .kind = AFFECT_FIELD_KIND_STRING, .size = MAX_QUERY + 1,              \
+        .help = (text), __VA_ARGS__                                                                \
+    }
+#define INTEGER(integer_name, value, low, high, text)                                              \
+    {                                                                                              \
+        .name = (integer_name), .kind = AFFECT_FIELD_KIND_INTEGER, .size = sizeof(int64_t),        \
+        .default_number = (value), .minimum = (low), .maximum = (high), .help = (text)             \
+    }
+#define CHOICE(choice_name, names, text, ...)                                                      \
+    {                                                                                              \
+        .name = (choice_name), .kind = AFFECT_FIELD_KIND_CHOICE, .size = sizeof(int),              \
+        .choices = (names), .help = (text), __VA_ARGS__                                            \
+    }
+#define CURSOR TEXT("after", "where the page begins: what the one before it ended with")
+
+#define STATE_NAME(name, text, terminal, active) text,
+static const char *const state_names[] = {API_JOB_STATE_TABLE(STATE_NAME) NULL};
+static const char *const metrics_formats[] = {"json", "csv", NULL};
+static const char *const model_formats[] = {"safetensors", NULL};
+
+static const affect_field page_queries[] = {INTEGER("limit", 100, 1, 1000, "rows a page"), CURSOR,
+                                            AFFECT_FIELD_END};
+static const affect_field create_queries[] = {TEXT("name", "the dataset's name, for a raw archive"),
+                                              TEXT("layout", "how a raw archive is laid out"),
+                                              AFFECT_FIELD_END};
+static const affect_field job_create_queries[] = {
+    {.name = "dry_run",
+     .kind = AFFECT_FIELD_KIND_BOOL,
+     .size = sizeof(bool),
+     .help = "say what a training would take, and queue nothing"},
+    AFFECT_FIELD_END};
+static const affect_field job_list_queries[] = {
+    INTEGER("limit", 50, 1, 500, "rows a page"), CURSOR,
+    CHOICE("state", state_names, "only jobs in this state", .schema = "{'default':null}"),
+    TEXT("type", "only jobs of this type"), AFFECT_FIELD_END};
+static const affect_field wait_queries[] = {
+    INTEGER("wait", 0, 0, 300, "seconds to wait for a change of the state"), AFFECT_FIELD_END};
+static const affect_field event_queries[] = {
+    INTEGER("after", 0, 0, 9007199254740991.0, "number of the newest event that is known"),
+    INTEGER("limit", 100, 1, 1000, "rows a page"), AFFECT_FIELD_END};
+static const affect_field metrics_queries[] = {CHOICE("format", metrics_formats,
+                                                      "csv where Accept names text/csv, else json",
+                                                      .schema = "{'default':null}"),
+                                               AFFECT_FIELD_END};
+static const affect_field plot_queries[] = {TEXT("compare", "a second job's id"), AFFECT_FIELD_END};
+static const affect_field artifact_queries[] = {CHOICE("format", model_formats, "of the file"),
+                                                AFFECT_FIELD_END};
+
+#define IF_MATCH      TEXT("If-Match", "ETags of what the client wants: else 412")
+#define IF_NONE_MATCH TEXT("If-None-Match", "ETags of what the client has: then 304; * is any")
+static const affect_field condition_headers[] = {IF_MATCH, IF_NONE_MATCH, AFFECT_FIELD_END};
+static const affect_field match_headers[] = {IF_MATCH, AFFECT_FIELD_END};
+static const affect_field file_headers[] = {
+    IF_MATCH, IF_NONE_MATCH, TEXT("Range", "one range of bytes: 206"), AFFECT_FIELD_END};
+static const affect_field cursor_headers[] = {
+    TEXT("Last-Event-ID", "the cursor, as a browser sends it that comes back; ?after goes before"),
+    AFFECT_FIELD_END};
+static const affect_field create_headers[] = {
+    TEXT("Idempotency-Key", "the same key and body again: the same job"), AFFECT_FIELD_END};
+
+/* ---- The table ---- */
+
+#define BODY_JSON .bodies = JSON, .max_body = "max_json_bytes"
+#define ROUTE(verb, path, function, least_role, answer_list, text, ...)                            \
+    {                                                                                              \
+        .method = #verb, .pattern = (path), .handler = (function), .role = API_ROLE_##least_role,  \
+        .answers = (answer_list), .summary = (text), __VA_ARGS__                                   \
+    }
+
 const api_route api_routes[] = {
-    {"GET", "/", api_handle_index, API_ROLE_ANYONE, 0, NULL, "", "where to look"},
-    {"GET", "/livez", api_handle_live, API_ROLE_ANYONE, 0, NULL, "", "the process answers"},
-    {"GET", "/readyz", api_handle_ready, API_ROLE_ANYONE, 0, NULL, "", "it can take work"},
-    {"GET", "/healthz", api_handle_ready, API_ROLE_ANYONE, 0, NULL, "", "the same as /readyz"},
-    {"GET", "/metrics", api_handle_metrics_text, API_ROLE_ANYONE, 0, NULL, "",
-     "counters and gauges for Prometheus"},
-    {"GET", "/openapi.json", api_handle_openapi, API_ROLE_ANYONE, 0, NULL, "", "this contract"},
-    {"GET", "/v1/system", api_handle_system, API_ROLE_VIEWER, 0, NULL, "",
-     "version, devices, settings"},
+    ROUTE(GET, "/", api_handle_index, ANYONE, "200 Index", "where to look"),
+    ROUTE(GET, "/livez", api_handle_live, ANYONE, "200 Status", "the process answers"),
+    ROUTE(GET, "/readyz", api_handle_ready, ANYONE, "200 Status", "it can take work"),
+    ROUTE(GET, "/healthz", api_handle_ready, ANYONE, "200 Status", "the same as /readyz"),
+    ROUTE(GET, "/metrics", api_handle_metrics_text, ANYONE, "200 text/plain",
+          "counters and gauges for Prometheus"),
+    ROUTE(GET, "/openapi.json", api_handle_openapi, ANYONE, "200 Contract", "this contract"),
+    ROUTE(GET, "/v1/system", api_handle_system, VIEWER, "200 System", "version, devices, settings"),
+    ROUTE(POST, "/v1/system/verify", api_handle_verify, ADMIN, "200 Verification",
+          "compare every model file with its stored digest"),
 
-    {"POST", "/v1/system/verify", api_handle_verify, API_ROLE_ADMIN, 0, NULL, "",
-     "compare every model file with its stored digest"},
+    ROUTE(POST, "/v1/datasets", api_handle_dataset_create, TRAINER, "202 Job, 409",
+          "import a corpus", .queries = create_queries, .bodies = JSON | MULTIPART | UPLOAD,
+          .max_body = "max_upload_bytes", .describe = api_describe_dataset_create),
+    ROUTE(GET, "/v1/datasets", api_handle_dataset_list, VIEWER, "200 DatasetPage", "all datasets",
+          .queries = page_queries),
+    ROUTE(GET, "/v1/datasets/{dataset}", api_handle_dataset, VIEWER, "200 Dataset",
+          "one dataset, by name or id"),
+    ROUTE(GET, "/v1/datasets/{dataset}/report", api_handle_dataset_report, VIEWER,
+          "200 Report, 409", "what the import counted, dropped and rejected"),
+    ROUTE(GET, "/v1/datasets/{dataset}/samples", api_handle_dataset_samples, VIEWER,
+          "200 SamplePage, 409", "its utterances, without recordings", .queries = page_queries),
+    ROUTE(GET, "/v1/datasets/{dataset}/splits", api_handle_dataset_splits, VIEWER,
+          "200 SplitList, 409",
+          "the splits that it allows, with their sizes and what they let through"),
+    ROUTE(DELETE, "/v1/datasets/{dataset}", api_handle_dataset_delete, TRAINER, "204, 409",
+          "delete a dataset that nothing uses"),
 
-    {"POST", "/v1/datasets", api_handle_dataset_create, API_ROLE_TRAINER, JSON | MULTIPART | UPLOAD,
-     "max_upload_bytes", "name layout", "import a corpus"},
-    {"GET", "/v1/datasets", api_handle_dataset_list, API_ROLE_VIEWER, 0, NULL, "limit after",
-     "all datasets"},
-    {"GET", "/v1/datasets/{dataset}", api_handle_dataset, API_ROLE_VIEWER, 0, NULL, "",
-     "one dataset, by name or id"},
-    {"GET", "/v1/datasets/{dataset}/report", api_handle_dataset_report, API_ROLE_VIEWER, 0, NULL,
-     "", "what the import counted, dropped and rejected"},
-    {"GET", "/v1/datasets/{dataset}/samples", api_handle_dataset_samples, API_ROLE_VIEWER, 0, NULL,
-     "limit after", "its utterances, without recordings"},
-    {"GET", "/v1/datasets/{dataset}/splits", api_handle_dataset_splits, API_ROLE_VIEWER, 0, NULL,
-     "", "the splits that it allows, with their sizes and what they let through"},
-    {"DELETE", "/v1/datasets/{dataset}", api_handle_dataset_delete, API_ROLE_TRAINER, 0, NULL, "",
-     "delete a dataset that nothing uses"},
+    ROUTE(POST, "/v1/jobs", api_handle_job_create, TRAINER, "202 Job, 200 DryRun, 409",
+          "queue a train or evaluate job; dry_run=true (200) only says what it would take",
+          .queries = job_create_queries, .headers = create_headers, BODY_JSON,
+          .describe = api_describe_job_create),
+    ROUTE(GET, "/v1/jobs", api_handle_job_list, VIEWER, "200 JobPage", "all jobs, newest first",
+          .queries = job_list_queries),
+    ROUTE(GET, "/v1/jobs/{job}", api_handle_job, VIEWER, "200 Job, 304, 412",
+          "one job; wait=SECONDS answers when its state changes", .queries = wait_queries,
+          .headers = condition_headers),
+    ROUTE(
+        DELETE, "/v1/jobs/{job}", api_handle_job_delete, TRAINER, "204, 409",
+        "remove a job that has ended or is paused, with its events and files; what it made stays"),
+    ROUTE(POST, "/v1/jobs/{job}/cancel", api_handle_job_cancel, TRAINER,
+          "202 Job, 200 Job, 409, 412", "stop a job; 200: it was so already",
+          .headers = match_headers, BODY_JSON),
+    ROUTE(POST, "/v1/jobs/{job}/pause", api_handle_job_pause, TRAINER, "202 Job, 200 Job, 409, 412",
+          "keep a training for later: a checkpoint is written, its place is free",
+          .headers = match_headers, BODY_JSON),
+    ROUTE(POST, "/v1/jobs/{job}/resume", api_handle_job_resume, TRAINER,
+          "202 Job, 200 Job, 409, 412",
+          "queue a paused training again; it goes on to the same bits", .headers = match_headers,
+          BODY_JSON),
+    ROUTE(GET, "/v1/jobs/{job}/events", api_handle_job_events, VIEWER,
+          "200 EventPage|application/x-ndjson|text/event-stream, 204, 400",
+          "its events: a page, NDJSON or SSE, by Accept; 204: SSE, and the client has all of them",
+          .queries = event_queries, .headers = cursor_headers),
+    ROUTE(GET, "/v1/jobs/{job}/metrics", api_handle_job_metrics, VIEWER, "200 Metrics|text/csv",
+          "its epochs as JSON or CSV", .queries = metrics_queries),
+    ROUTE(GET, "/v1/jobs/{job}/plot.svg", api_handle_job_plot, VIEWER, "200 image/svg+xml, 422",
+          "its curves as a picture; compare=JOB draws a second job beside it",
+          .queries = plot_queries),
+    ROUTE(GET, "/v1/jobs/{job}/artifacts", api_handle_job_artifacts, VIEWER, "200 ArtifactList",
+          "files that it made: predictions of an evaluation"),
+    ROUTE(GET, "/v1/jobs/{job}/artifacts/{name}", api_handle_job_artifact, VIEWER,
+          "200 application/octet-stream|application/x-ndjson, 206 "
+          "application/octet-stream|application/x-ndjson, 304, 412, 416",
+          "one of its files", .headers = file_headers),
 
-    {"POST", "/v1/jobs", api_handle_job_create, API_ROLE_TRAINER, JSON, "max_json_bytes", "dry_run",
-     "queue a train or evaluate job; dry_run=true only says what it would take"},
-    {"GET", "/v1/jobs", api_handle_job_list, API_ROLE_VIEWER, 0, NULL, "limit after state type",
-     "all jobs, newest first"},
-    {"GET", "/v1/jobs/{job}", api_handle_job, API_ROLE_VIEWER, 0, NULL, "wait",
-     "one job; wait=SECONDS answers when its state changes"},
-    {"DELETE", "/v1/jobs/{job}", api_handle_job_delete, API_ROLE_TRAINER, 0, NULL, "",
-     "remove a job that has ended or is paused, with its events and files; what it made stays"},
-    {"POST", "/v1/jobs/{job}/cancel", api_handle_job_cancel, API_ROLE_TRAINER, JSON,
-     "max_json_bytes", "", "stop a job"},
-    {"POST", "/v1/jobs/{job}/pause", api_handle_job_pause, API_ROLE_TRAINER, JSON, "max_json_bytes",
-     "", "keep a training for later: a checkpoint is written, its place is free"},
-    {"POST", "/v1/jobs/{job}/resume", api_handle_job_resume, API_ROLE_TRAINER, JSON,
-     "max_json_bytes", "", "queue a paused training again; it goes on to the same bits"},
-    {"GET", "/v1/jobs/{job}/events", api_handle_job_events, API_ROLE_VIEWER, 0, NULL, "after limit",
-     "its events: a page, NDJSON or SSE, by Accept"},
-    {"GET", "/v1/jobs/{job}/metrics", api_handle_job_metrics, API_ROLE_VIEWER, 0, NULL, "format",
-     "its epochs as JSON or CSV"},
-    {"GET", "/v1/jobs/{job}/plot.svg", api_handle_job_plot, API_ROLE_VIEWER, 0, NULL, "compare",
-     "its curves as a picture; compare=JOB draws a second job beside it"},
-    {"GET", "/v1/jobs/{job}/artifacts", api_handle_job_artifacts, API_ROLE_VIEWER, 0, NULL, "",
-     "files that it made: predictions of an evaluation"},
-    {"GET", "/v1/jobs/{job}/artifacts/{name}", api_handle_job_artifact, API_ROLE_VIEWER, 0, NULL,
-     "", "one of its files"},
+    ROUTE(GET, "/v1/models", api_handle_model_list, VIEWER, "200 ModelPage", "all models",
+          .queries = page_queries),
+    ROUTE(GET, "/v1/models/{model}", api_handle_model, VIEWER, "200 Model",
+          "one model and its versions"),
+    ROUTE(GET, "/v1/models/{model}/versions/{version}", api_handle_model_version, VIEWER,
+          "200 ModelVersion", "one version"),
+    ROUTE(GET, "/v1/models/{model}/versions/{version}/artifact", api_handle_model_artifact, VIEWER,
+          "200 application/octet-stream, 206 application/octet-stream, 304, 412, 416",
+          "its model file", .queries = artifact_queries, .headers = file_headers),
+    ROUTE(DELETE, "/v1/models/{model}", api_handle_model_delete, TRAINER, "204, 409",
+          "delete a model that nothing uses, with all its versions"),
+    ROUTE(DELETE, "/v1/models/{model}/versions/{version}", api_handle_model_version_delete, TRAINER,
+          "204, 409", "delete one version that nothing uses"),
 
-    {"GET", "/v1/models", api_handle_model_list, API_ROLE_VIEWER, 0, NULL, "limit after",
-     "all models"},
-    {"GET", "/v1/models/{model}", api_handle_model, API_ROLE_VIEWER, 0, NULL, "",
-     "one model and its versions"},
-    {"GET", "/v1/models/{model}/versions/{version}", api_handle_model_version, API_ROLE_VIEWER, 0,
-     NULL, "", "one version"},
-    {"GET", "/v1/models/{model}/versions/{version}/artifact", api_handle_model_artifact,
-     API_ROLE_VIEWER, 0, NULL, "format", "its model file"},
+    ROUTE(GET, "/v1/architectures", api_handle_architecture_list, VIEWER, "200 ArchitectureList",
+          "all architecture presets"),
+    ROUTE(GET, "/v1/architectures/{name}", api_handle_architecture, VIEWER, "200 Architecture",
+          "one architecture preset, with its document"),
 
-    {"DELETE", "/v1/models/{model}", api_handle_model_delete, API_ROLE_TRAINER, 0, NULL, "",
-     "delete a model that nothing uses, with all its versions"},
-    {"DELETE", "/v1/models/{model}/versions/{version}", api_handle_model_version_delete,
-     API_ROLE_TRAINER, 0, NULL, "", "delete one version that nothing uses"},
-
-    {"GET", "/v1/architectures", api_handle_architecture_list, API_ROLE_VIEWER, 0, NULL, "",
-     "all architecture presets"},
-    {"GET", "/v1/architectures/{name}", api_handle_architecture, API_ROLE_VIEWER, 0, NULL, "",
-     "one architecture preset, with its document"},
-
-    {"POST", "/v1/predictions", api_handle_prediction, API_ROLE_PREDICTOR, MULTIPART,
-     "max_prediction_bytes", "", "classify an utterance"},
+    ROUTE(POST, "/v1/predictions", api_handle_prediction, PREDICTOR, "200 Prediction",
+          "classify an utterance", .bodies = MULTIPART, .max_body = "max_prediction_bytes",
+          .describe = api_describe_prediction),
     {0},
 };
 
@@ -146,29 +236,52 @@ bool api_route_is_immediate(const api_route *route) {
 
 /* ---- Judging the headers ---- */
 
-/* list: names with one blank between them. Steps over whole words: a name may be empty. */
-static bool is_listed(const char *list, const char *name) {
-    size_t size = strlen(name);
-    for (const char *word = list; *word;) {
-        size_t n = strcspn(word, " ");
-        if (n == size && memcmp(word, name, n) == 0) return true;
-        word += n + (word[n] == ' ');
+/* "a, b", of a table. */
+static void print_names(char *text, size_t size, const affect_field *table) {
+    size_t used = 0;
+    *text = '\0';
+    for (const affect_field *field = table; field && field->name && used < size; field++)
+        used += (size_t)snprintf(text + used, size - used, "%s%s", used ? ", " : "", field->name);
+}
+
+/* Whether the value fits its row; why: what it needs. */
+static bool query_fits(const affect_field *field, const char *text, char why[320]) {
+    union {
+        int64_t integer;
+        double number;
+        bool yes;
+        int choice;
+        char text[MAX_QUERY + 1];
+    } value;
+    affect_error error = {0};
+    snprintf(why, 320, "need true or false");
+    if (field->kind == AFFECT_FIELD_KIND_BOOL)
+        return strcmp(text, "true") == 0 || strcmp(text, "false") == 0;
+    bool good = affect_fields_parse_text(&value, field, text, &error) == AFFECT_STATUS_OK;
+    if (field->kind == AFFECT_FIELD_KIND_INTEGER) {
+        snprintf(why, 320, "need an integer in %.0f..%.0f", field->minimum, field->maximum);
+        return good && !text[strspn(text, "0123456789-")];
     }
-    return false;
+    snprintf(why, 320, "%.300s", error.message + strlen(field->name) + strlen(": "));
+    return good;
 }
 
 static bool check_queries(api_request *request) {
-    const char *list = request->route->queries;
+    char text[320];
+    const affect_field *table = request->route->queries;
     for (size_t i = 0; i < request->queries.n; i++) {
-        const char *name = request->queries.items[i].name;
-        bool known = is_listed(list, name);
-        /* No query is a list: of two values, one would be dropped without a word. */
-        if (known && api_query(request, name) == request->queries.items[i].value) continue;
-        if (known)
-            api_answer_problem(request, "invalid", "query %s is given twice", name);
+        const api_pair *query = &request->queries.items[i];
+        const affect_field *field = table ? affect_fields_find(table, query->name) : NULL;
+        print_names(text, sizeof text, table);
+        if (!field)
+            api_answer_problem(request, "invalid", "unknown query \"%.60s\" (known: %s)",
+                               query->name, *text ? text : "none");
+        else if (api_query(request, query->name) != query->value) /* one would be dropped */
+            api_answer_problem(request, "invalid", "query %s is given twice", query->name);
+        else if (!query_fits(field, query->value, text))
+            api_answer_problem(request, "invalid", "query %s: %s", query->name, text);
         else
-            api_answer_problem(request, "invalid", "unknown query \"%.60s\" (known: %s)", name,
-                               *list ? list : "none");
+            continue;
         return false;
     }
     return true;
@@ -196,14 +309,16 @@ static uint64_t body_limit(const api_request *request, api_body_kind kind) {
 }
 
 static bool refuse_kind(api_request *request) {
-    char accepted[160];
-    unsigned bodies = request->route->bodies;
-    snprintf(accepted, sizeof accepted, "%s%s%s", bodies & JSON ? "application/json" : "",
-             bodies & MULTIPART ? (bodies & JSON ? ", multipart/form-data" : "multipart/form-data")
-                                : "",
-             bodies & UPLOAD ? ", application/gzip, application/zip, application/x-tar, "
-                               "application/zstd"
-                             : "");
+    char accepted[200] = "";
+    const char *const kinds[] = {"application/json", "multipart/form-data"};
+    size_t used = 0;
+    for (int kind = API_BODY_JSON; kind <= API_BODY_MULTIPART; kind++)
+        if (request->route->bodies & 1u << kind)
+            used += (size_t)snprintf(accepted + used, sizeof accepted - used, "%s%s",
+                                     used ? ", " : "", kinds[kind - API_BODY_JSON]);
+    for (size_t i = 0; request->route->bodies & UPLOAD && api_archive_types[i]; i++)
+        used += (size_t)snprintf(accepted + used, sizeof accepted - used, "%s%s", used ? ", " : "",
+                                 api_archive_types[i]);
     api_set_header(request, "Accept-Post", "%s", accepted);
     api_answer_problem(request, "unsupported_media_type", "accepted: %s", accepted);
     return false;

@@ -112,6 +112,8 @@ static bool read_command(config_command *command, const char **config, int argc,
         command->version = true;
     else if (strcmp(argv[*i], "--healthcheck") == 0)
         command->healthcheck = true;
+    else if (strcmp(argv[*i], "--contract") == 0)
+        command->contract = true;
     else if (strcmp(argv[*i], "recover") == 0)
         command->recover = true;
     else if (is_flag(argv[*i], "--config")) {
@@ -148,7 +150,7 @@ void config_print_help(void) {
     printf("usage: affectd [--listen HOST:PORT] [--data DIR] [--import-root DIR] [--device NAME]\n"
            "               [--predict-device NAME] [--config FILE] [--allow-anonymous] [--set "
            "NAME=VALUE]...\n"
-           "               [--healthcheck] [--version] [--help]\n"
+           "               [--healthcheck] [--contract] [--version] [--help]\n"
            "       affectd recover [--data DIR]   a lost database anew from datasets and models\n\n"
            "A setting's value is the last of: its default, --config FILE (or " ENVIRONMENT
            "CONFIG), the\nenvironment (" ENVIRONMENT "JOB_SLOTS=2), flags.\n\n");

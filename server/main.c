@@ -4,6 +4,7 @@
  * waiting requests, stop predictors and jobs (which keep their state and run again after the next
  * start), close the store. A second signal ends the process at once. */
 #include "api/context.h"
+#include "api/contract.h"
 #include "api/counters.h"
 #include "api/documents.h"
 #include "api/jobs/feed.h"
@@ -138,6 +139,7 @@ static affect_status start(service *self, affect_error *err) {
     context->metrics = api_metrics_create();
     if (!context->metrics) return affect_fail(err, NO_MEMORY, "no memory for counters");
     AFFECT_TRY(api_documents_create(&context->documents, err));
+    AFFECT_TRY(api_contract_make(&context->contract, err));
     AFFECT_TRY(affect_path_join(path, err, s->data, "affectd.sqlite"));
     AFFECT_TRY(api_recover_needed(s->data, path, err));
     AFFECT_TRY(api_store_open(&context->store, path, err));
@@ -165,6 +167,7 @@ static void stop(service *self) {
     api_store_close(context->store);
     api_metrics_free(context->metrics);
     api_documents_free(context->documents);
+    affect_json_free(context->contract);
     if (self->lock >= 0) close(self->lock);
 }
 
@@ -247,6 +250,22 @@ static int recover(service *self) {
     return status == AFFECT_STATUS_OK ? 0 : 1;
 }
 
+/* The contract as text: the build keeps it beside the programs. */
+static int print_contract(void) {
+    affect_error err = {0};
+    affect_json *contract = NULL;
+    affect_buffer text = {0};
+    affect_status status = api_contract_make(&contract, &err);
+    affect_json_print_pretty(&text, contract);
+    if (status == AFFECT_STATUS_OK)
+        printf("%s\n", affect_buffer_string(&text));
+    else
+        fprintf(stderr, "affectd: %s\n", err.message);
+    affect_buffer_free(&text);
+    affect_json_free(contract);
+    return status == AFFECT_STATUS_OK ? 0 : 1;
+}
+
 int main(int argc, char **argv) {
     static service self = {.lock = -1};
     config_command command;
@@ -263,6 +282,7 @@ int main(int argc, char **argv) {
         printf("affectd %s\n", AFFECT_VERSION);
         return 0;
     }
+    if (command.contract) return print_contract();
     if (command.healthcheck) return healthcheck_run(&self.settings);
     if (command.recover) return recover(&self);
     return serve(&self);

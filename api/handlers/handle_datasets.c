@@ -8,11 +8,14 @@
 #include "api/jobs/job_queue.h"
 #include "api/jobs/job_rows.h"
 #include "api/log.h"
+#include "api/schema.h"
 #include "api/store/dataset_registry.h"
 #include "api/store/shard_collection.h"
 #include "engine/corpus/import.h"
+#include "engine/corpus/reader.h"
 #include "engine/corpus/tree.h"
 #include "engine/evaluation/split_list.h"
+#include "engine/modality/features.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -29,14 +32,77 @@ typedef struct {
     affect_json *source, *options, *features, *labels; /* owned */
 } import_request;
 
+static void add_layouts(affect_json *schema) {
+    const affect_corpus_reader *reader;
+    affect_json *names = affect_json_set_array(schema, "enum");
+    for (size_t i = 0; (reader = affect_corpus_reader_at(i)); i++)
+        affect_json_append(names, affect_json_new_string(reader->name));
+}
+
+/* One of the layouts', each of which begins with the layout's name. */
+static void add_layout_options(affect_json *schema) {
+    static const affect_field none[] = {AFFECT_FIELD_END};
+    const affect_corpus_reader *reader;
+    affect_json *list = affect_json_set_array(schema, "anyOf");
+    for (size_t i = 0; (reader = affect_corpus_reader_at(i)); i++) {
+        const affect_field *fields = reader->options ? reader->options : none;
+        affect_json *options = affect_json_append(list, affect_fields_schema(fields, NULL));
+        affect_json_set_string(options, "title", reader->name);
+    }
+}
+
+typedef struct {
+    char path[AFFECT_PATH_MAX];
+} request_source;
+
+static const affect_field source_fields[] = {AFFECT_FIELD_STRING(request_source, path, "",
+                                                                 "a folder below the import root",
+                                                                 .required = true),
+                                             AFFECT_FIELD_END};
+
 static const affect_field import_fields[] = {
-    AFFECT_FIELD_STRING(import_request, name, "", "the dataset's name"),
-    AFFECT_FIELD_STRING(import_request, layout, "iemocap", "how the corpus is laid out"),
-    AFFECT_FIELD_JSON(import_request, source, "{\"path\": folder below the import root}"),
-    AFFECT_FIELD_JSON(import_request, options, "of the layout: {\"pattern\": \"ravdess\"}"),
-    AFFECT_FIELD_JSON(import_request, features, "{\"preset\": \"mel-16k\", ...}"),
-    AFFECT_FIELD_JSON(import_request, labels, "{\"happy\": [\"hap\", \"exc\"], ...}"),
+    AFFECT_FIELD_STRING(import_request, name, "", "the dataset's name", .minimum = 1,
+                        .required = true, .schema = API_NAME_SCHEMA),
+    AFFECT_FIELD_STRING(import_request, layout, "iemocap", "how the corpus is laid out",
+                        .complete = add_layouts),
+    AFFECT_FIELD_JSON(import_request, source, "where the corpus is", .required = true,
+                      .fields = source_fields),
+    AFFECT_FIELD_JSON(import_request, options, "of the layout", .complete = add_layout_options),
+    AFFECT_FIELD_JSON(import_request, features, "what is made of recordings",
+                      .complete = affect_feature_config_describe),
+    AFFECT_FIELD_JSON(
+        import_request, labels,
+        "the corpus' labels by class; null: every label is a class; without it: the layout's own",
+        .schema = "{'type':['object','null'],'minProperties':1,'maxProperties':64,"
+                  "'additionalProperties':{'type':'array','minItems':1,'items':"
+                  "{'type':'string','minLength':1,'maxLength':64}}}"),
     AFFECT_FIELD_END};
+
+/* JSON, a form with the same fields as text and an archive, or an archive with queries. */
+void api_describe_dataset_create(affect_json *content) {
+    affect_json *json = affect_json_set_object(content, "application/json");
+    affect_json_set(json, "schema", api_schema_of(import_fields, "DatasetRequest"));
+    affect_json *form =
+        affect_json_set_object(affect_json_set_object(content, "multipart/form-data"), "schema");
+    affect_json_set_string(form, "type", "object");
+    affect_json *parts = affect_json_set_object(form, "properties");
+    for (const affect_field *field = import_fields; field->name; field++) {
+        if (strcmp(field->name, "source") == 0) continue;
+        affect_json *part = affect_json_set_object(parts, field->name);
+        bool text = field->kind == AFFECT_FIELD_KIND_STRING;
+        affect_json_set_string(part, "type", "string");
+        affect_json_set_string(part, "description", field->help);
+        if (!text) affect_json_set_string(part, "contentMediaType", "application/json");
+    }
+    api_schema_add_file(parts, "archive", "tar, tar.gz, tar.zst or zip");
+    affect_json *required = affect_json_set_array(form, "required");
+    affect_json_append(required, affect_json_new_string("name"));
+    affect_json_append(required, affect_json_new_string("archive"));
+    affect_json_set_bool(form, "additionalProperties", false);
+    for (size_t i = 0; api_archive_types[i]; i++)
+        api_schema_add_file(affect_json_set_object(content, api_archive_types[i]), "schema",
+                            "the archive");
+}
 
 /* One creation on its way. */
 typedef struct {
@@ -154,9 +220,11 @@ static affect_status set_path_source(creation *c, affect_json *source, affect_er
 
 static affect_status set_archive_source(creation *c, affect_json *source, affect_error *err) {
     char path[AFFECT_PATH_MAX];
+    if (!c->archive && api_has_media_type(c->request, "application/json"))
+        return AFFECT_STATUS_INVALID; /* the table has said so */
     if (!c->archive)
-        return affect_field_fail(err, "", c->import.source ? "source" : "archive",
-                                 "is missing: need an archive, or a source with a path");
+        return affect_field_fail(err, "", "archive",
+                                 "is missing: need an archive, or JSON with a source");
     if (!c->archive->size) return affect_field_fail(err, "", "archive", "is empty");
     AFFECT_TRY(affect_path_join(path, err, c->folder, API_JOB_UPLOAD));
     affect_json_set_string(source, "archive", path);
@@ -283,8 +351,7 @@ void api_handle_dataset_create(api_request *request) {
 /* ---- Reading ---- */
 
 void api_handle_dataset_list(api_request *request) {
-    int64_t limit;
-    if (!api_query_integer(request, "limit", 1, 1000, 100, &limit)) return;
+    int64_t limit = api_query_integer(request, "limit");
     const char *after = api_query(request, "after");
     affect_error error = {0};
     affect_json *json = NULL;
@@ -349,8 +416,7 @@ static affect_json *page_of(const affect_json *utterances, const char *after, in
 }
 
 void api_handle_dataset_samples(api_request *request) {
-    int64_t limit;
-    if (!api_query_integer(request, "limit", 1, 1000, 100, &limit)) return;
+    int64_t limit = api_query_integer(request, "limit");
     affect_error error = {0};
     affect_json *manifest = NULL, *page = NULL;
     affect_status status = read_manifest(&manifest, request, &error);

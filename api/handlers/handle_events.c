@@ -51,8 +51,10 @@ static affect_status read_page(api_db *db, void *context, affect_error *err) {
 /* The cursor: ?after, or what a browser sends when it comes back. False: already answered. */
 static bool read_cursor(api_request *request, int64_t *after) {
     const char *last = api_header(request, "Last-Event-ID");
-    if (api_query(request, "after") || !last)
-        return api_query_integer(request, "after", 0, INT64_MAX, 0, after);
+    if (api_query(request, "after") || !last) {
+        *after = api_query_integer(request, "after");
+        return true;
+    }
     char *end = NULL;
     errno = 0;
     *after = strtoll(last, &end, 10);
@@ -77,7 +79,7 @@ void api_handle_job_events(api_request *request) {
     const api_context *context = api_context_of(request);
     events_question q = {.job_id = api_path_value(request, "job")};
     if (!read_cursor(request, &q.after)) return;
-    if (!api_query_integer(request, "limit", 1, 1000, 100, &q.limit)) return;
+    q.limit = api_query_integer(request, "limit");
     bool sse = api_accepts(request, "text/event-stream");
     bool lines = !sse && api_accepts(request, "application/x-ndjson");
     affect_error error = {0};

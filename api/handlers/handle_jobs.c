@@ -10,6 +10,7 @@
 #include "api/jobs/dry_run.h"
 #include "api/jobs/job_queue.h"
 #include "api/jobs/job_rows.h"
+#include "api/schema.h"
 #include "api/store/dataset_registry.h"
 #include "engine/core/digest.h"
 #include "engine/dataset/dataset.h"
@@ -25,33 +26,68 @@
 
 /* What a client asks for. */
 typedef struct {
-    char type[16], dataset[72], model[96], part[16], device[32];
-    int precision;                                            /* affect_precision */
+    char type[16], dataset[72], model[96], device[32];
+    int part, precision;                                      /* of their tables' names */
     affect_json *architecture, *variables, *split, *training; /* owned */
 } job_request;
 
+/* Of the kinds, those that need no field beside their name. */
+static void add_split_names(affect_json *schema) {
+    affect_json *name = affect_json_at(affect_json_get(schema, "oneOf"), 0);
+    affect_json *names = affect_json_set_array(name, "enum");
+    for (const affect_split_kind *kind = affect_split_kinds; kind->name; kind++) {
+        affect_split_config config;
+        affect_json *json = affect_json_new_string(kind->name);
+        if (affect_split_config_parse(&config, json, "", NULL) == AFFECT_STATUS_OK) {
+            affect_json_append(names, affect_json_copy(json));
+            affect_split_config_free(&config);
+        }
+        affect_json_free(json);
+    }
+}
+
 static const affect_field train_request_fields[] = {
-    AFFECT_FIELD_STRING(job_request, type, "", "train"),
-    AFFECT_FIELD_STRING(job_request, dataset, "", "a dataset's name or id"),
-    AFFECT_FIELD_STRING(job_request, model, "", "the model to make a version of"),
-    AFFECT_FIELD_JSON(job_request, architecture, "a preset's name or an object"),
-    AFFECT_FIELD_JSON(job_request, variables, "values of the architecture's variables"),
-    AFFECT_FIELD_JSON(job_request, split, "which utterances train, validate, test"),
-    AFFECT_FIELD_JSON(job_request, training, "epochs, batch size, rate, ..."),
+    AFFECT_FIELD_STRING(job_request, type, "", "train", .required = true,
+                        .schema = "{'enum':['train']}"),
+    AFFECT_FIELD_STRING(job_request, dataset, "", "a dataset's name or id", .minimum = 1,
+                        .required = true),
+    AFFECT_FIELD_STRING(job_request, model, "", "the model to make a version of", .minimum = 1,
+                        .required = true, .schema = API_NAME_SCHEMA),
+    AFFECT_FIELD_JSON(job_request, architecture, "a preset's name or an object",
+                      .schema = "{'oneOf':[{'type':'string'},{'type':'object'}]}"),
+    AFFECT_FIELD_JSON(job_request, variables, "values of the architecture's variables",
+                      .schema = "{'type':'object','additionalProperties':{'type':'number'}}"),
+    AFFECT_FIELD_JSON(
+        job_request, split, "which utterances train, validate, test; a name or an object",
+        .fields = affect_split_fields, .schema = "{'type':'string'}", .complete = add_split_names),
+    AFFECT_FIELD_JSON(job_request, training, "epochs, batch size, rate, ...",
+                      .fields = affect_training_fields),
     AFFECT_FIELD_STRING(job_request, device, "", "cpu, cuda, cuda:N, auto; empty: the server's"),
     AFFECT_FIELD_CHOICE(job_request, precision, AFFECT_PRECISION_AUTO, affect_precision_names,
                         "fp32, tf32, bf16; auto: tf32 on a GPU, fp32 on a CPU"),
     AFFECT_FIELD_END};
 
 static const affect_field evaluate_request_fields[] = {
-    AFFECT_FIELD_STRING(job_request, type, "", "evaluate"),
-    AFFECT_FIELD_STRING(job_request, dataset, "", "a dataset's name or id"),
-    AFFECT_FIELD_STRING(job_request, model, "", "name or name:version"),
-    AFFECT_FIELD_STRING(job_request, part, "validation", "training, validation, test or all"),
+    AFFECT_FIELD_STRING(job_request, type, "", "evaluate", .required = true,
+                        .schema = "{'enum':['evaluate']}"),
+    AFFECT_FIELD_STRING(job_request, dataset, "", "a dataset's name or id", .minimum = 1,
+                        .required = true),
+    AFFECT_FIELD_STRING(job_request, model, "", "name or name:version", .minimum = 1,
+                        .required = true),
+    AFFECT_FIELD_CHOICE(job_request, part, AFFECT_PART_VALIDATION, affect_evaluate_parts,
+                        "a part of the model's own split, or all"),
     AFFECT_FIELD_STRING(job_request, device, "", "as for train"),
     AFFECT_FIELD_CHOICE(job_request, precision, AFFECT_PRECISION_AUTO, affect_precision_names,
                         "as for train"),
     AFFECT_FIELD_END};
+
+void api_describe_job_create(affect_json *content) {
+    affect_json *schema =
+        affect_json_set_object(affect_json_set_object(content, "application/json"), "schema");
+    affect_json *list = affect_json_set_array(schema, "oneOf");
+    affect_json_append(list, api_schema_of(train_request_fields, "TrainRequest"));
+    affect_json_append(list, api_schema_of(evaluate_request_fields, "EvaluateRequest"));
+}
 
 /* One creation on its way. */
 typedef struct {
@@ -109,7 +145,7 @@ static affect_status blame(affect_error *err, affect_status status, const char *
 }
 
 static affect_status find_dataset(creation *c, affect_error *err) {
-    if (!c->request.dataset[0]) return affect_field_fail(err, "", "dataset", "is missing");
+    if (!c->request.dataset[0]) return AFFECT_STATUS_INVALID; /* the table has said so */
     affect_status status =
         api_dataset_find(&c->dataset, c->context->store, c->request.dataset, err);
     AFFECT_TRY(blame(err, status, "dataset"));
@@ -191,7 +227,7 @@ static affect_status set_architecture(creation *c, const affect_dataset *dataset
 }
 
 static affect_status check_model_name(const char *name, affect_error *err) {
-    if (!name[0]) return affect_field_fail(err, "", "model", "is missing");
+    if (!name[0]) return AFFECT_STATUS_INVALID; /* the table has said so */
     return api_name_check(name, "/model", err);
 }
 
@@ -226,7 +262,7 @@ static affect_status make_train(creation *c, affect_error *err) {
 }
 
 static affect_status find_model(creation *c, api_model_version *version, affect_error *err) {
-    if (!c->request.model[0]) return affect_field_fail(err, "", "model", "is missing");
+    if (!c->request.model[0]) return AFFECT_STATUS_INVALID; /* the table has said so */
     affect_status status = api_model_resolve(c->context->models, c->request.model, version, err);
     if (status == AFFECT_STATUS_OK) AFFECT_TRY(api_model_verify(c->context->models, version, err));
     return blame(err, status, "model");
@@ -268,7 +304,7 @@ static affect_status make_evaluate(creation *c, affect_error *err) {
     if (!realpath(version.path, path)) return affect_error_errno(err, errno, "the model's file");
     snprintf(c->model, sizeof c->model, "%s:%lld", version.name, (long long)version.version);
     affect_json_set_string(c->spec, "model", path);
-    affect_json_set_string(c->spec, "part", r->part);
+    affect_json_set_string(c->spec, "part", affect_evaluate_parts[r->part]);
     affect_evaluate_spec spec;
     AFFECT_TRY(affect_evaluate_spec_parse(&spec, c->spec, err));
     return check_labels(c, &version, err);
@@ -349,12 +385,7 @@ static void answer_dry_run(api_request *request, const affect_json *body) {
 void api_handle_job_create(api_request *request) {
     const affect_json *body = api_body_json(request);
     if (!body) return;
-    const char *dry = api_query(request, "dry_run");
-    if (dry && strcmp(dry, "true") != 0 && strcmp(dry, "false") != 0) {
-        api_answer_problem(request, "invalid", "query dry_run: need true or false");
-        return;
-    }
-    if (dry && strcmp(dry, "true") == 0) {
+    if (api_query_bool(request, "dry_run")) {
         answer_dry_run(request, body);
         return;
     }
@@ -400,8 +431,7 @@ static void answer_job_now(api_request *request) {
 }
 
 void api_handle_job(api_request *request) {
-    int64_t wait;
-    if (!api_query_integer(request, "wait", 0, 300, 0, &wait)) return;
+    int64_t wait = api_query_integer(request, "wait");
     const api_context *context = api_context_of(request);
     job_question q = {.id = api_path_value(request, "job")};
     if (wait > 0 && api_store_read(context->store, read_job, &q, NULL) == AFFECT_STATUS_OK) {
@@ -441,12 +471,7 @@ void api_handle_job_list(api_request *request) {
     list_question q = {.page = {.before = api_query(request, "after"),
                                 .state = api_query(request, "state"),
                                 .type = api_query(request, "type")}};
-    if (!api_query_integer(request, "limit", 1, 500, 50, &q.page.limit)) return;
-    if (q.page.state && api_job_state_find(q.page.state) == API_JOB_STATE_COUNT) {
-        api_answer_problem(request, "invalid", "query state: \"%.40s\" is no state of a job",
-                           q.page.state);
-        return;
-    }
+    q.page.limit = api_query_integer(request, "limit");
     if (!q.page.before) q.page.before = "";
     affect_error error = {0};
     if (api_store_read(api_context_of(request)->store, read_jobs, &q, &error) == AFFECT_STATUS_OK) {

@@ -81,10 +81,6 @@ void api_handle_job_metrics(api_request *request) {
     const char *format = api_query(request, "format");
     if (!format) format = api_accepts(request, "text/csv") ? "csv" : "json";
     bool csv = strcmp(format, "csv") == 0;
-    if (!csv && strcmp(format, "json") != 0) {
-        api_answer_problem(request, "invalid", "query format: need json or csv");
-        return;
-    }
     curve c = {.job_id = api_path_value(request, "job")};
     affect_error error = {0};
     affect_status status = api_store_read(api_context_of(request)->store, read_curve, &c, &error);

@@ -8,8 +8,7 @@
 #include <string.h>
 
 void api_handle_model_list(api_request *request) {
-    int64_t limit;
-    if (!api_query_integer(request, "limit", 1, 1000, 100, &limit)) return;
+    int64_t limit = api_query_integer(request, "limit");
     const char *after = api_query(request, "after");
     affect_error error = {0};
     affect_json *json = NULL;
@@ -77,11 +76,6 @@ void api_handle_model_version(api_request *request) {
 }
 
 void api_handle_model_artifact(api_request *request) {
-    const char *format = api_query(request, "format");
-    if (format && strcmp(format, "safetensors") != 0) {
-        api_answer_problem(request, "invalid", "query format: need safetensors");
-        return;
-    }
     affect_error error = {0};
     api_model_version version;
     if (find_version(&version, request, &error) != AFFECT_STATUS_OK) {

@@ -6,6 +6,7 @@
 #include "api/handlers/handlers.h"
 #include "api/models/model_registry.h"
 #include "api/models/predictor.h"
+#include "api/schema.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -14,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_TEXT = 128 };
+enum { MAX_TEXT = 128, MAX_SECONDS = 1000000 };
 
 /* A prediction that is asked for; `waiting` lives until the answer. */
 typedef struct {
@@ -30,6 +31,51 @@ typedef struct {
     affect_time_window windows[AFFECT_MAX_MODALITIES];
 } prediction;
 
+/* Of the parts named so one must be there. */
+static void need_part(affect_json *one_of, const char *name) {
+    affect_json *one = affect_json_append(one_of, affect_json_new_object());
+    affect_json_append(affect_json_set_array(one, "required"), affect_json_new_string(name));
+}
+
+/* A form: the model, the streams of all modalities (one at least), and seconds to cut them. */
+void api_describe_prediction(affect_json *content) {
+    const affect_modality *m;
+    affect_json *form =
+        affect_json_set_object(affect_json_set_object(content, "multipart/form-data"), "schema");
+    affect_json_set_string(form, "type", "object");
+    affect_json *parts = affect_json_set_object(form, "properties"), *named = NULL;
+    affect_json *model = affect_json_set_object(parts, "model");
+    affect_json_set_string(model, "type", "string");
+    affect_json_set_number(model, "minLength", 1);
+    affect_json_set_number(model, "maxLength", MAX_TEXT - 1);
+    affect_json_set_string(model, "description", "name (its newest version) or name:version");
+    affect_json_append(affect_json_set_array(form, "required"), affect_json_new_string("model"));
+    affect_json *one_of = affect_json_set_array(form, "anyOf");
+    for (size_t i = 0; (m = affect_modality_at(i)); i++) {
+        for (size_t s = 0; s < m->n_streams; s++) {
+            api_schema_add_file(parts, m->streams[s].part, m->streams[s].help);
+            need_part(one_of, m->streams[s].part);
+        }
+        for (int end = 0; end < 2 && m->window[end]; end++) {
+            affect_json *part = affect_json_set_object(parts, m->window[end]);
+            affect_json_set_string(part, "type", "number");
+            affect_json_set_number(part, "minimum", 0);
+            affect_json_set_number(part, "maximum", MAX_SECONDS);
+            affect_json_set_string(part, "description", "seconds: where the streams are cut");
+        }
+        if (!m->is_named) continue;
+        char pattern[80]; /* "^embedding:[a-z]..." */
+        snprintf(pattern, sizeof pattern, "^%s:%s", m->name, AFFECT_FEATURE_NAME_PATTERN + 1);
+        if (!named) named = affect_json_set_object(form, "patternProperties");
+        api_schema_add_file(named, pattern, "the array of a feature of that name");
+        affect_json *other = affect_json_set_object(
+            affect_json_set_object(affect_json_append(one_of, affect_json_new_object()), "not"),
+            "propertyNames"); /* not all names are others */
+        affect_json_set_string(affect_json_set_object(other, "not"), "pattern", pattern);
+    }
+    affect_json_set_bool(form, "additionalProperties", false);
+}
+
 static affect_status text_of(char text[MAX_TEXT], const api_part *part, affect_error *err) {
     if (!part->data || part->size >= MAX_TEXT || memchr(part->data, 0, part->size))
         return affect_field_fail(err, "", part->name, "is longer than %d bytes, or no text",
@@ -43,7 +89,7 @@ static affect_status seconds_of(double *seconds, const api_part *part, affect_er
     char text[MAX_TEXT], *end = NULL;
     AFFECT_TRY(text_of(text, part, err));
     *seconds = strtod(text, &end);
-    if (end == text || *end || !(*seconds >= 0 && *seconds <= 1e6))
+    if (end == text || *end || !(*seconds >= 0 && *seconds <= MAX_SECONDS))
         return affect_field_fail(err, "", part->name, "need seconds in 0..1e6");
     return AFFECT_STATUS_OK;
 }

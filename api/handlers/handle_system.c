@@ -7,7 +7,6 @@
 #include "api/models/model_registry.h"
 #include "api/models/predictor.h"
 #include "api/request.h"
-#include "engine/core/embedded.h"
 
 #include <dirent.h>
 #include <stdio.h>
@@ -137,10 +136,8 @@ void api_handle_metrics_text(api_request *request) {
 }
 
 void api_handle_openapi(api_request *request) {
-    const affect_embedded_file *file = affect_embedded_find("api/openapi.json");
-    affect_buffer text = {0};
-    if (file) affect_buffer_append(&text, file->text, file->size);
-    api_answer_buffer(request, 200, "application/json", &text);
+    affect_json *contract = affect_json_copy(api_context_of(request)->contract);
+    api_answer_document(request, AFFECT_STATUS_OK, contract, NULL);
 }
 
 void api_handle_system(api_request *request) {

@@ -4,6 +4,9 @@
 
 #include "api/api.h"
 
+/* Of a body, for the contract: its schemas by media type, as members of `content`. */
+typedef void api_describer(affect_json *content);
+
 /* handle_system.c */
 api_handler api_handle_index, api_handle_live, api_handle_ready, api_handle_metrics_text,
     api_handle_openapi, api_handle_system, api_handle_verify;
@@ -12,10 +15,12 @@ api_handler api_handle_index, api_handle_live, api_handle_ready, api_handle_metr
 api_handler api_handle_dataset_create, api_handle_dataset_list, api_handle_dataset,
     api_handle_dataset_report, api_handle_dataset_samples, api_handle_dataset_splits,
     api_handle_dataset_delete;
+api_describer api_describe_dataset_create;
 
 /* handle_jobs.c */
 api_handler api_handle_job_create, api_handle_job_list, api_handle_job, api_handle_job_cancel,
     api_handle_job_pause, api_handle_job_resume;
+api_describer api_describe_job_create;
 
 /* handle_job_artifacts.c */
 api_handler api_handle_job_artifacts, api_handle_job_artifact, api_handle_job_delete;
@@ -35,5 +40,6 @@ api_handler api_handle_architecture_list, api_handle_architecture;
 
 /* handle_predictions.c */
 api_handler api_handle_prediction;
+api_describer api_describe_prediction;
 
 #endif

@@ -18,6 +18,8 @@ void api_model_registry_free(api_model_registry *registry);
 
 #define API_MODEL_NAME_SIZE 72
 /* [A-Za-z0-9][A-Za-z0-9._-]{0,63}, nothing else. INVALID otherwise. */
+/* The same as members of a JSON Schema, for field tables. */
+#define API_NAME_SCHEMA "{'pattern':'^[A-Za-z0-9][A-Za-z0-9._-]*$','minLength':1,'maxLength':64}"
 affect_status api_name_check(const char *name, const char *pointer, affect_error *err);
 
 typedef struct {

@@ -77,6 +77,8 @@ static affect_status set_string(void *object, const affect_field *field, const c
         if (strlen(text) >= field->size)
             return affect_field_fail(err, path, field->name, "longer than %zu bytes",
                                      field->size - 1);
+        if ((double)strlen(text) < field->minimum)
+            return affect_field_fail(err, path, field->name, "is empty");
         strcpy(member(object, field), text);
         return AFFECT_STATUS_OK;
     }
@@ -166,6 +168,9 @@ affect_status affect_fields_parse(void *object, const affect_field *table, const
                      field ? parse_field(object, field, item, path, err)
                            : fail_unknown(table, affect_json_name(item), path, err));
     }
+    for (const affect_field *field = table; field->name; field++)
+        if (field->required && !affect_json_get(json, field->name))
+            AFFECT_CHECK(status, err, affect_field_fail(err, path, field->name, "is missing"));
     return status;
 }
 

@@ -37,46 +37,57 @@ typedef enum {
 typedef struct affect_field {
     const char *name; /* in JSON, the same as the member's; NULL ends a table */
     affect_field_kind kind;
-    size_t offset, size;        /* of the member in the struct */
-    double default_number;      /* bool, integer, number, choice */
-    const char *default_string; /* string */
-    double minimum, maximum;    /* integer, number: inclusive */
-    const char *const *choices; /* choice: names, ended by NULL */
-    const char *help;           /* one sentence for people */
+    size_t offset, size;               /* of the member in the struct */
+    double default_number;             /* bool, integer, number, choice */
+    const char *default_string;        /* string */
+    double minimum, maximum;           /* integer, number: inclusive; string: minimum is of bytes */
+    const char *const *choices;        /* choice: names, ended by NULL */
+    const char *help;                  /* one sentence for people */
+    bool required;                     /* affect_fields_parse refuses an object without it */
+    const struct affect_field *fields; /* JSON: the table that an object in it is read by */
+    /* What code beside the table checks, as JSON Schema with ' for ": of a JSON field the whole
+     * schema (beside the object of `fields`, where there is one), of others members to add. */
+    const char *schema;
+    /* Adds what follows from another table: names of its rows, their options. */
+    void (*complete)(struct affect_json *schema);
 } affect_field;
 
+/* Each row may end with members by name: AFFECT_FIELD_JSON(job, split, "...", .required = true). */
 #define AFFECT_FIELD_MEMBER(type, member)                                                          \
     .name = #member, .offset = offsetof(type, member), .size = sizeof(((type *)0)->member)
-#define AFFECT_FIELD_BOOL(type, member, value, text)                                               \
+#define AFFECT_FIELD_BOOL(type, member, value, text, ...)                                          \
     {                                                                                              \
         AFFECT_FIELD_MEMBER(type, member), .kind = AFFECT_FIELD_KIND_BOOL,                         \
-                                           .default_number = (value), .help = (text)               \
+                                           .default_number = (value), .help = (text), __VA_ARGS__  \
     }
-#define AFFECT_FIELD_INTEGER(type, member, value, low, high, text)                                 \
+#define AFFECT_FIELD_INTEGER(type, member, value, low, high, text, ...)                            \
     {                                                                                              \
         AFFECT_FIELD_MEMBER(type, member), .kind = AFFECT_FIELD_KIND_INTEGER,                      \
                                            .default_number = (value), .minimum = (low),            \
-                                           .maximum = (high), .help = (text)                       \
+                                           .maximum = (high), .help = (text), __VA_ARGS__          \
     }
-#define AFFECT_FIELD_NUMBER(type, member, value, low, high, text)                                  \
+#define AFFECT_FIELD_NUMBER(type, member, value, low, high, text, ...)                             \
     {                                                                                              \
         AFFECT_FIELD_MEMBER(type, member), .kind = AFFECT_FIELD_KIND_NUMBER,                       \
                                            .default_number = (value), .minimum = (low),            \
-                                           .maximum = (high), .help = (text)                       \
+                                           .maximum = (high), .help = (text), __VA_ARGS__          \
     }
-#define AFFECT_FIELD_STRING(type, member, value, text)                                             \
+#define AFFECT_FIELD_STRING(type, member, value, text, ...)                                        \
     {                                                                                              \
         AFFECT_FIELD_MEMBER(type, member), .kind = AFFECT_FIELD_KIND_STRING,                       \
-                                           .default_string = (value), .help = (text)               \
+                                           .default_string = (value), .help = (text), __VA_ARGS__  \
     }
-#define AFFECT_FIELD_CHOICE(type, member, value, names, text)                                      \
+#define AFFECT_FIELD_CHOICE(type, member, value, names, text, ...)                                 \
     {                                                                                              \
         AFFECT_FIELD_MEMBER(type, member), .kind = AFFECT_FIELD_KIND_CHOICE,                       \
                                            .default_number = (value), .choices = (names),          \
-                                           .help = (text)                                          \
+                                           .help = (text), __VA_ARGS__                             \
     }
-#define AFFECT_FIELD_JSON(type, member, text)                                                      \
-    { AFFECT_FIELD_MEMBER(type, member), .kind = AFFECT_FIELD_KIND_JSON, .help = (text) }
+#define AFFECT_FIELD_JSON(type, member, text, ...)                                                 \
+    {                                                                                              \
+        AFFECT_FIELD_MEMBER(type, member), .kind = AFFECT_FIELD_KIND_JSON, .help = (text),         \
+                                           __VA_ARGS__                                             \
+    }
 #define AFFECT_FIELD_END                                                                           \
     { .name = NULL }
 
@@ -95,6 +106,14 @@ const affect_field *affect_fields_find(const affect_field *table, const char *na
 /* All fields, in the table's order, as members of `json` (an object). Absent JSON fields are left
  * out. */
 void affect_fields_print(affect_json *json, const void *object, const affect_field *table);
+/* The table as a JSON Schema (draft 2020-12): a closed object with the rows' types, bounds,
+ * choices, defaults and help. `name_of` (NULL: none) names the tables that stand in
+ * components/schemas: where a row's `fields` has a name it is a reference. Owned. */
+affect_json *affect_fields_schema(const affect_field *table,
+                                  const char *(*name_of)(const affect_field *table));
+/* The same for one row. */
+affect_json *affect_field_schema(const affect_field *field,
+                                 const char *(*name_of)(const affect_field *table));
 /* Frees JSON fields and sets them to NULL. */
 void affect_fields_free(void *object, const affect_field *table);
 /* One of several checks of a document: runs `call` unless an earlier one failed in a way that ends

@@ -24,26 +24,32 @@ static const char *const folders_names[] = {"auto", "label", "speaker/label", NU
 static const char *const on_names[] = {"name", "path", NULL};
 
 typedef struct {
-    int folders;
-    affect_json *pattern; /* owned */
-} folders_options;
-
-static const affect_field options_fields[] = {
-    AFFECT_FIELD_CHOICE(folders_options, folders, FOLDERS_AUTO, folders_names,
-                        "what the folders above a file are"),
-    AFFECT_FIELD_JSON(folders_options, pattern, "a preset's name, or {\"expression\": ...}"),
-    AFFECT_FIELD_END};
-
-typedef struct {
     char expression[AFFECT_PATTERN_MAX_BYTES + 1];
     int on; /* of on_names */
     affect_json *words;
 } pattern_options;
 
 static const affect_field pattern_fields[] = {
-    AFFECT_FIELD_STRING(pattern_options, expression, "", "a regular expression with named groups"),
+    AFFECT_FIELD_STRING(pattern_options, expression, "", "a regular expression with named groups",
+                        .minimum = 1, .required = true),
     AFFECT_FIELD_CHOICE(pattern_options, on, 0, on_names, "what is matched"),
-    AFFECT_FIELD_JSON(pattern_options, words, "what the groups' values mean"), AFFECT_FIELD_END};
+    AFFECT_FIELD_JSON(
+        pattern_options, words, "what the groups' values mean",
+        .schema = "{'type':'object','additionalProperties':{'type':'object','additionalProperties':"
+                  "{'type':'string'}}}"),
+    AFFECT_FIELD_END};
+
+typedef struct {
+    int folders;
+    affect_json *pattern; /* owned */
+} folders_options;
+
+const affect_field affect_folders_options[] = {
+    AFFECT_FIELD_CHOICE(folders_options, folders, FOLDERS_AUTO, folders_names,
+                        "what the folders above a file are"),
+    AFFECT_FIELD_JSON(folders_options, pattern, "a preset's name, or {\"expression\": ...}",
+                      .schema = "{'type':'string'}", .fields = pattern_fields),
+    AFFECT_FIELD_END};
 
 static affect_status parse_pattern(pattern_options *pattern, const affect_json *json,
                                    const char *path, affect_error *err) {
@@ -57,7 +63,6 @@ static affect_status parse_pattern(pattern_options *pattern, const affect_json *
         affect_fields_parse(pattern, pattern_fields, preset ? preset : json, below, err);
     affect_json_free(preset);
     AFFECT_TRY(status);
-    if (!*pattern->expression) return affect_field_fail(err, below, "expression", "is missing");
     AFFECT_TRY(affect_path_join(below, err, path, "pattern/words"));
     return affect_corpus_words_check(pattern->words, below, err);
 }
@@ -66,14 +71,14 @@ affect_status affect_folders_check(const affect_json *options, const char *path,
                                    affect_error *err) {
     folders_options parsed;
     pattern_options pattern = {0};
-    affect_fields_default(&parsed, options_fields);
-    affect_status status = affect_fields_parse(&parsed, options_fields, options, path, err);
+    affect_fields_default(&parsed, affect_folders_options);
+    affect_status status = affect_fields_parse(&parsed, affect_folders_options, options, path, err);
     if (status == AFFECT_STATUS_OK && parsed.pattern)
         status = parse_pattern(&pattern, parsed.pattern, path, err);
     if (status == AFFECT_STATUS_OK && parsed.pattern && parsed.folders != FOLDERS_AUTO)
         status = affect_field_fail(err, path, "folders", "does not go with a pattern");
     affect_fields_free(&pattern, pattern_fields);
-    affect_fields_free(&parsed, options_fields);
+    affect_fields_free(&parsed, affect_folders_options);
     return status;
 }
 
@@ -270,9 +275,10 @@ affect_status affect_folders_open(affect_corpus *corpus, affect_issues *issues, 
     folders_options parsed;
     pattern_options pattern = {0};
     file_list files = {.issues = issues};
-    affect_fields_default(&parsed, options_fields);
+    affect_fields_default(&parsed, affect_folders_options);
     corpus->tree = folder;
-    affect_status status = affect_fields_parse(&parsed, options_fields, options, "/options", err);
+    affect_status status =
+        affect_fields_parse(&parsed, affect_folders_options, options, "/options", err);
     if (status == AFFECT_STATUS_OK && parsed.pattern)
         status = parse_pattern(&pattern, parsed.pattern, "/options", err);
     else if (status == AFFECT_STATUS_OK && parsed.folders == FOLDERS_AUTO)
@@ -288,6 +294,6 @@ affect_status affect_folders_open(affect_corpus *corpus, affect_issues *issues, 
         status = read_files(corpus, issues, &files, kind, &pattern, err);
     free_list(&files);
     affect_fields_free(&pattern, pattern_fields);
-    affect_fields_free(&parsed, options_fields);
+    affect_fields_free(&parsed, affect_folders_options);
     return status;
 }

@@ -18,9 +18,11 @@
 #ifndef AFFECT_CORPUS_FOLDERS_H
 #define AFFECT_CORPUS_FOLDERS_H
 
+#include "engine/core/fields.h"
 #include "engine/core/file.h"
 #include "engine/corpus/corpus.h"
 
+extern const affect_field affect_folders_options[]; /* fields of a request's "options" */
 affect_status affect_folders_check(const affect_json *options, const char *path, affect_error *err);
 bool affect_folders_select(const char *name, char path[AFFECT_PATH_MAX]);
 affect_status affect_folders_open(affect_corpus *corpus, affect_issues *issues, affect_tree *folder,

@@ -10,12 +10,18 @@
 #include <string.h>
 
 static const affect_corpus_reader readers[] = {
-    {"iemocap", AFFECT_IEMOCAP_LABELS, affect_corpus_no_options, affect_iemocap_select,
+    {"iemocap", AFFECT_IEMOCAP_LABELS, NULL, affect_corpus_no_options, affect_iemocap_select,
      affect_iemocap_open},
-    {"folders", NULL, affect_folders_check, affect_folders_select, affect_folders_open},
-    {"table", NULL, affect_table_check, affect_table_select, affect_table_open},
+    {"folders", NULL, affect_folders_options, affect_folders_check, affect_folders_select,
+     affect_folders_open},
+    {"table", NULL, affect_table_options, affect_table_check, affect_table_select,
+     affect_table_open},
 };
 enum { N_READERS = sizeof readers / sizeof *readers };
+
+const affect_corpus_reader *affect_corpus_reader_at(size_t i) {
+    return i < N_READERS ? &readers[i] : NULL;
+}
 
 const affect_corpus_reader *affect_corpus_reader_find(const char *name) {
     for (int i = 0; i < N_READERS; i++)

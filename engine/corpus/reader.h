@@ -6,6 +6,7 @@
 #ifndef AFFECT_CORPUS_READER_H
 #define AFFECT_CORPUS_READER_H
 
+#include "engine/core/fields.h"
 #include "engine/core/file.h"
 #include "engine/corpus/corpus.h"
 
@@ -13,6 +14,7 @@ typedef struct affect_corpus_reader {
     const char *name;   /* the "layout" of a request */
     const char *labels; /* JSON of the label map where the request has none; NULL: every label is a
                            class */
+    const affect_field *options; /* fields of the request's "options"; NULL: none */
     /* Checks the request's "options" (NULL: none) without reading anything. INVALID with a pointer
      * below path. */
     affect_status (*check)(const affect_json *options, const char *path, affect_error *err);
@@ -28,6 +30,8 @@ typedef struct affect_corpus_reader {
                           const affect_json *options, affect_error *err);
 } affect_corpus_reader;
 
+/* Row i, NULL beyond the last. */
+const affect_corpus_reader *affect_corpus_reader_at(size_t i);
 /* The row of that name, NULL without one. */
 const affect_corpus_reader *affect_corpus_reader_find(const char *name);
 /* "iemocap, folders, ...": for messages. */

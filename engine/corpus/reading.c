@@ -9,7 +9,8 @@
 
 affect_status affect_corpus_no_options(const affect_json *options, const char *path,
                                        affect_error *err) {
-    if (!options || affect_json_size(options) == 0) return AFFECT_STATUS_OK;
+    if (!options || (affect_json_is_object(options) && affect_json_size(options) == 0))
+        return AFFECT_STATUS_OK;
     return affect_field_fail(err, path, "", "this layout has no options");
 }
 

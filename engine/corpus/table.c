@@ -25,12 +25,19 @@ typedef struct {
     affect_json *columns, *words, *unknown; /* owned */
 } table_options;
 
-static const affect_field options_fields[] = {
+const affect_field affect_table_options[] = {
     AFFECT_FIELD_STRING(table_options, file, "", "the table; the only one where it is not given"),
     AFFECT_FIELD_STRING(table_options, audio, "", "folder of the sound files, from the table's"),
-    AFFECT_FIELD_JSON(table_options, columns, "a preset's name, or {fact: column}"),
-    AFFECT_FIELD_JSON(table_options, words, "what values mean, {fact: {value: word}}"),
-    AFFECT_FIELD_JSON(table_options, unknown, "values that mean nothing, {fact: value}"),
+    AFFECT_FIELD_JSON(table_options, columns, "a preset's name, or {fact: column}",
+                      .schema = "{'oneOf':[{'type':'string'},"
+                                "{'type':'object','additionalProperties':{'type':'string'}}"
+                                "]}"),
+    AFFECT_FIELD_JSON(
+        table_options, words, "what values mean, {fact: {value: word}}",
+        .schema = "{'type':'object','additionalProperties':{'type':'object','additionalProperties':"
+                  "{'type':'string'}}}"),
+    AFFECT_FIELD_JSON(table_options, unknown, "values that mean nothing, {fact: value}",
+                      .schema = "{'type':'object','additionalProperties':{'type':'string'}}"),
     AFFECT_FIELD_END};
 
 static affect_status check_texts(const affect_json *object, const char *path, const char *name,
@@ -61,8 +68,8 @@ static affect_status use_preset(table_options *options, const char *path, affect
 static affect_status parse_options(table_options *options, const affect_json *json,
                                    const char *path, affect_error *err) {
     char below[AFFECT_PATH_MAX];
-    affect_fields_default(options, options_fields);
-    AFFECT_TRY(affect_fields_parse(options, options_fields, json, path, err));
+    affect_fields_default(options, affect_table_options);
+    AFFECT_TRY(affect_fields_parse(options, affect_table_options, json, path, err));
     if (affect_json_is_string(options->columns)) AFFECT_TRY(use_preset(options, path, err));
     AFFECT_TRY(check_texts(options->columns, path, "columns", err));
     AFFECT_TRY(check_texts(options->unknown, path, "unknown", err));
@@ -73,7 +80,7 @@ static affect_status parse_options(table_options *options, const affect_json *js
 affect_status affect_table_check(const affect_json *options, const char *path, affect_error *err) {
     table_options parsed;
     affect_status status = parse_options(&parsed, options, path, err);
-    affect_fields_free(&parsed, options_fields);
+    affect_fields_free(&parsed, affect_table_options);
     return status;
 }
 
@@ -390,6 +397,6 @@ affect_status affect_table_open(affect_corpus *corpus, affect_issues *issues, af
     corpus->tree = folder;
     affect_status status = parse_options(&parsed, options, "/options", err);
     if (status == AFFECT_STATUS_OK) status = read_table(corpus, issues, &parsed, err);
-    affect_fields_free(&parsed, options_fields);
+    affect_fields_free(&parsed, affect_table_options);
     return status;
 }

@@ -18,9 +18,11 @@
 #ifndef AFFECT_CORPUS_TABLE_H
 #define AFFECT_CORPUS_TABLE_H
 
+#include "engine/core/fields.h"
 #include "engine/core/file.h"
 #include "engine/corpus/corpus.h"
 
+extern const affect_field affect_table_options[]; /* fields of a request's "options" */
 affect_status affect_table_check(const affect_json *options, const char *path, affect_error *err);
 bool affect_table_select(const char *name, char path[AFFECT_PATH_MAX]);
 affect_status affect_table_open(affect_corpus *corpus, affect_issues *issues, affect_tree *folder,

@@ -95,6 +95,7 @@ typedef struct {
     affect_split_validation drawn;
 } affect_split_config;
 
+extern const affect_field affect_split_fields[];
 /* Reads and checks a split: a name, or an object; NULL json is the default (random, 0.2, no test,
  * stratified, seed 1). `path` is its JSON pointer. The config is owned: affect_split_config_free.
  */

@@ -10,6 +10,10 @@
 
 const char *const affect_part_names[] = {"training", "validation", "test", NULL};
 
+/* Of a field table's schemas. */
+#define SHARE    "{'type':'number','minimum':0,'exclusiveMaximum':1}"
+#define SPEAKERS "{'type':'array','maxItems':64,'items':{'type':'string'}}"
+
 #define GROUP_FIELDS "folds fold validation seed subset"
 
 const affect_split_kind affect_split_kinds[] = {
@@ -47,27 +51,39 @@ _Static_assert(sizeof kind_names / sizeof *kind_names ==
                    sizeof affect_split_kinds / sizeof *affect_split_kinds,
                "a name for each kind");
 
-static const affect_field split_fields[] = {
-    AFFECT_FIELD_CHOICE(affect_split_config, kind, 0, kind_names, "name of the split"),
-    AFFECT_FIELD_STRING(affect_split_config, by, "", "group-out: attribute that makes the groups"),
-    AFFECT_FIELD_JSON(affect_split_config, folds, "\"all\": each group is one; or how many"),
-    AFFECT_FIELD_INTEGER(affect_split_config, fold, 0, 0, 1e6, "which is tested, from 0"),
-    AFFECT_FIELD_JSON(affect_split_config, validation,
-                      "a share of the utterances, names of speakers, or how to draw groups"),
-    AFFECT_FIELD_JSON(affect_split_config, test, "random: a share; speakers: names"),
-    AFFECT_FIELD_BOOL(affect_split_config, stratified, true, "random: each class keeps its share"),
-    AFFECT_FIELD_INTEGER(affect_split_config, seed, 1, 0, 9007199254740991.0,
-                         "what the draw depends on"),
-    AFFECT_FIELD_JSON(affect_split_config, subset, "conditions on the utterances"),
-    AFFECT_FIELD_END};
-
 static const affect_field drawn_fields[] = {
-    AFFECT_FIELD_STRING(affect_split_validation, by, "", "attribute that makes the groups"),
+    AFFECT_FIELD_STRING(affect_split_validation, by, "", "attribute that makes the groups",
+                        .minimum = 1, .required = true),
     AFFECT_FIELD_STRING(affect_split_validation, within, "",
                         "all groups that share this attribute with the tested part"),
     AFFECT_FIELD_INTEGER(affect_split_validation, groups, 0, 1, 1e6, "how many"),
     AFFECT_FIELD_NUMBER(affect_split_validation, share, 0, 1e-6, 0.999999,
                         "of the training part's utterances, at least"),
+    AFFECT_FIELD_END};
+
+const affect_field affect_split_fields[] = {
+    AFFECT_FIELD_CHOICE(affect_split_config, kind, 0, kind_names, "name of the split"),
+    AFFECT_FIELD_STRING(affect_split_config, by, "", "group-out: attribute that makes the groups"),
+    AFFECT_FIELD_JSON(affect_split_config, folds, "\"all\": each group is one; or how many",
+                      .schema = "{'oneOf':[{'type':'string','enum':['all']},"
+                                "{'type':'integer','minimum':2,'maximum':1000}]}"),
+    AFFECT_FIELD_INTEGER(affect_split_config, fold, 0, 0, 1e6, "which is tested, from 0"),
+    AFFECT_FIELD_JSON(affect_split_config, validation,
+                      "a share of the utterances, names of speakers, or how to draw groups",
+                      .schema = "{'oneOf':[" SHARE "," SPEAKERS "]}", .fields = drawn_fields),
+    AFFECT_FIELD_JSON(affect_split_config, test, "random: a share; speakers: names",
+                      .schema = "{'oneOf':[" SHARE "," SPEAKERS "]}"),
+    AFFECT_FIELD_BOOL(affect_split_config, stratified, true, "random: each class keeps its share"),
+    AFFECT_FIELD_INTEGER(affect_split_config, seed, 1, 0, 9007199254740991.0,
+                         "what the draw depends on"),
+    AFFECT_FIELD_JSON(
+        affect_split_config, subset,
+        "conditions that all hold, by attribute: true or false, a text or texts; agreement: "
+        "the share of the annotators who chose the label, at least",
+        .schema = "{'type':'object','maxProperties':16,'properties':{'agreement':"
+                  "{'type':'number','minimum':0,'maximum':1}},'additionalProperties':"
+                  "{'oneOf':[{'type':'boolean'},{'type':'string'},{'type':'array',"
+                  "'minItems':1,'maxItems':64,'items':{'type':'string'}}]}}"),
     AFFECT_FIELD_END};
 
 static affect_status parse_share(double *share, const affect_json *json, const char *name,
@@ -115,7 +131,6 @@ static affect_status parse_drawn(affect_split_config *config, const char *path, 
                                  affect_json_type_name(given));
     snprintf(nested, sizeof nested, "%s/validation", path);
     AFFECT_TRY(affect_fields_parse(drawn, drawn_fields, given, nested, err));
-    if (!drawn->by[0]) return affect_field_fail(err, nested, "by", "is missing");
     if (!!drawn->groups + (drawn->share > 0) + !!drawn->within[0] != 1)
         return affect_field_fail(err, path, "validation", "need one of groups, share and within");
     return AFFECT_STATUS_OK;
@@ -239,7 +254,7 @@ static affect_status check_fields(const affect_split_config *config, const affec
     affect_status status = AFFECT_STATUS_OK;
     for (const affect_json *e = affect_json_first(json); e; e = affect_json_next(e)) {
         const char *name = affect_json_name(e);
-        if (strcmp(name, "kind") != 0 && affect_fields_find(split_fields, name) &&
+        if (strcmp(name, "kind") != 0 && affect_fields_find(affect_split_fields, name) &&
             !takes(kind, name))
             AFFECT_CHECK(status, err,
                          affect_field_fail(err, path, name, "is not for %s (known: %s)", kind->name,
@@ -295,11 +310,11 @@ static affect_status parse_name(affect_split_config *config, const char *name, c
 affect_status affect_split_config_parse(affect_split_config *config, const affect_json *json,
                                         const char *path, affect_error *err) {
     memset(config, 0, sizeof *config);
-    affect_fields_default(config, split_fields);
+    affect_fields_default(config, affect_split_fields);
     affect_fields_default(&config->drawn, drawn_fields);
     const char *name = affect_json_string(json, NULL);
     affect_status status = name ? parse_name(config, name, path, err)
-                                : affect_fields_parse(config, split_fields, json, path, err);
+                                : affect_fields_parse(config, affect_split_fields, json, path, err);
     if (status == AFFECT_STATUS_OK) status = check_config(config, name ? NULL : json, path, err);
     if (status != AFFECT_STATUS_OK) affect_split_config_free(config);
     return status;
@@ -353,5 +368,5 @@ void affect_split_config_print(affect_json *json, const affect_split_config *con
 }
 
 void affect_split_config_free(affect_split_config *config) {
-    affect_fields_free(config, split_fields);
+    affect_fields_free(config, affect_split_fields);
 }

@@ -119,6 +119,30 @@ static affect_status parse_member(affect_feature_config *config, const affect_js
     return fail_unknown(affect_json_name(json), path, err);
 }
 
+void affect_feature_config_describe(affect_json *schema) {
+    const affect_modality *m;
+    affect_json_set_string(schema, "type", "object");
+    affect_json *properties = affect_json_set_object(schema, "properties");
+    affect_json *preset = affect_json_set_object(properties, "preset");
+    affect_json_set_string(preset, "type", "string");
+    affect_json *presets = affect_json_set_array(preset, "enum");
+    for (size_t i = 0; (m = affect_modality_at(i)); i++) {
+        const char *const *names = m->extraction->presets;
+        for (int p = 0; names && names[p]; p++)
+            affect_json_append(presets, affect_json_new_string(names[p]));
+        affect_json *options = affect_fields_schema(m->extraction->fields, NULL), *all = options;
+        if (m->is_named) {
+            all = affect_json_new_object();
+            affect_json_set_string(all, "type", "object");
+            affect_json *one = affect_json_set_object(all, "patternProperties");
+            affect_json_set(one, AFFECT_FEATURE_NAME_PATTERN, options);
+            affect_json_set_bool(all, "additionalProperties", false);
+        }
+        affect_json_set(properties, m->name, all);
+    }
+    affect_json_set_bool(schema, "additionalProperties", false);
+}
+
 affect_status affect_feature_config_parse(affect_feature_config *config, const affect_json *json,
                                           const char *path, affect_error *err) {
     affect_status status = AFFECT_STATUS_OK;

@@ -47,6 +47,8 @@ typedef struct {
 
 /* "mel-16k": the features that are not named. */
 void affect_feature_config_default(affect_feature_config *config);
+/* Adds what such an object may be to a JSON Schema. */
+void affect_feature_config_describe(affect_json *schema);
 /* Reads the object above over the defaults; NULL counts as {}. INVALID with the pointer
  * path/field for an unknown field or preset, a wrong type or a value out of bounds. */
 affect_status affect_feature_config_parse(affect_feature_config *config, const affect_json *json,

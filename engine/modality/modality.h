@@ -28,6 +28,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#define AFFECT_FEATURE_NAME_PATTERN "^[a-z][a-z0-9_]{0,23}$" /* of what follows "embedding:" */
 #define AFFECT_FEATURE_NAME_SIZE    48 /* "embedding:" and a name of up to 24 characters */
 #define AFFECT_MAX_FEATURES         8  /* of a dataset */
 #define AFFECT_MAX_MODALITIES       8

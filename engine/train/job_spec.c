@@ -25,12 +25,15 @@ const affect_field affect_training_fields[] = {
     AFFECT_FIELD_NUMBER(affect_training_config, epsilon, 1e-7, 1e-20, 1, "Adam"),
     AFFECT_FIELD_CHOICE(affect_training_config, best, AFFECT_MONITOR_VAL_LOSS, monitors,
                         "what the best epoch is chosen by: val_loss or val_accuracy"),
-    AFFECT_FIELD_JSON(affect_training_config, schedule,
-                      "learning rate: {\"kind\": \"constant\" | \"plateau\", ...}"),
-    AFFECT_FIELD_JSON(affect_training_config, early_stopping,
-                      "{\"patience\": epochs, \"min_delta\": number}"),
+    AFFECT_FIELD_JSON(affect_training_config, schedule, "the learning rate's course",
+                      .fields = affect_schedule_fields),
+    AFFECT_FIELD_JSON(affect_training_config, early_stopping, "when to stop before the last epoch",
+                      .fields = affect_stopping_fields),
     AFFECT_FIELD_JSON(affect_training_config, class_weights,
-                      "\"none\", \"balanced\" (n / (classes * n_class)) or {class: weight}"),
+                      "\"none\", \"balanced\" (n / (classes * n_class)) or {class: weight}",
+                      .schema = "{'oneOf':[{'type':'string','enum':['none','balanced']},"
+                                "{'type':'object','additionalProperties':{'type':'number',"
+                                "'exclusiveMinimum':0,'maximum':1000000}}]}"),
     AFFECT_FIELD_END};
 
 static affect_status check_class_weights(const affect_json *weights, const char *path,

@@ -1,4 +1,4 @@
-"""Real answers against the contract: what the server says is what api/openapi.json promises, and no more.
+"""Real answers against the contract: what the server says is what `affectd --contract` promises, and no more.
 
 Objects of the contract are closed, so a member that is added to an answer and not to the contract shows here."""
 import json
@@ -10,11 +10,14 @@ import sys
 
 import pytest
 
+from conftest import BUILD
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-CONTRACT = json.loads((ROOT / "api/openapi.json").read_text())
+CONTRACT = json.loads(subprocess.run([BUILD / "bin/affectd", "--contract"], stdout=subprocess.PIPE, check=True).stdout)
 TYPES = {"object": dict, "array": list, "string": str, "boolean": bool, "null": type(None)}
 KEYWORDS = {"type", "enum", "properties", "required", "additionalProperties", "items", "oneOf", "$ref", "format",
-            "description"}
+            "description", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "minLength", "maxLength", "default",
+            "pattern", "minItems", "maxItems", "maxProperties"}
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 

@@ -118,11 +118,66 @@ static void test_text(void) {
     affect_fields_free(&s, table);
 }
 
+typedef struct {
+    char name[8];
+    affect_json *nested;
+} outer;
+
+static const affect_field outer_table[] = {
+    AFFECT_FIELD_STRING(outer, name, "", "d", .minimum = 1, .required = true,
+                        .schema = "{'pattern':'^[a-z]+$'}"),
+    AFFECT_FIELD_JSON(outer, nested, "e", .fields = table,
+                      .schema = "{'oneOf':[{'type':'string'},{'type':'null'}]}"),
+    AFFECT_FIELD_END};
+
+static void test_required(void) {
+    affect_field_errors wrong = {0};
+    affect_error error = {.fields = &wrong};
+    affect_json *json = NULL;
+    outer o;
+    affect_fields_default(&o, outer_table);
+    CHECK(affect_json_parse(&json, "{\"name\":\"\"}", 11, NULL) == AFFECT_STATUS_OK);
+    CHECK(affect_fields_parse(&o, outer_table, json, "/o", &error) == AFFECT_STATUS_INVALID);
+    CHECK(wrong.n == 1);
+    affect_json_free(affect_json_detach(json, "name"));
+    wrong.n = 0;
+    CHECK(affect_fields_parse(&o, outer_table, json, "/o", &error) == AFFECT_STATUS_INVALID);
+    CHECK(wrong.n == 1 && strcmp(wrong.items[0].pointer, "/o/name") == 0);
+    affect_json_free(json);
+}
+
+static const char *name_table(const affect_field *fields) {
+    return fields == table ? "Sample" : NULL;
+}
+
+static void test_schema(void) {
+    static const char wanted[] =
+        "{\"type\":\"object\",\"properties\":{\"name\":{\"type\":\"string\",\"minLength\":1,"
+        "\"maxLength\":7,\"pattern\":\"^[a-z]+$\",\"description\":\"d\"},\"nested\":{\"oneOf\":[{"
+        "\"type\":\"string\"},{\"type\":\"null\"},{\"$ref\":\"#/components/schemas/Sample\"}],"
+        "\"description\":\"e\"}},\"required\":[\"name\"],\"additionalProperties\":false}";
+    affect_json *schema = affect_fields_schema(outer_table, name_table);
+    char *text = affect_json_text(schema);
+    CHECK(text && strcmp(text, wanted) == 0);
+    free(text);
+    affect_json_free(schema);
+    schema = affect_fields_schema(table, NULL);
+    const affect_json *properties = affect_json_get(schema, "properties");
+    const affect_json *epochs = affect_json_get(properties, "epochs");
+    CHECK(affect_json_get_number(epochs, "minimum", 0) == 1);
+    CHECK(affect_json_get_number(epochs, "maximum", 0) == 100);
+    CHECK(affect_json_get_number(epochs, "default", 0) == 10);
+    CHECK(affect_json_size(affect_json_get(affect_json_get(properties, "kind"), "enum")) == 2);
+    affect_json_free(schema);
+}
+
 int main(void) {
     TEST_RUN(test_defaults);
     TEST_RUN(test_values);
     TEST_RUN(test_refusals);
     TEST_RUN(test_a_long_unknown_name);
     TEST_RUN(test_text);
+    TEST_RUN(test_required);
+    TEST_RUN(test_schema);
     return TEST_END();
 }
