@@ -253,6 +253,18 @@ def test_the_library_never_prints_or_exits():
     expect_none(wrong())
 
 
+def test_job_types_are_named_in_their_files():
+    """A type of jobs is a file and a row: nothing else of the service compares its name."""
+    names = re.findall(r"X\((\w+)\)", read("api/jobs/job_type_rows.h").split("#define API_JOB_TYPE_ROWS", 1)[1])
+    assert {"import", "train", "evaluate"} <= set(names), names
+    literal = re.compile(r'"(%s)"' % "|".join(names))
+    for type_name in names:
+        assert f'.name = "{type_name}"' in read(f"api/jobs/job_type_{type_name}.c")
+    expect_none(f"{name}:{number}: {line.strip()}" for name in files(r"^(api|server)/.*\.(c|h)$")
+                if not re.match(r"api/jobs/job_type_\w+\.c", name)
+                for number, line in enumerate(read(name).splitlines(), 1) if literal.search(line))
+
+
 def test_exceptions_are_needed():
     for name in MAY_PRINT:
         assert "stderr" in code(name) and not re.search(r"\bprintf\s*\(|\bstdout\b", code(name)), name

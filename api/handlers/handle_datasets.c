@@ -6,7 +6,7 @@
 #include "api/context.h"
 #include "api/handlers/handlers.h"
 #include "api/jobs/job_queue.h"
-#include "api/jobs/job_rows.h"
+#include "api/jobs/job_type.h"
 #include "api/log.h"
 #include "api/schema.h"
 #include "api/store/dataset_registry.h"
@@ -250,7 +250,7 @@ static affect_status make_spec(creation *c, affect_error *err) {
     AFFECT_TRY(absolute_data(data, c->context, err));
     AFFECT_TRY(affect_path_join(c->folder, err, data, "jobs/%s", c->job_id));
     affect_json *spec = c->spec = affect_json_new_object();
-    affect_json_set_string(spec, "type", "import");
+    affect_json_set_string(spec, "type", api_job_type_import.name);
     affect_json_set_string(spec, "name", r->name);
     affect_json_set_string(spec, "layout", r->layout);
     affect_json *source = affect_json_set_object(spec, "source");
@@ -279,7 +279,7 @@ static affect_status make_spec(creation *c, affect_error *err) {
 static void make_told(creation *c) {
     const import_request *r = &c->import;
     c->told = affect_json_new_object();
-    affect_json_set_string(c->told, "type", "import");
+    affect_json_set_string(c->told, "type", api_job_type_import.name);
     affect_json_set_string(c->told, "name", r->name);
     affect_json_set_string(c->told, "layout", r->layout);
     set_copy(c->told, "source", r->source);
@@ -315,7 +315,7 @@ static affect_status create(creation *c, affect_status status, affect_error *err
     make_told(c);
     status = keep_archive(c, err);
     api_dataset_new dataset = {c->dataset_id, c->import.name, c->job_id, c->import.layout};
-    const api_job_new job = {.type = "import",
+    const api_job_new job = {.type = api_job_type_import.name,
                              .id = c->job_id,
                              .request = c->told,
                              .spec = c->spec,

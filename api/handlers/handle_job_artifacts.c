@@ -1,34 +1,21 @@
-/* /v1/jobs/{job} as a thing to remove, and the files that it made: /artifacts and
- * /artifacts/{name}.
+/* The files that a job made: /v1/jobs/{job}/artifacts and /artifacts/{name}.
  *
  * A job's result names its files with size and digest; nothing else of the job's folder is served.
  * A file's digest is its ETag. */
 #include "api/context.h"
 #include "api/handlers/handlers.h"
-#include "api/jobs/job_queue.h"
 #include "api/jobs/job_rows.h"
 #include "engine/core/file.h"
 
 #include <stdio.h>
 #include <string.h>
 
-typedef struct {
-    const char *id;
-    affect_json *body;
-} job_question;
-
-static affect_status read_job(api_db *db, void *context, affect_error *err) {
-    job_question *q = context;
-    return api_job_body(&q->body, db, q->id, err);
-}
-
 /* The job's body; *files is borrowed from it, NULL when there are none. */
 static affect_status read_files(affect_json **body, const affect_json **files, api_request *request,
                                 affect_error *err) {
-    job_question q = {.id = api_path_value(request, "job")};
-    affect_status status = api_store_read(api_context_of(request)->store, read_job, &q, err);
-    *body = q.body;
-    *files = affect_json_get(affect_json_get(q.body, "result"), "artifacts");
+    affect_status status = api_job_read_body(body, api_context_of(request)->store,
+                                             api_path_value(request, "job"), err);
+    *files = affect_json_get(affect_json_get(*body, "result"), "artifacts");
     return status;
 }
 
@@ -76,24 +63,4 @@ void api_handle_job_artifact(api_request *request) {
     else
         api_answer_error(request, &error);
     affect_json_free(body);
-}
-
-void api_handle_job_delete(api_request *request) {
-    affect_error error = {0};
-    api_job_state state = API_JOB_QUEUED;
-    affect_status status = api_job_delete(api_context_of(request)->jobs,
-                                          api_path_value(request, "job"), &state, &error);
-    if (status == AFFECT_STATUS_OK) {
-        api_answer_empty(request, 204);
-    } else if (status == AFFECT_STATUS_CONFLICT) {
-        affect_json *members = affect_json_new_object();
-        affect_json *allowed = affect_json_set_array(members, "allowed");
-        if (api_job_state_after(state, API_JOB_CANCEL) != state)
-            affect_json_append(allowed, affect_json_new_string("cancel"));
-        api_answer_problem_with(request, "conflict", members,
-                                "the job is %s and cannot be deleted before it has ended",
-                                api_job_state_name(state));
-    } else {
-        api_answer_error(request, &error);
-    }
 }

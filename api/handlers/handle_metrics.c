@@ -3,6 +3,7 @@
 #include "api/handlers/handlers.h"
 #include "api/handlers/plot.h"
 #include "api/jobs/job_rows.h"
+#include "api/jobs/job_type.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -22,7 +23,7 @@ static affect_status read_curve(api_db *db, void *context, affect_error *err) {
     AFFECT_TRY(api_db_query(
         &rows, db, err, "SELECT data FROM epochs WHERE job_id = ? ORDER BY epoch", "t", c->job_id));
     c->epochs = affect_json_new_array();
-    while (api_rows_next(rows)) affect_json_append(c->epochs, api_json_column(rows, 0));
+    while (api_rows_next(rows)) affect_json_append(c->epochs, api_rows_json(rows, 0));
     return api_rows_end(rows, err);
 }
 
@@ -156,8 +157,8 @@ void api_handle_job_plot(api_request *request) {
     for (size_t i = 0; i < n && status == AFFECT_STATUS_OK; i++) {
         status = api_store_read(api_context_of(request)->store, read_curve, &curves[i], &error);
         const char *type = affect_json_get_string(curves[i].body, "type", "");
-        if (status == AFFECT_STATUS_OK && strcmp(type, "train") != 0)
-            status = affect_fail(&error, INVALID, "%s is a job of type %s (need train)",
+        if (status == AFFECT_STATUS_OK && !api_job_type_of(type)->has_curves)
+            status = affect_fail(&error, INVALID, "%s is a job of type %s, which has no curves",
                                  curves[i].job_id, type);
     }
     if (status == AFFECT_STATUS_OK)

@@ -18,12 +18,20 @@ api_handler api_handle_dataset_create, api_handle_dataset_list, api_handle_datas
 api_describer api_describe_dataset_create;
 
 /* handle_jobs.c */
-api_handler api_handle_job_create, api_handle_job_list, api_handle_job, api_handle_job_cancel,
-    api_handle_job_pause, api_handle_job_resume;
+api_handler api_handle_job_list, api_handle_job;
+/* Answers with the job's body, its ETag, and with 202 its Location. */
+void api_answer_job(api_request *request, int status, const char *id);
+
+/* handle_job_create.c */
+api_handler api_handle_job_create;
 api_describer api_describe_job_create;
 
+/* handle_job_actions.c */
+api_handler api_handle_job_cancel, api_handle_job_pause, api_handle_job_resume,
+    api_handle_job_delete;
+
 /* handle_job_artifacts.c */
-api_handler api_handle_job_artifacts, api_handle_job_artifact, api_handle_job_delete;
+api_handler api_handle_job_artifacts, api_handle_job_artifact;
 
 /* handle_events.c */
 api_handler api_handle_job_events;

@@ -25,12 +25,13 @@ typedef struct {
     affect_buffer output;
 } child;
 
-static affect_status start(child *c, const char *binary, const char *spec, affect_error *err) {
+static affect_status start(child *c, const char *binary, const char *type, const char *spec,
+                           affect_error *err) {
     AFFECT_TRY(api_child_pipe(c->control, err));
     AFFECT_TRY(api_child_pipe(c->events, err));
     c->errors = open("/dev/null", O_WRONLY | O_CLOEXEC);
     if (c->errors < 0) return affect_error_errno(err, errno, "/dev/null");
-    const char *argv[] = {binary, "train", "--spec", spec, "--events", "--supervised", NULL};
+    const char *argv[] = {binary, type, "--spec", spec, "--events", "--supervised", NULL};
     const int fds[] = {c->control[0], c->events[1], c->errors};
     AFFECT_TRY(api_child_spawn(&c->pid, binary, argv, fds, 3, err));
     api_child_close(&c->control[0]);
@@ -119,7 +120,9 @@ static affect_status run(affect_json **result, child *c, const dry_run *d, affec
     affect_status status = text ? affect_file_write(path, text, strlen(text), err)
                                 : affect_fail(err, NO_MEMORY, "no memory for a dry run");
     free(text);
-    if (status == AFFECT_STATUS_OK) status = start(c, context->worker_binary, path, err);
+    if (status == AFFECT_STATUS_OK)
+        status = start(c, context->worker_binary, affect_json_get_string(d->spec, "type", ""), path,
+                       err);
     if (status == AFFECT_STATUS_OK) status = hear(c, d->request, err);
     if (status == AFFECT_STATUS_OK) status = read_end(result, c, err);
     unlink(path);

@@ -11,7 +11,7 @@
 
 /* Defers the request and answers it with what `affect train --dry-run` prints: INVALID with the
  * worker's reason, TIMEOUT at dry_run_deadline_seconds, CANCELLED when the server stops, BUSY at
- * once when there is another. spec is a train job's; owned by the call. */
+ * once when there is another. spec is that of a job whose type has a dry run; owned by the call. */
 void api_dry_run(api_request *request, affect_json *spec);
 
 #endif

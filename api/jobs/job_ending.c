@@ -1,8 +1,8 @@
 /* How a job ends; see job_ending.h. */
 #include "api/jobs/job_ending.h"
 
+#include "api/jobs/job_type.h"
 #include "api/problem.h"
-#include "api/store/dataset_registry.h"
 #include "engine/core/digest.h"
 #include "engine/train/job_event.h"
 
@@ -18,9 +18,10 @@ typedef struct {
     const api_job_base *base;
     const api_worker_exit *how;
     bool draining;
-    affect_json *result, *error, *metadata, *summary; /* owned */
-    char digest[AFFECT_DIGEST_TEXT_SIZE];
-    char file[AFFECT_PATH_MAX]; /* the model file of a train job */
+    affect_json *result, *error; /* owned */
+    const api_job_type *type;    /* of a job that succeeded, as the next ones */
+    api_job_product product;
+    char folder[AFFECT_PATH_MAX];
     char reason[32];
     api_job_action action;
 } ending;
@@ -86,16 +87,6 @@ static void judge_end(ending *e) {
     }
 }
 
-/* Before the transaction: reads and hashes the file that a train job made. */
-static affect_status prepare_model(ending *e, const char *folder, affect_error *err) {
-    const char *name = affect_json_get_string(e->result, "model_file", "best.safetensors");
-    if (strchr(name, '/'))
-        return affect_fail(err, INVALID, "the worker names a model file outside its folder");
-    AFFECT_TRY(affect_path_join(e->file, err, folder, "%s", name));
-    AFFECT_TRY(api_model_describe(&e->metadata, e->file, err));
-    return affect_digest_file(e->digest, e->file, err);
-}
-
 static affect_status add_artifact(affect_json *files, const char *folder, const char *name,
                                   affect_error *err) {
     char path[AFFECT_PATH_MAX], digest[AFFECT_DIGEST_TEXT_SIZE];
@@ -126,36 +117,28 @@ static affect_status prepare_artifacts(ending *e, const char *folder, affect_err
     return status;
 }
 
-static affect_status prepare_success(ending *e, const char *job_id, const char *type,
-                                     const char *dataset_id, affect_error *err) {
-    char folder[AFFECT_PATH_MAX];
-    AFFECT_TRY(api_job_base_folder(folder, e->base, job_id, err));
-    if (strcmp(type, "train") == 0) return prepare_model(e, folder, err);
-    if (strcmp(type, "evaluate") == 0) return prepare_artifacts(e, folder, err);
-    if (strcmp(type, "import") == 0) {
-        AFFECT_TRY(affect_path_join(folder, err, e->base->data_dir, "datasets/%s", dataset_id));
-        return api_dataset_summarize(&e->summary, folder, err);
-    }
-    return AFFECT_STATUS_OK;
+/* Before the transaction: reads what the worker made. */
+static affect_status prepare_success(ending *e, const api_job_row *row, affect_error *err) {
+    AFFECT_TRY(api_job_base_folder(e->folder, e->base, row->id, err));
+    e->type = api_job_type_of(row->type);
+    e->product = (api_job_product){.models = e->base->registry,
+                                   .store = e->base->store,
+                                   .data_dir = e->base->data_dir,
+                                   .folder = e->folder,
+                                   .dataset_id = row->dataset_id,
+                                   .result = e->result};
+    if (e->type->has_artifacts) AFFECT_TRY(prepare_artifacts(e, e->folder, err));
+    return e->type->prepare ? e->type->prepare(&e->product, err) : AFFECT_STATUS_OK;
 }
 
 /* A job that succeeds: what it made becomes part of the store in the same transaction. */
-static affect_status store_product(api_job_write *w, api_db *db, ending *e, affect_error *err) {
-    if (strcmp(w->row.type, "train") == 0) {
-        int64_t version = 0;
-        AFFECT_TRY(api_model_add(e->base->registry, db, w->row.model, w->row.id, e->file, e->digest,
-                                 e->metadata, &version, err));
-        affect_json_free(affect_json_detach(e->result, "model_file"));
-        affect_json_free(affect_json_detach(e->result, "model"));
-        affect_json_free(affect_json_detach(e->result, "version"));
-        affect_json_set_string(e->result, "model", w->row.model);
-        affect_json_set_number(e->result, "version", (double)version);
-    } else if (strcmp(w->row.type, "import") == 0) {
-        affect_json_free(affect_json_detach(e->result, "dataset")); /* a path of this machine */
-        affect_json_set_string(e->result, "dataset", w->row.dataset_id);
-        AFFECT_TRY(api_dataset_finish(db, w->row.dataset_id, e->summary, err));
-    }
-    return AFFECT_STATUS_OK;
+static affect_status store_product(const api_job_row *row, api_db *db, ending *e,
+                                   affect_error *err) {
+    api_job_product *product = &e->product;
+    product->job_id = row->id;
+    product->dataset_id = row->dataset_id;
+    product->model = row->model;
+    return e->type->store ? e->type->store(product, db, err) : AFFECT_STATUS_OK;
 }
 
 /* Whether the worker of a pausing job ended because it was asked to, or was lost meanwhile: its
@@ -172,7 +155,7 @@ static affect_status work_exit(api_db *db, void *context, affect_error *err) {
         const api_job_change paused = {.reason = "user"};
         return api_job_row_act(&w->row, db, API_JOB_STOP, &paused, &w->events, err);
     }
-    if (wanted && e->action == API_JOB_SUCCEED) AFFECT_TRY(store_product(w, db, e, err));
+    if (wanted && e->action == API_JOB_SUCCEED) AFFECT_TRY(store_product(&w->row, db, e, err));
     const api_job_change change = {.reason = wanted ? (e->reason[0] ? e->reason : NULL) : "user",
                                    .error = wanted ? e->error : NULL,
                                    .result = wanted ? e->result : NULL,
@@ -194,7 +177,7 @@ static affect_status judge(ending *e, const char *job_id, affect_error *err) {
     api_job_row row = {0};
     AFFECT_TRY(api_job_read(&row, e->base, job_id, err));
     affect_error error = {0};
-    affect_status status = prepare_success(e, job_id, row.type, row.dataset_id, &error);
+    affect_status status = prepare_success(e, &row, &error);
     api_job_row_free(&row);
     if (status != AFFECT_STATUS_OK)
         set_failure(e, affect_job_reason(status), affect_status_name(status),
@@ -230,7 +213,6 @@ affect_status api_job_end(const api_job_base *base, const char *job_id, const ap
     }
     affect_json_free(e.result);
     affect_json_free(e.error);
-    affect_json_free(e.metadata);
-    affect_json_free(e.summary);
+    affect_json_free(e.product.facts);
     return status;
 }

@@ -5,6 +5,7 @@
 #include "api/jobs/job_ending.h"
 #include "api/jobs/job_progress.h"
 #include "api/jobs/job_removal.h"
+#include "api/jobs/job_type.h"
 #include "api/jobs/job_write.h"
 #include "api/jobs/leftovers.h"
 #include "api/log.h"
@@ -154,14 +155,14 @@ static affect_status work_ask(api_db *db, void *context, affect_error *err) {
     api_job_write *w = context;
     question *q = w->context;
     api_job_state before = w->row.state;
-    bool pausable = strcmp(w->row.type, "train") == 0;
+    bool pausable = api_job_type_of(w->row.type)->pausable;
     char etag[API_ETAG_SIZE];
     api_job_etag(etag, w->row.state_number);
     if (q->request && api_condition_of(q->request, etag) != API_CONDITION_HOLDS) {
         q->outcome = API_ASK_CHANGED;
         return AFFECT_STATUS_OK;
     }
-    /* A job of any type that was held (a full disk) is resumed; only trainings are paused. */
+    /* A job of any type that was held (a full disk) is resumed; only some are paused. */
     bool resumes = before == API_JOB_PAUSED && q->action == API_JOB_RESUME;
     if (api_job_state_after(before, q->action) == API_JOB_STATE_COUNT ||
         (q->action != API_JOB_CANCEL && !pausable && !resumes)) {
@@ -363,12 +364,13 @@ static affect_status read_told(api_db *db, void *context, affect_error *err) {
     return api_rows_end(rows, err);
 }
 
-/* A training also learns which of its epochs are stored: others may have been lost in a pipe. */
+/* One that resumes also learns which of its epochs are stored: others may have been lost in a pipe.
+ */
 static affect_status write_spec(const char *path, api_job_queue *queue, const api_job_row *row,
                                 affect_error *err) {
     told_question told = {.id = row->id};
     affect_json *spec = NULL;
-    if (strcmp(row->type, "train") != 0)
+    if (!api_job_type_of(row->type)->pausable)
         return affect_file_write(path, row->spec, strlen(row->spec), err);
     AFFECT_TRY(api_store_read(queue->base.store, read_told, &told, err));
     AFFECT_TRY(affect_json_parse(&spec, row->spec, strlen(row->spec), err));

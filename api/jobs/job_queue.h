@@ -43,7 +43,7 @@ void api_job_queue_free(api_job_queue *queue); /* after stop; NULL allowed */
 
 /* A job to make. Borrowed. */
 typedef struct {
-    const char *type;               /* "train" */
+    const char *type;               /* of the table of job types */
     const char *id;                 /* from api_job_id_make */
     const affect_json *request;     /* what the client asked for */
     const affect_json *spec;        /* what the worker is told */
@@ -57,7 +57,6 @@ typedef struct {
     void *also_context;
 } api_job_new;
 
-#define API_ID_SIZE    40
 #define API_JOB_UPLOAD "upload"             /* file in a job's folder: the archive of an import */
 void api_job_id_make(char id[API_ID_SIZE]); /* job_ + ULID */
 
@@ -75,7 +74,7 @@ void api_job_etag(char etag[API_ETAG_SIZE], int64_t state_number);
 
 typedef enum { API_ASK_ACCEPTED, API_ASK_DONE, API_ASK_REFUSED, API_ASK_CHANGED } api_ask_outcome;
 /* Asks a job to CANCEL, PAUSE or RESUME. ACCEPTED: it does, or has just done so; DONE: it was so
- * already; REFUSED: not in its state, *state (and imports and evaluations are never paused);
+ * already; REFUSED: not in its state, *state (and of some types none is ever paused);
  * CHANGED: the conditions of `request` (If-Match; NULL: none) do not hold for its state. A
  * pausing worker writes a checkpoint and ends; resumed, the job waits in the queue and goes on from
  * there to the same bits. */
@@ -87,9 +86,6 @@ affect_status api_job_ask(api_job_queue *queue, const char *id, api_job_action a
  * first. CONFLICT: it waits or runs, *state. NOT_FOUND. */
 affect_status api_job_delete(api_job_queue *queue, const char *id, api_job_state *state,
                              affect_error *err);
-
-/* Answers with the job's body, its ETag, and with 202 its Location. */
-void api_answer_job(api_request *request, int status, const char *id);
 
 /* How many wait and run, for readiness and metrics. */
 void api_job_queue_count(api_job_queue *queue, int *n_queued, int *n_active, int *n_slots);

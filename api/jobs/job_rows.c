@@ -1,25 +1,12 @@
 /* Rows of jobs; see job_rows.h. */
 #include "api/jobs/job_rows.h"
 
+#include "api/jobs/job_type.h"
 #include "engine/core/clock.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-affect_json *api_json_column(api_rows *rows, int column) {
-    const char *text = api_rows_text(rows, column);
-    affect_json *json = NULL;
-    if (text) affect_json_parse(&json, text, strlen(text), NULL);
-    return json ? json : affect_json_new_null();
-}
-
-affect_json *api_time_column(api_rows *rows, int column) {
-    if (api_rows_is_null(rows, column)) return affect_json_new_null();
-    char text[AFFECT_CLOCK_TEXT_SIZE];
-    affect_clock_text(text, api_rows_integer(rows, column));
-    return affect_json_new_string(text);
-}
 
 /* ---- Loading ---- */
 
@@ -272,11 +259,10 @@ static affect_status update_ending(const api_job_row *row, api_db *db, const api
                    "ttit", error, result, affect_clock_unix_ms(), row->id);
     free(error);
     free(result);
-    if (status != AFFECT_STATUS_OK || strcmp(row->type, "import") != 0 ||
-        row->state == API_JOB_SUCCEEDED)
-        return status;
-    return api_db_run(db, err, "UPDATE datasets SET state = 'failed' WHERE job_id = ?", "t",
-                      row->id);
+    const api_job_type *type = api_job_type_of(row->type);
+    if (status == AFFECT_STATUS_OK && type->give_up && row->state != API_JOB_SUCCEEDED)
+        status = type->give_up(db, row->dataset_id, err);
+    return status;
 }
 
 affect_status api_job_row_act(api_job_row *row, api_db *db, api_job_action action,
@@ -319,26 +305,9 @@ affect_status api_job_row_act(api_job_row *row, api_db *db, api_job_action actio
     "LEFT JOIN epochs e ON e.job_id = j.id AND e.epoch = j.best_epoch "                            \
     "LEFT JOIN datasets d ON d.id = j.dataset_id "
 
-static void set_links(affect_json *body, const char *id, const char *type) {
-    static const struct {
-        const char *name, *rest, *of_type; /* NULL: of any */
-    } rows[] = {{"self", "", NULL},
-                {"events", "/events", NULL},
-                {"metrics", "/metrics", "train"},
-                {"plot", "/plot.svg", "train"},
-                {"artifacts", "/artifacts", "evaluate"}};
-    affect_json *links = affect_json_set_object(body, "links");
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        char link[128];
-        if (rows[i].of_type && strcmp(type, rows[i].of_type) != 0) continue;
-        snprintf(link, sizeof link, "/v1/jobs/%s%s", id, rows[i].rest);
-        affect_json_set_string(links, rows[i].name, link);
-    }
-}
-
 static affect_json *best_of(api_rows *rows, int epoch_column, int data_column) {
     if (api_rows_is_null(rows, epoch_column)) return affect_json_new_null();
-    affect_json *best = affect_json_new_object(), *epoch = api_json_column(rows, data_column);
+    affect_json *best = affect_json_new_object(), *epoch = api_rows_json(rows, data_column);
     static const char *const names[] = {"val_loss", "val_accuracy", "val_f1_macro"};
     affect_json_set_number(best, "epoch", (double)api_rows_integer(rows, epoch_column));
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
@@ -361,16 +330,16 @@ static affect_json *body_of(api_rows *rows) {
     affect_json_set_number(body, "state_number", (double)api_rows_integer(rows, 4));
     affect_json_set_number(body, "last_seq", (double)api_rows_integer(rows, 5));
     affect_json_set_string(body, "dataset", api_rows_text(rows, 16));
-    affect_json_set(body, "progress", api_json_column(rows, 7));
+    affect_json_set(body, "progress", api_rows_json(rows, 7));
     affect_json_set(body, "best", best_of(rows, 14, 15));
-    affect_json_set(body, "error", api_json_column(rows, 8));
-    affect_json_set(body, "result", api_json_column(rows, 9));
+    affect_json_set(body, "error", api_rows_json(rows, 8));
+    affect_json_set(body, "result", api_rows_json(rows, 9));
     affect_json_set_number(body, "restarts", (double)api_rows_integer(rows, 10));
-    affect_json_set(body, "created", api_time_column(rows, 11));
-    affect_json_set(body, "started", api_time_column(rows, 12));
-    affect_json_set(body, "ended", api_time_column(rows, 13));
-    affect_json_set(body, "request", api_json_column(rows, 6));
-    set_links(body, id, type);
+    affect_json_set(body, "created", api_rows_time(rows, 11));
+    affect_json_set(body, "started", api_rows_time(rows, 12));
+    affect_json_set(body, "ended", api_rows_time(rows, 13));
+    affect_json_set(body, "request", api_rows_json(rows, 6));
+    api_job_type_set_links(affect_json_set_object(body, "links"), api_job_type_of(type), id);
     return body;
 }
 
@@ -402,4 +371,22 @@ affect_status api_job_bodies(affect_json *data, bool *more, api_db *db, const ap
         affect_json_append(data, body_of(rows));
     }
     return api_rows_end(rows, err);
+}
+
+typedef struct {
+    const char *id;
+    affect_json *body;
+} body_question;
+
+static affect_status read_body(api_db *db, void *context, affect_error *err) {
+    body_question *q = context;
+    return api_job_body(&q->body, db, q->id, err);
+}
+
+affect_status api_job_read_body(affect_json **json, api_store *store, const char *id,
+                                affect_error *err) {
+    body_question q = {.id = id};
+    affect_status status = api_store_read(store, read_body, &q, err);
+    *json = q.body;
+    return status;
 }

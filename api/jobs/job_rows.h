@@ -11,7 +11,7 @@
 
 typedef struct {
     char id[API_ID_SIZE];
-    char type[16];
+    char type[32];
     api_job_state state;
     int64_t state_number, last_seq, restarts;
     char dataset_id[API_ID_SIZE]; /* or "" */
@@ -55,6 +55,9 @@ affect_status api_job_row_best(api_job_row *row, api_db *db, int64_t epoch, affe
 
 /* The body of GET /v1/jobs/{id}: *json owned. NOT_FOUND. */
 affect_status api_job_body(affect_json **json, api_db *db, const char *id, affect_error *err);
+/* The same, read from the store. */
+affect_status api_job_read_body(affect_json **json, api_store *store, const char *id,
+                                affect_error *err);
 /* Which jobs: those older than `before` ("": from the newest), in `state` and of `type` (NULL:
  * any).
  */
@@ -77,10 +80,5 @@ affect_status api_job_rows_queued(char (**ids)[API_ID_SIZE], size_t *n, api_db *
 /* Why it is in the state that it is in. */
 affect_status api_job_row_reason(api_job_row *row, api_db *db, const char *reason,
                                  affect_error *err);
-
-/* Parses JSON text of a column; NULL makes null. For building bodies. */
-affect_json *api_json_column(api_rows *rows, int column);
-/* RFC 3339 text of a column of milliseconds; null for null. */
-affect_json *api_time_column(api_rows *rows, int column);
 
 #endif

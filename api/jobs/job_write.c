@@ -1,7 +1,7 @@
 /* A change of one job; see job_write.h. */
 #include "api/jobs/job_write.h"
 
-#include "api/store/shard_collection.h"
+#include "api/jobs/job_type.h"
 #include "engine/train/trainer.h"
 
 #include <stdio.h>
@@ -39,8 +39,8 @@ affect_status api_job_write_requeue(api_job_write *w, api_db *db, affect_error *
         affect_json_set_string(error, "code", "worker_lost");
         affect_json_set_string(error, "message", "its worker was lost too often");
         const api_job_change change = {.reason = "worker_lost", .error = error};
-        /* A training's checkpoint is there: it is resumed once what kills it is gone. */
-        bool resumable = strcmp(w->row.type, "train") == 0;
+        /* Its checkpoint is there: it is resumed once what kills it is gone. */
+        bool resumable = api_job_type_of(w->row.type)->pausable;
         affect_status status = api_job_row_act(
             &w->row, db, resumable ? API_JOB_HOLD : API_JOB_GIVE_UP, &change, &w->events, err);
         affect_json_free(error);
@@ -71,19 +71,13 @@ affect_status api_job_base_folder(char path[AFFECT_PATH_MAX], const api_job_base
 }
 
 void api_job_clean(const api_job_base *base, const api_job_row *row) {
+    const api_job_type *type = api_job_type_of(row->type);
     char folder[AFFECT_PATH_MAX], path[AFFECT_PATH_MAX];
-    if (row->state == API_JOB_SUCCEEDED && strcmp(row->type, "train") == 0 &&
-        api_job_base_folder(folder, base, row->id, NULL) == AFFECT_STATUS_OK)
-        affect_checkpoint_remove(folder);
-    bool ended = api_job_state_terminal(row->state);
-    if (strcmp(row->type, "import") != 0 || !(ended || row->state == API_JOB_PAUSED)) return;
-    if (ended && api_job_base_folder(folder, base, row->id, NULL) == AFFECT_STATUS_OK &&
-        affect_path_join(path, NULL, folder, API_JOB_UPLOAD) == AFFECT_STATUS_OK)
-        unlink(path);
-    if (row->state != API_JOB_SUCCEEDED && row->dataset_id[0] &&
-        affect_path_join(path, NULL, base->data_dir, "datasets/%s", row->dataset_id) ==
-            AFFECT_STATUS_OK)
-        affect_directory_remove(path, NULL);
-    /* What a dataset left behind that was deleted while this ran, and what a failed one made. */
-    if (ended) api_shards_collect(base->store, base->data_dir);
+    if (api_job_base_folder(folder, base, row->id, NULL) == AFFECT_STATUS_OK) {
+        if (row->state == API_JOB_SUCCEEDED && type->pausable) affect_checkpoint_remove(folder);
+        if (api_job_state_terminal(row->state) &&
+            affect_path_join(path, NULL, folder, API_JOB_UPLOAD) == AFFECT_STATUS_OK)
+            unlink(path);
+    }
+    if (type->clean) type->clean(base->store, base->data_dir, row->dataset_id, row->state);
 }

@@ -40,10 +40,8 @@ affect_status api_job_read(api_job_row *row, const api_job_base *base, const cha
 /* DATA/jobs/<id>: spec.json, log, lock and what the worker makes. */
 affect_status api_job_base_folder(char path[AFFECT_PATH_MAX], const api_job_base *base,
                                   const char *id, affect_error *err);
-/* Removes what a job that has ended needs no more: the last checkpoint of a training that
- * succeeded; the archive of an import, and what it made unless it succeeded (a worker that was
- * killed leaves the unpacked archive there). An import that is paused begins anew: only its archive
- * stays. */
+/* Removes what a job needs no more in its state: the last checkpoint when it succeeded, the archive
+ * that was uploaded for it when it has ended, and what its type says. */
 void api_job_clean(const api_job_base *base, const api_job_row *row);
 
 #endif

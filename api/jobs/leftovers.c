@@ -2,6 +2,7 @@
 #include "api/jobs/leftovers.h"
 
 #include "api/jobs/job_queue.h"
+#include "api/jobs/job_type.h"
 #include "engine/core/file.h"
 #include "engine/corpus/import.h"
 #include "engine/train/trainer.h"
@@ -34,9 +35,9 @@ static affect_status remove_aside(void *context, const char *folder, const char 
 
 static affect_status clean_job(api_db *db, const char *folder, const char *id, affect_error *err) {
     char path[AFFECT_PATH_MAX], owner[32];
-    AFFECT_TRY(
-        find_text(owner, db, "SELECT state FROM jobs WHERE id = ? AND type = 'train'", id, err));
-    if (strcmp(owner, "succeeded") == 0) affect_checkpoint_remove(folder);
+    AFFECT_TRY(find_text(owner, db, "SELECT type FROM jobs WHERE id = ? AND state = 'succeeded'",
+                         id, err));
+    if (api_job_type_of(owner)->pausable) affect_checkpoint_remove(folder);
     AFFECT_TRY(affect_path_join(path, err, folder, API_JOB_UPLOAD));
     if (!affect_file_exists(path)) return AFFECT_STATUS_OK;
     AFFECT_TRY(

@@ -1,7 +1,6 @@
 /* Models and versions; see model_registry.h. */
 #include "api/models/model_registry.h"
 
-#include "api/jobs/job_rows.h"
 #include "engine/core/clock.h"
 #include "engine/core/digest.h"
 #include "engine/core/safetensors.h"
@@ -418,10 +417,10 @@ static affect_json *version_body(api_rows *rows, bool complete) {
     affect_json_set_string(body, "name", name);
     affect_json_set_number(body, "version", (double)version);
     affect_json_set_string(body, "job", api_rows_text(rows, 2));
-    affect_json_set(body, "created", api_time_column(rows, 3));
+    affect_json_set(body, "created", api_rows_time(rows, 3));
     affect_json_set_string(body, "sha256", api_rows_text(rows, 4));
     affect_json_set_number(body, "bytes", (double)api_rows_integer(rows, 5));
-    affect_json *metadata = api_json_column(rows, 6);
+    affect_json *metadata = api_rows_json(rows, 6);
     for (const affect_json *m = affect_json_first(metadata); m; m = affect_json_next(m)) {
         const char *member = affect_json_name(m);
         bool brief = strcmp(member, "labels") == 0 || strcmp(member, "metrics") == 0 ||

@@ -1,7 +1,6 @@
 /* Datasets; see dataset_registry.h. */
 #include "api/store/dataset_registry.h"
 
-#include "api/jobs/job_rows.h"
 #include "api/store/folder_deletion.h"
 #include "engine/core/clock.h"
 #include "engine/core/file.h"
@@ -85,6 +84,10 @@ affect_status api_dataset_finish(api_db *db, const char *id, const affect_json *
     return status;
 }
 
+affect_status api_dataset_give_up(api_db *db, const char *id, affect_error *err) {
+    return api_db_run(db, err, "UPDATE datasets SET state = 'failed' WHERE id = ?", "t", id);
+}
+
 /* ---- Bodies ---- */
 
 typedef struct {
@@ -127,8 +130,8 @@ static affect_json *body_of(api_rows *rows, bool with_dropped) {
     affect_json_set_string(body, "state", api_rows_text(rows, 2));
     affect_json_set_string(body, "layout", api_rows_text(rows, 3));
     affect_json_set_string(body, "job", api_rows_text(rows, 4));
-    affect_json_set(body, "created", api_time_column(rows, 5));
-    affect_json *summary = api_json_column(rows, 6);
+    affect_json_set(body, "created", api_rows_time(rows, 5));
+    affect_json *summary = api_rows_json(rows, 6);
     for (const affect_json *m = affect_json_first(summary); m; m = affect_json_next(m))
         if (with_dropped || strcmp(affect_json_name(m), "dropped") != 0)
             affect_json_set(body, affect_json_name(m), affect_json_copy(m));

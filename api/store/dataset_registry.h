@@ -24,6 +24,8 @@ affect_status api_dataset_summarize(affect_json **summary, const char *folder, a
 /* Within a write: the import is done. */
 affect_status api_dataset_finish(api_db *db, const char *id, const affect_json *summary,
                                  affect_error *err);
+/* Within a write: the import ended otherwise, and its name may be taken again. */
+affect_status api_dataset_give_up(api_db *db, const char *id, affect_error *err);
 
 typedef struct {
     char id[API_DATASET_ID_SIZE], name[72], state[16];

@@ -6,7 +6,6 @@
  * it names is not known. */
 #include "api/store/shard_collection.h"
 
-#include "api/jobs/job_queue.h"
 #include "api/log.h"
 #include "engine/core/file.h"
 #include "engine/core/json.h"
@@ -24,7 +23,7 @@ typedef struct {
     const char *data_dir;
     char (*names)[NAME_SIZE]; /* that manifests name; sorted once all are read */
     size_t n;
-    char newest[API_ID_SIZE]; /* import when the manifests were read */
+    char newest[API_ID_SIZE]; /* dataset when the manifests were read */
 } collection;
 
 static affect_status add_names(collection *c, const affect_json *shards, affect_error *err) {
@@ -75,12 +74,12 @@ static affect_status remove_unnamed(void *context, const char *folder, const cha
                                                 : affect_error_errno(err, errno, "%s", path);
 }
 
-/* CONFLICT while an import has not ended; else the newest import's id, "" without one. */
+/* CONFLICT while an import has not ended; else the newest dataset's id, "" without one. */
 static affect_status find_newest(char newest[API_ID_SIZE], api_db *db, affect_error *err) {
     api_rows *rows = NULL;
     AFFECT_TRY(api_db_query(&rows, db, err,
-                            "SELECT coalesce(max(id), ''), count(*) > count(ended_ms) FROM jobs "
-                            "WHERE type = 'import'",
+                            "SELECT coalesce(max(id), ''), coalesce(max(state = 'importing'), 0) "
+                            "FROM datasets",
                             ""));
     bool importing = false;
     newest[0] = '\0';

@@ -251,6 +251,20 @@ bool api_rows_is_null(api_rows *rows, int column) {
     return sqlite3_column_type(rows->statement, column) == SQLITE_NULL;
 }
 
+affect_json *api_rows_json(api_rows *rows, int column) {
+    const char *text = api_rows_text(rows, column);
+    affect_json *json = NULL;
+    if (text) affect_json_parse(&json, text, strlen(text), NULL);
+    return json ? json : affect_json_new_null();
+}
+
+affect_json *api_rows_time(api_rows *rows, int column) {
+    if (api_rows_is_null(rows, column)) return affect_json_new_null();
+    char text[AFFECT_CLOCK_TEXT_SIZE];
+    affect_clock_text(text, api_rows_integer(rows, column));
+    return affect_json_new_string(text);
+}
+
 int64_t api_db_changes(api_db *db) {
     return sqlite3_changes64(db->handle);
 }

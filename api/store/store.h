@@ -14,10 +14,13 @@
 #ifndef AFFECT_STORE_STORE_H
 #define AFFECT_STORE_STORE_H
 
+#include "engine/core/json.h"
 #include "engine/core/status.h"
 
 #include <stdbool.h>
 #include <stdint.h>
+
+#define API_ID_SIZE 40 /* of an id: a prefix and a ULID */
 
 typedef struct api_store api_store;
 /* A connection within a transaction or a snapshot; valid during the work. */
@@ -72,6 +75,9 @@ const char *api_rows_text(api_rows *rows, int column);
 int64_t api_rows_integer(api_rows *rows, int column);
 double api_rows_number(api_rows *rows, int column);
 bool api_rows_is_null(api_rows *rows, int column);
+/* JSON of a column of text; RFC 3339 text of a column of milliseconds. Owned; null for NULL. */
+affect_json *api_rows_json(api_rows *rows, int column);
+affect_json *api_rows_time(api_rows *rows, int column);
 /* Rows that the last api_db_run changed. */
 int64_t api_db_changes(api_db *db);
 

@@ -33,8 +33,8 @@ class Answer:
 class Server:
     """affectd as a child process; settings are given as keyword arguments."""
 
-    def __init__(self, folder, **settings):
-        self.folder = pathlib.Path(folder)
+    def __init__(self, folder, program="bin/affectd", **settings):
+        self.folder, self.program = pathlib.Path(folder), program
         self.settings = {"listen": "127.0.0.1:0", **settings}
         self.host = "::1" if self.settings["listen"].startswith("[::1]") else "127.0.0.1"
         self.process = None
@@ -43,7 +43,7 @@ class Server:
     def start(self):
         port_file = self.folder / "port"
         port_file.unlink(missing_ok=True)
-        arguments = [str(BUILD / "bin/affectd"), "--data", str(self.folder / "data"),
+        arguments = [str(BUILD / self.program), "--data", str(self.folder / "data"),
                      "--port-file", str(port_file)]
         for name, value in self.settings.items():
             arguments += ["--set", f"{name}={str(value).lower() if isinstance(value, bool) else value}"]

@@ -1,0 +1,151 @@
+/* POST /v1/jobs: a request becomes a job, or with ?dry_run=true what it would take.
+ *
+ * A body is checked whole before anything is queued: its fields by the table of its type
+ * (job_type.h), what they hold by the type, with the engine's own parsers. */
+#include "api/context.h"
+#include "api/handlers/handlers.h"
+#include "api/jobs/dry_run.h"
+#include "api/jobs/job_queue.h"
+#include "api/jobs/job_type.h"
+#include "api/schema.h"
+#include "engine/core/digest.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* "train or evaluate" */
+static void list_types(char *text, size_t size, bool (*has)(const api_job_type *type)) {
+    const api_job_type *type;
+    size_t n = 0;
+    text[0] = '\0';
+    for (size_t i = 0; (type = api_job_type_at(i)); i++)
+        if (has(type) && n < size)
+            n += (size_t)snprintf(text + n, size - n, "%s%s", n ? " or " : "", type->name);
+}
+
+static bool is_made_here(const api_job_type *type) {
+    return type->make != NULL;
+}
+
+static bool has_dry_run(const api_job_type *type) {
+    return type->has_dry_run;
+}
+
+static affect_status find_type(const api_job_type **type, const affect_json *body,
+                               affect_error *err) {
+    char known[200];
+    const char *name = affect_json_get_string(body, "type", NULL);
+    if (!affect_json_is_object(body)) return affect_fail(err, INVALID, "need a JSON object");
+    if (!name) return affect_field_fail(err, "", "type", "is missing, or no string");
+    *type = api_job_type_find(name);
+    list_types(known, sizeof known, is_made_here);
+    if (!*type) return affect_field_fail(err, "", "type", "\"%.40s\" (need %s)", name, known);
+    if ((*type)->make) return AFFECT_STATUS_OK;
+    return affect_field_fail(err, "", "type", "%s jobs are made by %s", name, (*type)->made_by);
+}
+
+static affect_status make(api_job_draft *draft, const api_job_type *type, const affect_json *body,
+                          affect_error *err) {
+    api_job_request *r = &draft->request;
+    affect_fields_default(r, type->fields);
+    affect_status status = affect_fields_parse(r, type->fields, body, "", err);
+    api_job_id_make(draft->id);
+    AFFECT_CHECK(status, err, type->make(draft, err));
+    affect_fields_free(r, type->fields);
+    return status;
+}
+
+/* "TrainRequest" of type train, ... */
+void api_describe_job_create(affect_json *content) {
+    const api_job_type *type;
+    affect_json *schema =
+        affect_json_set_object(affect_json_set_object(content, "application/json"), "schema");
+    affect_json *list = affect_json_set_array(schema, "oneOf");
+    for (size_t i = 0; (type = api_job_type_at(i)); i++) {
+        char title[64];
+        if (!type->make) continue;
+        snprintf(title, sizeof title, "%c%sRequest", toupper((unsigned char)type->name[0]),
+                 type->name + 1);
+        affect_json_append(list, api_schema_of(type->fields, title));
+    }
+}
+
+static affect_status digest_of(char digest[AFFECT_DIGEST_TEXT_SIZE], const affect_json *body,
+                               affect_error *err) {
+    char *text = affect_json_canonical_text(body);
+    if (!text) return affect_fail(err, NO_MEMORY, "no memory for a digest");
+    affect_digest state;
+    affect_digest_begin(&state);
+    affect_digest_update(&state, text, strlen(text));
+    affect_digest_end(&state, digest);
+    free(text);
+    return AFFECT_STATUS_OK;
+}
+
+static affect_status create(api_job_draft *draft, const affect_json *body, const char *key,
+                            char id[API_ID_SIZE], affect_error *err) {
+    const api_job_type *type = NULL;
+    char digest[AFFECT_DIGEST_TEXT_SIZE];
+    bool existed;
+    if (key && strlen(key) > 255)
+        return affect_fail(err, INVALID, "Idempotency-Key is longer than 255 bytes");
+    AFFECT_TRY(digest_of(digest, body, err));
+    if (key) AFFECT_TRY(api_job_find(draft->context->jobs, key, digest, id, &existed, err));
+    if (key && existed) return AFFECT_STATUS_OK;
+    AFFECT_TRY(find_type(&type, body, err));
+    AFFECT_TRY(make(draft, type, body, err));
+    const api_job_new job = {.type = type->name,
+                             .id = draft->id,
+                             .request = body,
+                             .spec = draft->spec,
+                             .dataset_id = draft->dataset.id,
+                             .model = draft->model,
+                             .epochs = draft->epochs,
+                             .also = api_dataset_require,
+                             .also_context = draft->dataset.id,
+                             .idempotency_key = key,
+                             .idempotency_digest = digest};
+    return api_job_create(draft->context->jobs, &job, id, &existed, err);
+}
+
+/* ?dry_run=true: answers what a training would take, and makes no job. */
+static void answer_dry_run(api_request *request, const affect_json *body) {
+    api_job_draft draft = {.context = api_context_of(request)};
+    const api_job_type *type = NULL;
+    affect_field_errors wrong = {0};
+    affect_error error = {.fields = &wrong};
+    char known[200];
+    affect_status status = find_type(&type, body, &error);
+    if (status == AFFECT_STATUS_OK) status = make(&draft, type, body, &error);
+    list_types(known, sizeof known, has_dry_run);
+    if (status == AFFECT_STATUS_OK && !type->has_dry_run)
+        status = affect_field_fail(&error, "", "type", "only %s jobs have a dry run", known);
+    if (status == AFFECT_STATUS_OK) {
+        affect_json_set_bool(draft.spec, "dry_run", true);
+        api_dry_run(request, draft.spec);
+        return;
+    }
+    affect_json_free(draft.spec);
+    api_answer_error(request, &error);
+}
+
+void api_handle_job_create(api_request *request) {
+    const affect_json *body = api_body_json(request);
+    if (!body) return;
+    if (api_query_bool(request, "dry_run")) {
+        answer_dry_run(request, body);
+        return;
+    }
+    api_job_draft draft = {.context = api_context_of(request)};
+    affect_field_errors wrong = {0};
+    affect_error error = {.fields = &wrong};
+    char id[API_ID_SIZE];
+    if (create(&draft, body, api_header(request, "Idempotency-Key"), id, &error) ==
+        AFFECT_STATUS_OK)
+        api_answer_job(request, 202, id);
+    else
+        api_answer_error(request, &error);
+    affect_json_free(draft.spec);
+}

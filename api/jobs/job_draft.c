@@ -1,0 +1,69 @@
+/* A job that is being made; see job_draft.h.
+ *
+ * Runs on a handler's thread. Nothing of a draft is stored: what it found may be gone when its row
+ * is inserted, and is looked up again in that transaction (api_dataset_require). */
+#include "api/jobs/job_draft.h"
+
+#include "api/jobs/devices.h"
+#include "engine/device/backend.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+affect_status api_job_draft_blame(affect_error *err, affect_status status, const char *field) {
+    if (status != AFFECT_STATUS_NOT_FOUND) return status;
+    char message[300];
+    snprintf(message, sizeof message, "%.290s", err->message);
+    return affect_field_fail(err, "", field, "%s", message);
+}
+
+affect_status api_job_draft_find_dataset(api_job_draft *draft, affect_error *err) {
+    const char *name = draft->request.dataset;
+    if (!name[0]) return AFFECT_STATUS_INVALID; /* the table has said so */
+    affect_status status = api_dataset_find(&draft->dataset, draft->context->store, name, err);
+    AFFECT_TRY(api_job_draft_blame(err, status, "dataset"));
+    if (strcmp(draft->dataset.state, "ready") == 0) return AFFECT_STATUS_OK;
+    return affect_fail(err, CONFLICT, "dataset %s is %s (need ready)", draft->dataset.name,
+                       draft->dataset.state);
+}
+
+/* A GPU that a job names is there, and a CPU is asked for no precision that it does not have. */
+static affect_status check_device(const api_job_draft *draft, const char *device,
+                                  affect_error *err) {
+    int precision = draft->request.precision;
+    AFFECT_TRY(api_devices_check(device, draft->context, err));
+    if (strcmp(device, "cpu") != 0 || precision == AFFECT_PRECISION_FP32 ||
+        precision == AFFECT_PRECISION_AUTO)
+        return AFFECT_STATUS_OK;
+    return affect_field_fail(err, "", "precision", "%s: a CPU computes in fp32",
+                             affect_precision_names[precision]);
+}
+
+affect_status api_job_draft_begin_spec(api_job_draft *draft, const char *type, affect_error *err) {
+    char path[AFFECT_PATH_MAX], data[PATH_MAX];
+    const api_settings *settings = draft->context->settings;
+    if (!realpath(settings->data, data)) return affect_error_errno(err, errno, "data folder");
+    affect_json *spec = draft->spec = affect_json_new_object();
+    affect_json_set_string(spec, "type", type);
+    affect_json_set_string(spec, "job", draft->id);
+    AFFECT_TRY(affect_path_join(path, err, data, "datasets/%s", draft->dataset.id));
+    affect_json_set_string(spec, "dataset", path);
+    AFFECT_TRY(affect_path_join(path, err, data, "jobs/%s", draft->id));
+    affect_json_set_string(spec, "output", path);
+    const char *device = *draft->request.device ? draft->request.device : settings->device;
+    AFFECT_TRY(check_device(draft, device, err));
+    affect_json_set_string(spec, "device", device);
+    affect_json_set_string(spec, "precision", affect_precision_names[draft->request.precision]);
+    affect_json_set_number(spec, "threads", (double)settings->job_threads);
+    return AFFECT_STATUS_OK;
+}
+
+affect_dataset *api_job_draft_open_dataset(const api_job_draft *draft) {
+    affect_dataset *dataset = NULL;
+    const char *folder = affect_json_get_string(draft->spec, "dataset", NULL);
+    if (folder) affect_dataset_open(&dataset, folder, NULL, NULL);
+    return dataset;
+}

@@ -1,0 +1,54 @@
+/* The table of job types; see job_type.h.
+ *
+ * The rows come from job_type_rows.h, so that a type is added by its file and its row. Types know
+ * neither the queue nor each other: what they share is in job_draft.c. Links follow from what a
+ * type has. */
+#include "api/jobs/job_type.h"
+
+#include "api/jobs/job_type_rows.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define DECLARE_TYPE(name) extern const api_job_type api_job_type_##name;
+API_JOB_TYPE_ROWS(DECLARE_TYPE)
+#undef DECLARE_TYPE
+
+static const api_job_type *const types[] = {
+#define TYPE_ROW(name) &api_job_type_##name,
+    API_JOB_TYPE_ROWS(TYPE_ROW)
+#undef TYPE_ROW
+};
+
+const api_job_type *api_job_type_at(size_t index) {
+    return index < sizeof types / sizeof *types ? types[index] : NULL;
+}
+
+const api_job_type *api_job_type_find(const char *name) {
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        if (name && strcmp(types[i]->name, name) == 0) return types[i];
+    return NULL;
+}
+
+const api_job_type *api_job_type_of(const char *name) {
+    static const api_job_type unknown = {.name = ""};
+    const api_job_type *type = api_job_type_find(name);
+    return type ? type : &unknown;
+}
+
+void api_job_type_set_links(affect_json *links, const api_job_type *type, const char *id) {
+    const struct {
+        const char *name, *rest;
+        bool has;
+    } rows[] = {{"self", "", true},
+                {"events", "/events", true},
+                {"metrics", "/metrics", type->has_curves},
+                {"plot", "/plot.svg", type->has_curves},
+                {"artifacts", "/artifacts", type->has_artifacts}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char link[128];
+        if (!rows[i].has) continue;
+        snprintf(link, sizeof link, "/v1/jobs/%s%s", id, rows[i].rest);
+        affect_json_set_string(links, rows[i].name, link);
+    }
+}

@@ -1,0 +1,65 @@
+/* The table of job types: all that the queue, the handlers and the contract know of one.
+ *
+ * A type is a file, job_type_NAME.c, that defines `const api_job_type api_job_type_NAME`, and a row
+ * of job_type_rows.h; nothing else names it. Its worker is `affect NAME --spec FILE --events
+ * --supervised`. A request becomes a draft (job_draft.h), the draft a row; what a worker that
+ * succeeded made becomes part of the store in the transaction that ends its job. */
+#ifndef AFFECT_JOBS_JOB_TYPE_H
+#define AFFECT_JOBS_JOB_TYPE_H
+
+#include "api/jobs/job_draft.h"
+#include "api/jobs/job_state.h"
+
+/* What a worker made, on its way into the store. */
+typedef struct {
+    struct api_model_registry *models;
+    api_store *store;
+    const char *data_dir, *folder; /* of the server; of the job */
+    const char *job_id, *dataset_id, *model;
+    affect_json *result;        /* of the worker's end event; prepare and store may change it */
+    affect_json *facts;         /* what prepare read; owned */
+    char file[AFFECT_PATH_MAX]; /* which it read */
+    char digest[AFFECT_DIGEST_TEXT_SIZE];
+} api_job_product;
+
+/* NULL and false where a type has no such thing. */
+typedef struct {
+    const char *name;
+    /* The request's fields, of a struct that begins with api_job_request, and how it becomes a
+     * draft's specification. NULL: jobs of this type are made by `made_by` and not by POST
+     * /v1/jobs.
+     */
+    const affect_field *fields;
+    affect_status (*make)(api_job_draft *draft, affect_error *err);
+    const char *made_by;
+    bool pausable;   /* its worker writes checkpoints and resumes from the last one */
+    bool has_curves; /* of its epochs: /metrics and /plot.svg */
+    bool has_dry_run;
+    bool
+        has_artifacts; /* its worker names files of the job's folder in its end event's `artifacts`:
+                          they are listed with size and digest, and served with ETag and Range */
+    /* Before the transaction that ends a job well: reads what the worker made. A failure fails the
+     * job. */
+    affect_status (*prepare)(api_job_product *product, affect_error *err);
+    /* Within the transaction. */
+    affect_status (*store)(api_job_product *product, api_db *db, affect_error *err);
+    /* Within the transaction that ends a job otherwise. */
+    affect_status (*give_up)(api_db *db, const char *dataset_id, affect_error *err);
+    /* After a change of a job's state: removes files that are needed no more. */
+    void (*clean)(api_store *store, const char *data_dir, const char *dataset_id,
+                  api_job_state state);
+} api_job_type;
+
+/* That of imports, whose jobs /v1/datasets makes. */
+extern const api_job_type api_job_type_import;
+
+/* The row of that name, or NULL. */
+const api_job_type *api_job_type_find(const char *name);
+/* The same for a stored job's type: one that this program does not know has nothing. */
+const api_job_type *api_job_type_of(const char *name);
+/* The rows from 0; NULL behind the last. */
+const api_job_type *api_job_type_at(size_t index);
+/* Sets {"self": ..., ...} of a job of a type. */
+void api_job_type_set_links(affect_json *links, const api_job_type *type, const char *id);
+
+#endif
