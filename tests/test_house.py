@@ -136,6 +136,47 @@ def test_command_line_is_nobodys_dependency():
                 for number, _, path in includes(name) if path.startswith("engine/cli/"))
 
 
+def literals(name):
+    """String literals of a C file, without those of its includes."""
+    text = re.sub(r"/\*.*?\*/|^\s*#\s*include[^\n]*", " ", read(name), flags=re.S | re.M)
+    return re.findall(r'"((?:[^"\\\n]|\\.)*)"', text)
+
+
+def modality_names():
+    """Names of modalities, of their streams, and of the parts of a request that carry these."""
+    text = read("engine/modality/modality.c")
+    streams = re.findall(r'_streams\[\] = \{(.*?)\};', text, flags=re.S)
+    return set(re.findall(r'\{\.name = "(\w+)"', text)) | {
+        word for block in streams for row in re.findall(r'\{"(\w+)", "(\w+)"', block) for word in row}
+
+
+def reader_names():
+    rows = re.search(r"readers\[\] = \{(.*?)\n\};", read("engine/corpus/reader.c"), flags=re.S)
+    return set(re.findall(r'\{"(\w+)"', rows[1]))
+
+
+# Who may name a row of a table by a literal: files, and single exceptions with their reasons.
+TABLES = {
+    "modalities": (modality_names, r"engine/modality/", {}),
+    "corpus readers": (reader_names, r"engine/corpus/reader\.c", {
+        ("engine/corpus/import.c", "iemocap"): "the layout where none is given",
+        ("api/handlers/handle_datasets.c", "iemocap"): "the layout where none is given",
+        ("api/store/recover.c", "iemocap"): "datasets of before layouts were written down",
+        ("engine/corpus/folders.c", "folders"): "the name of an option of its own"}),
+}
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_rows_are_named_in_their_own_files(table):
+    """Adding a row touches a file and the table: nothing else compares with its name."""
+    list_names, homes, exceptions = TABLES[table]
+    names = list_names()
+    assert len(names) >= 3, names
+    found = {(name, word) for name in sources() if not re.match(homes, name) for word in literals(name) if word in names}
+    expect_none(f'{name}: "{word}"' for name, word in sorted(found - set(exceptions)))
+    assert set(exceptions) <= found, "an exception that is not needed"
+
+
 def test_each_library_has_one_home():
     def wrong():
         for name in sources():

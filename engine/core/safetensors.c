@@ -13,10 +13,12 @@
 static const struct {
     const char *name;
     size_t size;
-} dtypes[AFFECT_DTYPE_COUNT] = {{"F32", 4}, {"F64", 8}, {"I32", 4}, {"I64", 8}, {"U8", 1}};
+} dtypes[AFFECT_DTYPE_COUNT] = {{"F32", 4}, {"F64", 8}, {"I32", 4},
+                                {"I64", 8}, {"U8", 1},  {"F16", 2}};
 
 struct affect_safetensors {
     affect_file_map map;
+    bool is_borrowed; /* the map: memory of the caller */
     affect_json *header;
     size_t n_tensors;
     affect_safetensor *tensors;
@@ -52,9 +54,9 @@ static char *header_text(const affect_safetensor *tensors, size_t n_tensors,
     return text;
 }
 
-affect_status affect_safetensors_write(const char *path, const affect_safetensor *tensors,
-                                       size_t n_tensors, const affect_json *metadata,
-                                       affect_error *err) {
+static affect_status write_ordered(const char *path, const affect_safetensor *tensors,
+                                   size_t n_tensors, const affect_json *metadata,
+                                   affect_error *err) {
     char *text = header_text(tensors, n_tensors, metadata);
     if (!text) return affect_fail(err, NO_MEMORY, "%s: no memory for the header", path);
     affect_file_writer *writer = NULL;
@@ -74,6 +76,20 @@ cleanup:
     return status;
 }
 
+affect_status affect_safetensors_write(const char *path, const affect_safetensor *tensors,
+                                       size_t n_tensors, const affect_json *metadata,
+                                       affect_error *err) {
+    affect_safetensor *ordered = malloc((n_tensors + 1) * sizeof *ordered);
+    if (!ordered) return affect_fail(err, NO_MEMORY, "%s: no memory for the header", path);
+    size_t n = 0;
+    for (size_t size = 8; size > 0; size /= 2)
+        for (size_t i = 0; i < n_tensors; i++)
+            if (affect_dtype_size(tensors[i].dtype) == size) ordered[n++] = tensors[i];
+    affect_status status = write_ordered(path, ordered, n_tensors, metadata, err);
+    free(ordered);
+    return status;
+}
+
 static bool whole_number(const affect_json *json, size_t limit, size_t *number) {
     double value = affect_json_number(json, -1);
     if (value < 0 || value > (double)limit || value != (double)(size_t)value) return false;
@@ -83,7 +99,7 @@ static bool whole_number(const affect_json *json, size_t limit, size_t *number) 
 
 /* Reads one row of the header; every number is bounded by the bytes that are really there. */
 static bool read_row(affect_safetensor *tensor, const affect_json *row, const unsigned char *data,
-                     size_t n_data) {
+                     size_t n_data, bool is_aligned) {
     const char *dtype = affect_json_get_string(row, "dtype", "");
     int index = 0;
     while (index < AFFECT_DTYPE_COUNT && strcmp(dtypes[index].name, dtype) != 0) index++;
@@ -105,7 +121,8 @@ static bool read_row(affect_safetensor *tensor, const affect_json *row, const un
         count *= *size;
     }
     tensor->data = data + begin;
-    if ((uintptr_t)tensor->data % dtypes[index].size) return false; /* could not be read in place */
+    if (is_aligned && (uintptr_t)tensor->data % dtypes[index].size)
+        return false; /* could not be read in place */
     return count * dtypes[index].size == end - begin;
 }
 
@@ -144,7 +161,7 @@ static affect_status read_header(affect_safetensors *file, const char *path, aff
             AFFECT_TRY(check_metadata(row, path, err));
             continue;
         }
-        if (!read_row(&file->tensors[file->n_tensors], row, data, n_data))
+        if (!read_row(&file->tensors[file->n_tensors], row, data, n_data, !file->is_borrowed))
             return affect_fail(err, MALFORMED, "%s: tensor \"%s\": wrong dtype, shape or offsets",
                                path, affect_json_name(row));
         file->n_tensors++;
@@ -166,9 +183,24 @@ affect_status affect_safetensors_open(affect_safetensors **file, const char *pat
     return AFFECT_STATUS_OK;
 }
 
+affect_status affect_safetensors_open_memory(affect_safetensors **file, const void *data,
+                                             size_t size, const char *name, affect_error *err) {
+    affect_safetensors *made = calloc(1, sizeof *made);
+    if (!made) return affect_fail(err, NO_MEMORY, "%s: no memory", name);
+    made->map = (affect_file_map){.data = data, .size = size};
+    made->is_borrowed = true;
+    affect_status status = read_header(made, name, err);
+    if (status != AFFECT_STATUS_OK) {
+        affect_safetensors_close(made);
+        return status;
+    }
+    *file = made;
+    return AFFECT_STATUS_OK;
+}
+
 void affect_safetensors_close(affect_safetensors *file) {
     if (!file) return;
-    affect_file_map_close(&file->map);
+    if (!file->is_borrowed) affect_file_map_close(&file->map);
     affect_json_free(file->header);
     free(file->tensors);
     free(file);

@@ -18,6 +18,7 @@ typedef enum {
     AFFECT_DTYPE_I32,
     AFFECT_DTYPE_I64,
     AFFECT_DTYPE_U8,
+    AFFECT_DTYPE_F16,
     AFFECT_DTYPE_COUNT
 } affect_dtype;
 
@@ -31,7 +32,8 @@ typedef struct {
 } affect_safetensor;
 
 /* Writes all tensors and metadata (an object whose members are strings; NULL for none) atomically
- * and durably. Names must be distinct. Borrows everything. */
+ * and durably, those of larger numbers first, so that all are aligned. Names must be distinct.
+ * Borrows everything. */
 affect_status affect_safetensors_write(const char *path, const affect_safetensor *tensors,
                                        size_t n_tensors, const affect_json *metadata,
                                        affect_error *err);
@@ -41,6 +43,10 @@ typedef struct affect_safetensors affect_safetensors;
 /* Maps the file and checks its whole header. MALFORMED names what is wrong. */
 affect_status affect_safetensors_open(affect_safetensors **file, const char *path,
                                       affect_error *err);
+/* The same of `size` bytes at `data`, borrowed until close; `name` is for messages. Where data does
+ * not start at a multiple of 8, neither does that of the tensors. */
+affect_status affect_safetensors_open_memory(affect_safetensors **file, const void *data,
+                                             size_t size, const char *name, affect_error *err);
 void affect_safetensors_close(affect_safetensors *file);
 /* Borrowed until close. */
 size_t affect_safetensors_count(const affect_safetensors *file);

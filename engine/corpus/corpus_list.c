@@ -215,6 +215,14 @@ const char *affect_corpus_list_set(affect_corpus_list *list, const char *name, c
     void *field = found ? (char *)item + found->offset : NULL;
     if (!*value) return NULL;
     if (stream >= 0) return set_copy(&item->utterance.files[stream], value, 1000, name, reason);
+    const affect_modality *named = found ? NULL : affect_modality_find(name);
+    if (named && named->is_named) {
+        snprintf(
+            reason, AFFECT_CORPUS_REASON_SIZE,
+            "the features of the request do not name %s (as {\"%s\": {\"%s\": {\"%s\": 768}}})",
+            name, named->name, name + strlen(named->name) + 1, named->size_names[1]);
+        return reason;
+    }
     switch (found ? found->kind : FACT_COLUMN) {
     case FACT_TEXT:
         if (affect_corpus_set_text(field, found->size, value)) return NULL;

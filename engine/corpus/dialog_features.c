@@ -1,6 +1,7 @@
 /* From one dialog's files to its shard; see dialog_features.h. Runs on a worker's thread. */
 #include "engine/corpus/dialog_features.h"
 
+#include "engine/core/file.h"
 #include "engine/dataset/shard.h"
 
 #include <errno.h>
@@ -23,23 +24,15 @@ static bool stops_all(affect_status status) {
 
 /* ---- the address ---- */
 
-/* Adds path, size and bytes; an absent or unreadable file adds nothing. *found tells which. What is
- * read is kept where there is room. */
-static affect_status digest_file(affect_digest *digest, uint64_t *n_bytes, bool *found,
-                                 const affect_dialog_job *job, const char *path,
-                                 affect_error *err) {
-    char block[1 << 16];
-    int fd;
-    uint64_t size;
-    *found = affect_tree_open_file(&fd, &size, job->corpus->tree, path, NULL) == AFFECT_STATUS_OK;
-    if (!*found) return AFFECT_STATUS_OK;
-    int length = snprintf(block, sizeof block, "%s %llu\n", path, (unsigned long long)size);
-    affect_digest_update(digest, block, (size_t)length);
+/* Adds the bytes of a file, which are kept where `kept` has room for them. */
+static affect_status digest_bytes(affect_digest *digest, uint64_t *n_bytes, char *kept,
+                                  const affect_dialog_job *job, const char *path, int fd,
+                                  size_t size, affect_error *err) {
+    char block[1 << 16], *to = kept ? kept : block;
     affect_status status = AFFECT_STATUS_OK;
-    char *kept = affect_dialog_files_room(job->files, size), *to = kept ? kept : block;
     size_t done = 0;
     for (;;) {
-        size_t room = kept ? (size_t)size - done : sizeof block;
+        size_t room = kept ? size - done : sizeof block;
         if (kept && room == 0) break;
         ssize_t n = read(fd, to, room < sizeof block ? room : sizeof block);
         if (n < 0 && errno == EINTR) continue;
@@ -53,31 +46,59 @@ static affect_status digest_file(affect_digest *digest, uint64_t *n_bytes, bool 
         done += (size_t)n;
         if (kept) to += n;
     }
-    close(fd);
     if (kept && status == AFFECT_STATUS_OK) affect_dialog_files_add(job->files, path, done);
+    return status;
+}
+
+/* Adds path, size and bytes; an absent or unreadable file adds nothing. *found tells which. What is
+ * read is kept where there is room. Of a file that may hold all utterances' numbers (is_shared) its
+ * own digest is added instead of the bytes: it is read once for all dialogs of a thread. */
+static affect_status digest_file(affect_digest *digest, uint64_t *n_bytes, bool *found,
+                                 const affect_dialog_job *job, const char *path, bool is_shared,
+                                 affect_error *err) {
+    char line[AFFECT_PATH_MAX + 32], own[AFFECT_DIGEST_TEXT_SIZE];
+    int fd;
+    uint64_t size;
+    affect_status status = AFFECT_STATUS_OK;
+    *found = affect_tree_open_file(&fd, &size, job->corpus->tree, path, NULL) == AFFECT_STATUS_OK;
+    if (!*found) return AFFECT_STATUS_OK;
+    int length = snprintf(line, sizeof line, "%s %llu\n", path, (unsigned long long)size);
+    affect_digest_update(digest, line, (size_t)length);
+    if (!is_shared) {
+        char *kept = affect_dialog_files_room(job->files, size);
+        status = digest_bytes(digest, n_bytes, kept, job, path, fd, (size_t)size, err);
+    } else if (!affect_dialog_files_digest(job->files, own, path, size)) {
+        affect_digest of_file;
+        affect_digest_begin(&of_file);
+        status = digest_bytes(&of_file, n_bytes, NULL, job, path, fd, (size_t)size, err);
+        affect_digest_end(&of_file, own);
+        if (status == AFFECT_STATUS_OK) affect_dialog_files_remember(job->files, path, size, own);
+    }
+    if (is_shared) affect_digest_update(digest, own, strlen(own));
+    close(fd);
     return status;
 }
 
 /* Of a ragged feature the utterances' own files, and the dialog's where some are absent; of others
  * the dialog's, and else the utterances'. A file that neighbours share counts once. */
 static affect_status digest_stream(affect_digest *digest, uint64_t *n_bytes,
-                                   const affect_dialog_job *job, int stream, bool is_ragged,
-                                   affect_error *err) {
+                                   const affect_dialog_job *job, int stream,
+                                   const affect_modality *modality, affect_error *err) {
     const char *of_dialog = job->dialog->files[stream], *last = NULL;
-    bool found = false, all = true;
+    bool found = false, all = true, shared = modality->is_named, is_ragged = modality->is_ragged;
     if (!is_ragged && of_dialog)
-        AFFECT_TRY(digest_file(digest, n_bytes, &found, job, of_dialog, err));
+        AFFECT_TRY(digest_file(digest, n_bytes, &found, job, of_dialog, shared, err));
     if (found) return AFFECT_STATUS_OK;
     for (size_t i = 0; i < job->dialog->n_utterances; i++) {
         const char *path = job->dialog->utterances[i].files[stream];
         if (path && last && strcmp(path, last) == 0) continue;
         found = false;
-        if (path) AFFECT_TRY(digest_file(digest, n_bytes, &found, job, path, err));
+        if (path) AFFECT_TRY(digest_file(digest, n_bytes, &found, job, path, shared, err));
         all = all && found;
         last = path;
     }
     if (!is_ragged || all || !of_dialog) return AFFECT_STATUS_OK;
-    return digest_file(digest, n_bytes, &found, job, of_dialog, err);
+    return digest_file(digest, n_bytes, &found, job, of_dialog, shared, err);
 }
 
 affect_status affect_dialog_key(char key[AFFECT_DIGEST_TEXT_SIZE], uint64_t *n_bytes,
@@ -101,8 +122,8 @@ affect_status affect_dialog_key(char key[AFFECT_DIGEST_TEXT_SIZE], uint64_t *n_b
     int stream = 0;
     for (size_t f = 0; f < sizes->n_features; f++)
         for (size_t k = 0; k < affect_feature_n_streams(&sizes->features[f]); k++)
-            AFFECT_TRY(digest_stream(&digest, n_bytes, job, stream++,
-                                     sizes->features[f].modality->is_ragged, err));
+            AFFECT_TRY(
+                digest_stream(&digest, n_bytes, job, stream++, sizes->features[f].modality, err));
     affect_digest_end(&digest, key);
     return AFFECT_STATUS_OK;
 }
@@ -230,8 +251,8 @@ typedef struct {
     char *owned;        /* to be freed */
 } stream_place;
 
-/* A part of a long file is read through its descriptor, so that the rest of it never is; what was
- * opened and checked is what is read. */
+/* A part of a long file, and one that other utterances may be in too, is read through its
+ * descriptor, so that the rest of it never is; what was opened and checked is what is read. */
 static affect_status open_part(stream_place *place, const affect_dialog_job *job,
                                affect_error *err) {
     AFFECT_TRY(affect_tree_open_file(&place->fd, NULL, job->corpus->tree, place->path, err));
@@ -260,7 +281,7 @@ static affect_status find_file(work *w, stream_place *place, const affect_modali
         place->path = u->files[stream];
         place->from = "sentence";
         if (is_part) place->window = (affect_time_window){true, u->start_s, u->end_s};
-        affect_status status = find_own_file(place, job, is_part, err);
+        affect_status status = find_own_file(place, job, is_part || modality->is_named, err);
         if (status != AFFECT_STATUS_NOT_FOUND) return status;
     }
     if (!job->dialog->files[stream]) return AFFECT_STATUS_OK; /* absent */

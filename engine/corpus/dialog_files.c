@@ -3,6 +3,7 @@
 
 #include "engine/core/file.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -17,6 +18,9 @@ struct affect_dialog_files {
     size_t used;
     kept_file *list;
     size_t n, capacity;
+    char shared_path[AFFECT_PATH_MAX]; /* of the file whose digest was remembered last */
+    uint64_t shared_size;
+    char shared_digest[AFFECT_DIGEST_TEXT_SIZE];
 };
 
 affect_status affect_dialog_files_create(affect_dialog_files **files, affect_error *err) {
@@ -73,4 +77,19 @@ bool affect_dialog_files_find(const affect_dialog_files *files, affect_source *s
         return true;
     }
     return false;
+}
+
+bool affect_dialog_files_digest(const affect_dialog_files *files,
+                                char digest[AFFECT_DIGEST_TEXT_SIZE], const char *path,
+                                uint64_t size) {
+    if (files->shared_size != size || strcmp(files->shared_path, path) != 0) return false;
+    strcpy(digest, files->shared_digest);
+    return true;
+}
+
+void affect_dialog_files_remember(affect_dialog_files *files, const char *path, uint64_t size,
+                                  const char *digest) {
+    snprintf(files->shared_path, sizeof files->shared_path, "%s", path);
+    snprintf(files->shared_digest, sizeof files->shared_digest, "%s", digest);
+    files->shared_size = size;
 }

@@ -7,6 +7,7 @@
 #ifndef AFFECT_CORPUS_DIALOG_FILES_H
 #define AFFECT_CORPUS_DIALOG_FILES_H
 
+#include "engine/core/digest.h"
 #include "engine/core/source.h"
 #include "engine/core/status.h"
 
@@ -25,5 +26,13 @@ void affect_dialog_files_add(affect_dialog_files *files, const char *path, size_
 /* The bytes of the file of that path, borrowed until clear; false when it is not kept. */
 bool affect_dialog_files_find(const affect_dialog_files *files, affect_source *source,
                               const char *path);
+
+/* SHA-256 of a file of that path and size that was remembered last, though of an earlier dialog: of
+ * one that many dialogs share. */
+bool affect_dialog_files_digest(const affect_dialog_files *files,
+                                char digest[AFFECT_DIGEST_TEXT_SIZE], const char *path,
+                                uint64_t size);
+void affect_dialog_files_remember(affect_dialog_files *files, const char *path, uint64_t size,
+                                  const char *digest);
 
 #endif

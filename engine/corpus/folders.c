@@ -282,7 +282,7 @@ affect_status affect_folders_open(affect_corpus *corpus, affect_issues *issues, 
     if (status == AFFECT_STATUS_OK && parsed.pattern)
         status = parse_pattern(&pattern, parsed.pattern, "/options", err);
     else if (status == AFFECT_STATUS_OK && parsed.folders == FOLDERS_AUTO)
-        status = affect_corpus_descend(&corpus->tree, err);
+        status = affect_corpus_descend(&corpus->tree, true, err);
     files.tree = corpus->tree;
     if (status == AFFECT_STATUS_OK) status = walk(&files, ".", 0, err);
     if (status == AFFECT_STATUS_OK && files.n == 0)

@@ -50,13 +50,14 @@ static bool holds_sound(const affect_tree *tree, const char *folder) {
     return found;
 }
 
-affect_status affect_corpus_descend(affect_tree **tree, affect_error *err) {
+affect_status affect_corpus_descend(affect_tree **tree, bool folders_are_labels,
+                                    affect_error *err) {
     affect_tree *below = NULL;
     char **names = NULL;
     size_t n = 0;
     affect_status status = affect_tree_list(&names, &n, *tree, ".", err);
     if (status == AFFECT_STATUS_OK && n == 1 && !affect_tree_has_file(*tree, names[0]) &&
-        !holds_sound(*tree, names[0])) {
+        !(folders_are_labels && holds_sound(*tree, names[0]))) {
         status = affect_tree_open_below(&below, *tree, names[0], err);
         if (status == AFFECT_STATUS_OK) {
             affect_tree_close(*tree);

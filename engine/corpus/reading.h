@@ -20,7 +20,8 @@ bool affect_corpus_is_sound(const char *name);
 /* Whether a path of an archive may be kept as it is: UTF-8 without control characters, no part that
  * begins with a dot, short enough. */
 bool affect_corpus_keep_path(const char *name, char path[AFFECT_PATH_MAX]);
-/* Replaces a folder by the one folder in it, when there is nothing else and that holds no sound. */
-affect_status affect_corpus_descend(affect_tree **tree, affect_error *err);
+/* Replaces a folder by the one folder in it, when there is nothing else; where folders are labels,
+ * only when that holds no sound. */
+affect_status affect_corpus_descend(affect_tree **tree, bool folders_are_labels, affect_error *err);
 
 #endif

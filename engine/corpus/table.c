@@ -94,7 +94,8 @@ static bool is_table(const char *name) {
 }
 
 bool affect_table_select(const char *name, char path[AFFECT_PATH_MAX]) {
-    return (affect_corpus_is_sound(name) || is_table(name) || has_ending(name, ".txt")) &&
+    return (affect_corpus_is_sound(name) || is_table(name) || has_ending(name, ".txt") ||
+            has_ending(name, ".npy") || has_ending(name, ".safetensors")) &&
            affect_corpus_keep_path(name, path);
 }
 
@@ -342,7 +343,7 @@ static affect_status read_lines(reading *r, const char *text, size_t size, affec
 static affect_status find_table(char file[AFFECT_PATH_MAX], affect_tree **top, affect_error *err) {
     char **names = NULL;
     size_t n = 0;
-    AFFECT_TRY(affect_corpus_descend(top, err));
+    AFFECT_TRY(affect_corpus_descend(top, false, err));
     const affect_tree *tree = *top;
     affect_status status = affect_tree_list(&names, &n, tree, ".", err);
     for (size_t i = 0; i < n && status == AFFECT_STATUS_OK; i++) {

@@ -13,7 +13,8 @@
 #define EXTRACTION(name) NULL
 #else
 #define EXTRACTION(name) (&name)
-extern const struct affect_extraction affect_audio_extraction, affect_motion_extraction;
+extern const struct affect_extraction affect_audio_extraction, affect_motion_extraction,
+    affect_embedding_extraction;
 #endif
 
 #define MAX_SIZE        (1 << 20) /* of any dimension */
@@ -35,6 +36,10 @@ static const affect_stream motion_streams[] = {
     {"face", "mocap_face", "motion_face", "face", "motion of the face (MOCAP_rotated)"},
     {"head", "mocap_head", "motion_head", "head", "motion of the head (MOCAP_head)"},
     {"hand", "mocap_hand", "motion_hand", "hand", "motion of the hands (MOCAP_hand)"}};
+
+static const affect_quality_count embedding_counts[] = {
+    {"truncated", NULL, "arrays have more frames than the options: their ends are not used"},
+    {NULL, NULL, NULL}};
 
 static const affect_modality modalities[] = {
     {.name = "mel",
@@ -62,6 +67,17 @@ static const affect_modality modalities[] = {
      .n_streams = 3,
      .window = {"start", "end"},
      .extraction = EXTRACTION(affect_motion_extraction)},
+    {.name = "embedding",
+     .is_named = true,
+     .size_names = {"frames", "size"},
+     .first_size_is_optional = true,
+     .is_ragged = true,
+     .is_normalised = true,
+     .tensors = {".offsets", "", ".pad_value"},
+     .must_be_readable = true,
+     .must_be_present = true,
+     .counts = embedding_counts,
+     .extraction = EXTRACTION(affect_embedding_extraction)},
 };
 enum { N_MODALITIES = sizeof modalities / sizeof *modalities };
 _Static_assert(N_MODALITIES <= AFFECT_MAX_MODALITIES, "room for the windows of each");

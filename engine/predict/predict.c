@@ -27,7 +27,6 @@ typedef struct {
     size_t index;                  /* in them */
     size_t input;                  /* the first that reads it */
     const affect_scaling *scaling; /* or NULL */
-    size_t first_stream;           /* of the predictor's */
     uint8_t *missing;              /* not ragged: (max_batch, shape) */
 } used_feature;
 
@@ -102,33 +101,49 @@ static affect_status make_extractors(affect_predictor *predictor, affect_error *
     return AFFECT_STATUS_OK;
 }
 
-/* Takes the feature of an input, unless another input has it; *used is its place. */
-static affect_status use_feature(affect_predictor *predictor, size_t *used, size_t input,
-                                 const affect_feature *need, affect_error *err) {
-    const affect_sizes *sizes = affect_feature_extractor_sizes(predictor->extractors[0]);
-    const affect_feature *have = affect_sizes_find(sizes, need->name);
-    if (!have || !affect_shape_equal(have->shape, need->shape))
-        return affect_fail(err, MALFORMED, "the model's feature_config does not fit its network");
-    for (*used = 0; *used < predictor->n_features; ++*used)
-        if (predictor->features[*used].feature == have) return AFFECT_STATUS_OK;
-    used_feature *to = &predictor->features[predictor->n_features++];
-    *to = (used_feature){.feature = have,
-                         .index = (size_t)(have - sizes->features),
+/* Takes a feature that inputs read, the first of them `input`. */
+static affect_status use_feature(affect_predictor *predictor, const affect_feature *feature,
+                                 size_t index, size_t input, affect_error *err) {
+    used_feature *to = &predictor->features[predictor->n_features];
+    *to = (used_feature){.feature = feature,
+                         .index = index,
                          .input = input,
-                         .scaling = affect_normalizer_find(&predictor->normalizer, need->name),
-                         .first_stream = predictor->n_streams};
-    for (size_t s = 0; s < affect_feature_n_streams(have); s++)
+                         .scaling = affect_normalizer_find(&predictor->normalizer, feature->name)};
+    for (size_t s = 0; s < affect_feature_n_streams(feature); s++)
         predictor->streams[predictor->n_streams++] =
-            (used_stream){affect_feature_stream(have, s), *used, s};
-    if (have->modality->is_ragged) return AFFECT_STATUS_OK;
-    to->missing = calloc(predictor->max_batch, affect_shape_count(have->shape));
+            (used_stream){affect_feature_stream(feature, s), predictor->n_features, s};
+    predictor->n_features++;
+    if (feature->modality->is_ragged) return AFFECT_STATUS_OK;
+    to->missing = calloc(predictor->max_batch, affect_shape_count(feature->shape));
     return to->missing ? AFFECT_STATUS_OK : affect_fail(err, NO_MEMORY, "no memory for a mask");
+}
+
+/* Features in the order of the config, whatever that of the inputs. */
+static affect_status use_features(affect_predictor *predictor, affect_error *err) {
+    const affect_architecture *architecture = architecture_of(predictor);
+    const affect_sizes *sizes = affect_feature_extractor_sizes(predictor->extractors[0]);
+    size_t n_found = 0;
+    for (size_t f = 0; f < sizes->n_features; f++) {
+        const affect_feature *have = &sizes->features[f];
+        size_t first = predictor->n_inputs;
+        for (size_t i = predictor->n_inputs; i-- > 0;) {
+            const affect_feature *need = &affect_architecture_input(architecture, i)->feature;
+            if (strcmp(need->name, have->name) != 0) continue;
+            n_found += affect_shape_equal(need->shape, have->shape);
+            first = i;
+        }
+        for (size_t i = first; i < predictor->n_inputs; i++)
+            if (!strcmp(affect_architecture_input(architecture, i)->feature.name, have->name))
+                predictor->sources[i] = first;
+        if (first < predictor->n_inputs) AFFECT_TRY(use_feature(predictor, have, f, first, err));
+    }
+    if (n_found == predictor->n_inputs) return AFFECT_STATUS_OK;
+    return affect_fail(err, MALFORMED, "the model's feature_config does not fit its network");
 }
 
 static affect_status make_inputs(affect_predictor *predictor, affect_error *err) {
     const affect_architecture *architecture = architecture_of(predictor);
-    size_t n = predictor->max_batch, used = 0;
-    size_t n_inputs = affect_architecture_n_inputs(architecture);
+    size_t n = predictor->max_batch, n_inputs = affect_architecture_n_inputs(architecture);
     predictor->n_classes = affect_architecture_sizes(architecture)->n_classes;
     if (n_inputs > MAX_INPUTS)
         return affect_fail(err, UNSUPPORTED, "%zu inputs (at most %d)", n_inputs, MAX_INPUTS);
@@ -138,14 +153,12 @@ static affect_status make_inputs(affect_predictor *predictor, affect_error *err)
     bool complete = predictor->probabilities && predictor->readings;
     for (size_t i = 0; i < n_inputs; i++) {
         const affect_feature *feature = &affect_architecture_input(architecture, i)->feature;
-        AFFECT_TRY(use_feature(predictor, &used, i, feature, err));
         predictor->row_sizes[i] = affect_shape_count(feature->shape);
-        predictor->sources[i] = predictor->features[used].input;
         predictor->inputs[i] = calloc(n * predictor->row_sizes[i], sizeof(float));
         complete = complete && predictor->inputs[i];
     }
     if (!complete) return affect_fail(err, NO_MEMORY, "no memory for %zu predictions", n);
-    return AFFECT_STATUS_OK;
+    return use_features(predictor, err);
 }
 
 static affect_status open_all(affect_predictor *predictor, const char *model_path,

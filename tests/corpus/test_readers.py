@@ -387,6 +387,12 @@ def test_archives(importing, tmp_path):
     assert importing(tmp_path / "t.tar", "table").facts("label") == {"angry/a": ("x",), "sad/a": ("y",)}
 
 
+def test_a_table_beside_its_sounds_in_one_folder(importing, tmp_path):
+    """As `tar czf corpus.tar.gz corpus` packs them: the one folder is no label."""
+    table(tmp_path / "c/corpus", "file,label\n1.wav,a\n2.wav,b\n")
+    assert len(importing(tmp_path / "c", "table").rows) == 2
+
+
 def test_the_same_corpus_in_two_layouts(importing, tmp_path):
     """The same recordings by folders and by a table give the same features, and train."""
     names = [f"{who}/{label}/{i}.wav" for who in ("anna", "ben") for label in ("angry", "sad") for i in range(4)]

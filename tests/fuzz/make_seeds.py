@@ -64,6 +64,23 @@ def safetensors(tensors, metadata):
     return struct.pack("<Q", len(text)) + text + data
 
 
+def npy(descr, shape, data, version=1, order=False):
+    text = repr({"descr": descr, "fortran_order": order, "shape": shape}).encode() + b"\n"
+    return b"\x93NUMPY" + bytes([version, 0]) + struct.pack("<H" if version == 1 else "<I", len(text)) + text + data
+
+
+def arrays():
+    yield "vector", npy("<f4", (3,), struct.pack("<3f", 1, -2.5, 1e30))
+    yield "half", npy("<f2", (2, 2), struct.pack("<4e", 1, -2.5, 6e-8, 65504))
+    yield "nan", npy("<f4", (2,), struct.pack("<2f", 1, float("nan")))
+    yield "version-2", npy("<f4", (1, 2), bytes(8), version=2)
+    yield "fortran", npy("<f4", (2, 1), bytes(8), order=True)
+    yield "doubles", npy("<f8", (1,), bytes(8))
+    yield "scalar", npy("<f4", (), bytes(4))
+    yield "one", safetensors({"u0": ("F16", [2], bytes(4))}, None)
+    yield "two", safetensors({"u0": ("F32", [2], bytes(8)), "u1": ("F32", [1], bytes(4))}, None)
+
+
 def wav(rate=16000, channels=1, width=2, n=4000):
     memory = io.BytesIO()
     with wave.open(memory, "wb") as file:
@@ -183,6 +200,8 @@ def seeds(affect, folder):
     yield "model", "tiny", model.read_bytes()
     for name, data in motion():
         yield "motion", name, data
+    for name, data in arrays():
+        yield "array", name, data
     yield "table", "csv", b'\xef\xbb\xbffile,label,text\r\n1.wav,"a ""b"",\r\nc",x\r\n2.wav,b,\n'
     yield "table", "tsv", b'\tfile\tlabel\n\t1.wav\t"a'
     yield "table", "quotes", b'a"b,"c"d,""\n"\n"\n"""",,"'
