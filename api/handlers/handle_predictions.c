@@ -65,7 +65,7 @@ void api_describe_prediction(affect_json *content) {
         }
         if (!m->is_named) continue;
         char pattern[80]; /* "^embedding:[a-z]..." */
-        snprintf(pattern, sizeof pattern, "^%s:%s", m->name, AFFECT_FEATURE_NAME_PATTERN + 1);
+        snprintf(pattern, sizeof pattern, "^%s:%s", m->name, &AFFECT_FEATURE_NAME_PATTERN[1]);
         if (!named) named = affect_json_set_object(form, "patternProperties");
         api_schema_add_file(named, pattern, "the array of a feature of that name");
         affect_json *other = affect_json_set_object(

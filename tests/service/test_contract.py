@@ -17,7 +17,7 @@ CONTRACT = json.loads(subprocess.run([BUILD / "bin/affectd", "--contract"], stdo
 TYPES = {"object": dict, "array": list, "string": str, "boolean": bool, "null": type(None)}
 KEYWORDS = {"type", "enum", "properties", "required", "additionalProperties", "items", "oneOf", "$ref", "format",
             "description", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "minLength", "maxLength", "default",
-            "pattern", "minItems", "maxItems", "maxProperties"}
+            "pattern", "patternProperties", "minItems", "maxItems", "maxProperties"}
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 
@@ -44,13 +44,19 @@ def find_errors(value, schema, at=""):
     errors = []
     if value is not None and "enum" in schema and value not in schema["enum"]:
         errors.append(f"{at}: {value!r} is none of {schema['enum']}")
+    if isinstance(value, str) and "pattern" in schema and not re.search(schema["pattern"], value):
+        errors.append(f"{at}: {value!r} is not {schema['pattern']}")
     if value is not None and schema.get("format") == "date-time" and not TIME.fullmatch(value):
         errors.append(f"{at}: {value!r} is no time")
     if isinstance(value, dict):
         known, rest = schema.get("properties", {}), schema.get("additionalProperties", {})
         errors += [f"{at}: {name} is missing" for name in schema.get("required", []) if name not in value]
+        patterns = schema.get("patternProperties", {})
         for name, member in value.items():
-            if name not in known and rest is False:
+            by_name = [one for pattern, one in patterns.items() if re.search(pattern, name)]
+            if name not in known and by_name:
+                errors += find_errors(member, by_name[0], f"{at}/{name}")
+            elif name not in known and rest is False:
                 errors.append(f"{at}: {name} is not in the contract")
             else:
                 errors += find_errors(member, known.get(name, rest if isinstance(rest, dict) else {}), f"{at}/{name}")
