@@ -88,6 +88,7 @@ static affect_status start_jobs(service *self, affect_error *err) {
     api_job_queue_options options;
     api_job_queue_options_default(&options);
     options.data_dir = s->data;
+    options.import_root = s->import_root;
     options.n_slots = (int)s->job_slots;
     options.max_queued = (int)s->job_queue;
     options.max_restarts = (int)s->job_max_restarts;

@@ -213,21 +213,20 @@ static affect_status set_path_source(creation *c, affect_json *source, affect_er
     if (!realpath(settings->import_root, root))
         return affect_error_errno(err, errno, "the import root");
     AFFECT_TRY(check_below_root(root, path, err));
-    affect_json_set_string(source, "root", root);
     affect_json_set_string(source, "path", path);
     return AFFECT_STATUS_OK;
 }
 
 static affect_status set_archive_source(creation *c, affect_json *source, affect_error *err) {
-    char path[AFFECT_PATH_MAX];
+    char key[2 * API_ID_SIZE];
     if (!c->archive && api_has_media_type(c->request, "application/json"))
         return AFFECT_STATUS_INVALID; /* the table has said so */
     if (!c->archive)
         return affect_field_fail(err, "", "archive",
                                  "is missing: need an archive, or JSON with a source");
     if (!c->archive->size) return affect_field_fail(err, "", "archive", "is empty");
-    AFFECT_TRY(affect_path_join(path, err, c->folder, API_JOB_UPLOAD));
-    affect_json_set_string(source, "archive", path);
+    snprintf(key, sizeof key, "jobs/%s/%s", c->job_id, API_JOB_UPLOAD);
+    affect_json_set_string(source, "archive", key);
     return AFFECT_STATUS_OK;
 }
 
@@ -237,18 +236,10 @@ static void set_copy(affect_json *to, const char *name, const affect_json *value
 
 /* ---- The job ---- */
 
-static affect_status absolute_data(char data[PATH_MAX], const api_context *context,
-                                   affect_error *err) {
-    if (!realpath(context->settings->data, data))
-        return affect_error_errno(err, errno, "the data folder");
-    return AFFECT_STATUS_OK;
-}
-
 static affect_status make_spec(creation *c, affect_error *err) {
     const import_request *r = &c->import;
-    char data[PATH_MAX], path[AFFECT_PATH_MAX];
-    AFFECT_TRY(absolute_data(data, c->context, err));
-    AFFECT_TRY(affect_path_join(c->folder, err, data, "jobs/%s", c->job_id));
+    char key[2 * API_ID_SIZE];
+    AFFECT_TRY(affect_path_join(c->folder, err, c->context->settings->data, "jobs/%s", c->job_id));
     affect_json *spec = c->spec = affect_json_new_object();
     affect_json_set_string(spec, "type", api_job_type_import.name);
     affect_json_set_string(spec, "name", r->name);
@@ -261,10 +252,9 @@ static affect_status make_spec(creation *c, affect_error *err) {
     set_copy(spec, "options", r->options);
     set_copy(spec, "features", r->features);
     set_copy(spec, "labels", r->labels);
-    AFFECT_TRY(affect_path_join(path, err, data, "features"));
-    affect_json_set_string(spec, "store", path);
-    AFFECT_TRY(affect_path_join(path, err, data, "datasets/%s", c->dataset_id));
-    affect_json_set_string(spec, "output", path);
+    affect_json_set_string(spec, "store", "features");
+    snprintf(key, sizeof key, "datasets/%s", c->dataset_id);
+    affect_json_set_string(spec, "output", key);
     const api_settings *settings = c->context->settings;
     affect_json_set_number(spec, "threads", (double)settings->job_threads);
     affect_json_set_number(spec, "max_file_bytes", (double)settings->max_import_file_bytes);

@@ -15,28 +15,33 @@ static const struct {
                {API_JOB_RESUME, "resume", "resumed"}};
 enum { N_ASKABLE = sizeof askable / sizeof *askable };
 
-/* 409 with what is allowed instead. */
-static void refuse(api_request *request, api_job_state state, bool pausable, const char *done) {
+void api_refuse_job_action(api_request *request, const api_job_type *type, api_job_state state,
+                           const char *done) {
     affect_json *members = affect_json_new_object();
     affect_json *allowed = affect_json_set_array(members, "allowed");
     for (size_t i = 0; i < N_ASKABLE; i++) {
         api_job_state after = api_job_state_after(state, askable[i].action);
         bool changes = after != API_JOB_STATE_COUNT && after != state;
-        if (changes && (pausable || askable[i].action == API_JOB_CANCEL))
+        if (changes && (type->pausable || askable[i].action == API_JOB_CANCEL))
             affect_json_append(allowed, affect_json_new_string(askable[i].name));
     }
+    if (api_job_type_can_retry(type, state))
+        affect_json_append(allowed, affect_json_new_string("retry"));
+    const char *why = "";
+    if (strcmp(done, "retried") == 0 && !type->make)
+        why = " (what its type is made of is not in its request)";
+    else if (!type->pausable && (strcmp(done, "paused") == 0 || strcmp(done, "resumed") == 0))
+        why = " (jobs of its type are not paused and resumed)";
     api_answer_problem_with(request, "conflict", members, "the job is %s and cannot be %s%s",
-                            api_job_state_name(state), done,
-                            pausable ? "" : " (jobs of its type are not paused and resumed)");
+                            api_job_state_name(state), done, why);
 }
 
-static bool is_pausable(const api_request *request, const char *id) {
+static const api_job_type *find_type(const api_request *request, const char *id) {
     affect_json *body = NULL;
-    if (api_job_read_body(&body, api_context_of(request)->store, id, NULL) != AFFECT_STATUS_OK)
-        return false;
-    bool pausable = api_job_type_of(affect_json_get_string(body, "type", ""))->pausable;
+    api_job_read_body(&body, api_context_of(request)->store, id, NULL);
+    const api_job_type *type = api_job_type_of(affect_json_get_string(body, "type", ""));
     affect_json_free(body);
-    return pausable;
+    return type;
 }
 
 static void ask(api_request *request, api_job_action action) {
@@ -61,7 +66,7 @@ static void ask(api_request *request, api_job_action action) {
     }
     for (size_t i = 0; i < N_ASKABLE; i++)
         if (askable[i].action == action) done = askable[i].done;
-    refuse(request, state, is_pausable(request, id), done);
+    api_refuse_job_action(request, find_type(request, id), state, done);
 }
 
 void api_handle_job_cancel(api_request *request) {

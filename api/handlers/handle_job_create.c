@@ -1,4 +1,5 @@
-/* POST /v1/jobs: a request becomes a job, or with ?dry_run=true what it would take.
+/* POST /v1/jobs: a request becomes a job, or with ?dry_run=true what it would take; and
+ * /v1/jobs/{job}/retry, the request of a job that failed or was cancelled once more.
  *
  * A body is checked whole before anything is queued: its fields by the table of its type
  * (job_type.h), what they hold by the type, with the engine's own parsers. */
@@ -6,6 +7,8 @@
 #include "api/handlers/handlers.h"
 #include "api/jobs/dry_run.h"
 #include "api/jobs/job_queue.h"
+#include "api/jobs/job_rows.h"
+#include "api/jobs/job_spec_file.h"
 #include "api/jobs/job_type.h"
 #include "api/schema.h"
 #include "engine/core/digest.h"
@@ -84,14 +87,19 @@ static affect_status digest_of(char digest[AFFECT_DIGEST_TEXT_SIZE], const affec
     return AFFECT_STATUS_OK;
 }
 
-static affect_status create(api_job_draft *draft, const affect_json *body, const char *key,
-                            char id[API_ID_SIZE], affect_error *err) {
+/* `retried`: the job that it repeats, or NULL. The key's digest is then that of the retry. */
+static affect_status create(api_job_draft *draft, const affect_json *body, const char *retried,
+                            const char *key, char id[API_ID_SIZE], affect_error *err) {
     const api_job_type *type = NULL;
     char digest[AFFECT_DIGEST_TEXT_SIZE];
     bool existed;
     if (key && strlen(key) > 255)
         return affect_fail(err, INVALID, "Idempotency-Key is longer than 255 bytes");
-    AFFECT_TRY(digest_of(digest, body, err));
+    affect_json *retry = retried ? affect_json_new_object() : NULL;
+    if (retry) affect_json_set_string(retry, "retry_of", retried);
+    affect_status status = digest_of(digest, retry ? retry : body, err);
+    affect_json_free(retry);
+    AFFECT_TRY(status);
     if (key) AFFECT_TRY(api_job_find(draft->context->jobs, key, digest, id, &existed, err));
     if (key && existed) return AFFECT_STATUS_OK;
     AFFECT_TRY(find_type(&type, body, err));
@@ -100,6 +108,7 @@ static affect_status create(api_job_draft *draft, const affect_json *body, const
                              .id = draft->id,
                              .request = body,
                              .spec = draft->spec,
+                             .retry_of = retried,
                              .dataset_id = draft->dataset.id,
                              .model = draft->model,
                              .epochs = draft->epochs,
@@ -123,12 +132,30 @@ static void answer_dry_run(api_request *request, const affect_json *body) {
     if (status == AFFECT_STATUS_OK && !type->has_dry_run)
         status = affect_field_fail(&error, "", "type", "only %s jobs have a dry run", known);
     if (status == AFFECT_STATUS_OK) {
+        const api_settings *settings = draft.context->settings;
         affect_json_set_bool(draft.spec, "dry_run", true);
+        status =
+            api_job_spec_resolve(draft.spec, type, settings->data, settings->import_root, &error);
+    }
+    if (status == AFFECT_STATUS_OK) {
         api_dry_run(request, draft.spec);
         return;
     }
     affect_json_free(draft.spec);
     api_answer_error(request, &error);
+}
+
+static void answer_creation(api_request *request, const affect_json *body, const char *retried) {
+    api_job_draft draft = {.context = api_context_of(request)};
+    affect_field_errors wrong = {0};
+    affect_error error = {.fields = &wrong};
+    char id[API_ID_SIZE];
+    const char *key = api_header(request, "Idempotency-Key");
+    if (create(&draft, body, retried, key, id, &error) == AFFECT_STATUS_OK)
+        api_answer_job(request, 202, id);
+    else
+        api_answer_error(request, &error);
+    affect_json_free(draft.spec);
 }
 
 void api_handle_job_create(api_request *request) {
@@ -138,14 +165,25 @@ void api_handle_job_create(api_request *request) {
         answer_dry_run(request, body);
         return;
     }
-    api_job_draft draft = {.context = api_context_of(request)};
-    affect_field_errors wrong = {0};
-    affect_error error = {.fields = &wrong};
-    char id[API_ID_SIZE];
-    if (create(&draft, body, api_header(request, "Idempotency-Key"), id, &error) ==
-        AFFECT_STATUS_OK)
-        api_answer_job(request, 202, id);
-    else
+    answer_creation(request, body, NULL);
+}
+
+/* The same request again, read and checked as if it came now: its dataset or model may be another
+ * by now, or be gone. */
+void api_handle_job_retry(api_request *request) {
+    if (!api_body_is_empty(request)) return;
+    affect_error error = {0};
+    affect_json *job = NULL;
+    const char *id = api_path_value(request, "job");
+    if (api_job_read_body(&job, api_context_of(request)->store, id, &error) != AFFECT_STATUS_OK) {
         api_answer_error(request, &error);
-    affect_json_free(draft.spec);
+        return;
+    }
+    const api_job_type *type = api_job_type_of(affect_json_get_string(job, "type", ""));
+    const char *state = affect_json_get_string(job, "state", "");
+    if (api_job_type_can_retry(type, api_job_state_find(state)))
+        answer_creation(request, affect_json_get(job, "request"), id);
+    else
+        api_refuse_job_action(request, type, api_job_state_find(state), "retried");
+    affect_json_free(job);
 }

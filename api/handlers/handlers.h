@@ -3,6 +3,7 @@
 #define AFFECT_HANDLERS_HANDLERS_H
 
 #include "api/api.h"
+#include "api/jobs/job_type.h"
 
 /* Of a body, for the contract: its schemas by media type, as members of `content`. */
 typedef void api_describer(affect_json *content);
@@ -23,12 +24,15 @@ api_handler api_handle_job_list, api_handle_job;
 void api_answer_job(api_request *request, int status, const char *id);
 
 /* handle_job_create.c */
-api_handler api_handle_job_create;
+api_handler api_handle_job_create, api_handle_job_retry;
 api_describer api_describe_job_create;
 
 /* handle_job_actions.c */
 api_handler api_handle_job_cancel, api_handle_job_pause, api_handle_job_resume,
     api_handle_job_delete;
+/* 409 with `allowed`: what may be asked of a job of that type and state instead. */
+void api_refuse_job_action(api_request *request, const api_job_type *type, api_job_state state,
+                           const char *done);
 
 /* handle_job_artifacts.c */
 api_handler api_handle_job_artifacts, api_handle_job_artifact;

@@ -7,10 +7,7 @@
 #include "api/jobs/devices.h"
 #include "engine/device/backend.h"
 
-#include <errno.h>
-#include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 affect_status api_job_draft_blame(affect_error *err, affect_status status, const char *field) {
@@ -43,16 +40,15 @@ static affect_status check_device(const api_job_draft *draft, const char *device
 }
 
 affect_status api_job_draft_begin_spec(api_job_draft *draft, const char *type, affect_error *err) {
-    char path[AFFECT_PATH_MAX], data[PATH_MAX];
+    char key[2 * API_ID_SIZE];
     const api_settings *settings = draft->context->settings;
-    if (!realpath(settings->data, data)) return affect_error_errno(err, errno, "data folder");
     affect_json *spec = draft->spec = affect_json_new_object();
     affect_json_set_string(spec, "type", type);
     affect_json_set_string(spec, "job", draft->id);
-    AFFECT_TRY(affect_path_join(path, err, data, "datasets/%s", draft->dataset.id));
-    affect_json_set_string(spec, "dataset", path);
-    AFFECT_TRY(affect_path_join(path, err, data, "jobs/%s", draft->id));
-    affect_json_set_string(spec, "output", path);
+    snprintf(key, sizeof key, "datasets/%s", draft->dataset.id);
+    affect_json_set_string(spec, "dataset", key);
+    snprintf(key, sizeof key, "jobs/%s", draft->id);
+    affect_json_set_string(spec, "output", key);
     const char *device = *draft->request.device ? draft->request.device : settings->device;
     AFFECT_TRY(check_device(draft, device, err));
     affect_json_set_string(spec, "device", device);
@@ -63,7 +59,9 @@ affect_status api_job_draft_begin_spec(api_job_draft *draft, const char *type, a
 
 affect_dataset *api_job_draft_open_dataset(const api_job_draft *draft) {
     affect_dataset *dataset = NULL;
-    const char *folder = affect_json_get_string(draft->spec, "dataset", NULL);
-    if (folder) affect_dataset_open(&dataset, folder, NULL, NULL);
+    char folder[AFFECT_PATH_MAX];
+    if (affect_path_join(folder, NULL, draft->context->settings->data, "datasets/%s",
+                         draft->dataset.id) == AFFECT_STATUS_OK)
+        affect_dataset_open(&dataset, folder, NULL, NULL);
     return dataset;
 }

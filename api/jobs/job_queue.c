@@ -5,6 +5,7 @@
 #include "api/jobs/job_ending.h"
 #include "api/jobs/job_progress.h"
 #include "api/jobs/job_removal.h"
+#include "api/jobs/job_spec_file.h"
 #include "api/jobs/job_type.h"
 #include "api/jobs/job_write.h"
 #include "api/jobs/leftovers.h"
@@ -36,6 +37,7 @@ struct api_job_queue {
     api_job_base base;
     blocked_job blocked[MAX_BLOCKED]; /* the scheduler's own */
     atomic_int n_blocked;
+    char import_root[AFFECT_PATH_MAX];
     int n_slots;
     api_job_retention retention;
     double retain_at; /* the scheduler's own: when it removes old jobs next */
@@ -53,7 +55,7 @@ struct api_job_queue {
 
 void api_job_queue_options_default(api_job_queue_options *options) {
     *options = (api_job_queue_options){
-        .data_dir = "data", .n_slots = 1, .max_queued = 100, .max_restarts = 3};
+        .data_dir = "data", .import_root = "", .n_slots = 1, .max_queued = 100, .max_restarts = 3};
     api_worker_options_default(&options->worker);
 }
 
@@ -368,17 +370,19 @@ static affect_status read_told(api_db *db, void *context, affect_error *err) {
  */
 static affect_status write_spec(const char *path, api_job_queue *queue, const api_job_row *row,
                                 affect_error *err) {
+    const api_job_type *type = api_job_type_of(row->type);
     told_question told = {.id = row->id};
     affect_json *spec = NULL;
-    if (!api_job_type_of(row->type)->pausable)
-        return affect_file_write(path, row->spec, strlen(row->spec), err);
-    AFFECT_TRY(api_store_read(queue->base.store, read_told, &told, err));
+    if (type->pausable) AFFECT_TRY(api_store_read(queue->base.store, read_told, &told, err));
     AFFECT_TRY(affect_json_parse(&spec, row->spec, strlen(row->spec), err));
-    affect_json_set_number(spec, "told_epochs", (double)told.n);
-    char *text = affect_json_text(spec);
+    if (type->pausable) affect_json_set_number(spec, "told_epochs", (double)told.n);
+    affect_status status =
+        api_job_spec_resolve(spec, type, queue->base.data_dir, queue->import_root, err);
+    char *text = status == AFFECT_STATUS_OK ? affect_json_text(spec) : NULL;
     affect_json_free(spec);
-    affect_status status = text ? affect_file_write(path, text, strlen(text), err)
-                                : affect_fail(err, NO_MEMORY, "no memory for a specification");
+    if (status == AFFECT_STATUS_OK)
+        status = text ? affect_file_write(path, text, strlen(text), err)
+                      : affect_fail(err, NO_MEMORY, "no memory for a specification");
     free(text);
     return status;
 }
@@ -559,6 +563,7 @@ affect_status api_job_queue_create(api_job_queue **queue, api_store *store, api_
                                 .max_queued = options->max_queued,
                                 .max_restarts = options->max_restarts};
     snprintf(made->base.data_dir, sizeof made->base.data_dir, "%s", options->data_dir);
+    snprintf(made->import_root, sizeof made->import_root, "%s", options->import_root);
     made->n_slots = options->n_slots;
     made->retention = (api_job_retention){.n_kept = options->n_kept, .days = options->kept_days};
     made->look = true;

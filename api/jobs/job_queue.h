@@ -20,12 +20,13 @@
 typedef struct api_job_queue api_job_queue;
 
 typedef struct {
-    const char *data_dir; /* copied; jobs/<id>/ lies below it */
-    int n_slots;          /* workers at once */
-    int max_queued;       /* jobs that may wait; more: BUSY */
-    int max_restarts;     /* of one job after lost workers */
-    int64_t n_kept;       /* ended jobs that are kept, the newest; 0: all */
-    double kept_days;     /* and no longer than this; 0: for ever */
+    const char *data_dir;    /* copied; jobs/<id>/ lies below it */
+    const char *import_root; /* copied; "": no folders are imported */
+    int n_slots;             /* workers at once */
+    int max_queued;          /* jobs that may wait; more: BUSY */
+    int max_restarts;        /* of one job after lost workers */
+    int64_t n_kept;          /* ended jobs that are kept, the newest; 0: all */
+    double kept_days;        /* and no longer than this; 0: for ever */
     api_worker_options worker;
 } api_job_queue_options;
 void api_job_queue_options_default(api_job_queue_options *options);
@@ -47,6 +48,7 @@ typedef struct {
     const char *id;                 /* from api_job_id_make */
     const affect_json *request;     /* what the client asked for */
     const affect_json *spec;        /* what the worker is told */
+    const char *retry_of, *parent;  /* ids of jobs; or NULL */
     const char *dataset_id;         /* or NULL */
     const char *model;              /* or NULL */
     int64_t epochs;                 /* 0 when it has none */

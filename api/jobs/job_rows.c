@@ -228,12 +228,12 @@ affect_status api_job_row_insert(api_db *db, const api_job_new *job, api_event_l
     if (status == AFFECT_STATUS_OK)
         status = api_db_run(db, err,
                             "INSERT INTO jobs (id, type, state, state_number, last_seq, request, "
-                            "spec, dataset_id, model, progress, created_ms) "
-                            "VALUES (?, ?, 'queued', 1, 0, ?, ?, ?, ?, ?, ?)",
-                            "tttttt"
-                            "ti",
+                            "spec, dataset_id, model, progress, retry_of, parent, created_ms) "
+                            "VALUES (?, ?, 'queued', 1, 0, ?, ?, ?, ?, ?, ?, ?, ?)",
+                            "ttttttttt"
+                            "i",
                             job->id, job->type, request, spec, job->dataset_id, job->model,
-                            progress, affect_clock_unix_ms());
+                            progress, job->retry_of, job->parent, affect_clock_unix_ms());
     if (status == AFFECT_STATUS_OK) status = append_state(&row, db, NULL, NULL, events, err);
     free(request);
     free(spec);
@@ -301,7 +301,7 @@ affect_status api_job_row_act(api_job_row *row, api_db *db, api_job_action actio
 #define BODY_SELECT                                                                                \
     "SELECT j.id, j.type, j.state, j.state_reason, j.state_number, j.last_seq, j.request, "        \
     "j.progress, j.error, j.result, j.restarts, j.created_ms, j.started_ms, j.ended_ms, "          \
-    "j.best_epoch, e.data, d.name FROM jobs j "                                                    \
+    "j.best_epoch, e.data, d.name, j.retry_of, j.parent FROM jobs j "                              \
     "LEFT JOIN epochs e ON e.job_id = j.id AND e.epoch = j.best_epoch "                            \
     "LEFT JOIN datasets d ON d.id = j.dataset_id "
 
@@ -339,7 +339,9 @@ static affect_json *body_of(api_rows *rows) {
     affect_json_set(body, "started", api_rows_time(rows, 12));
     affect_json_set(body, "ended", api_rows_time(rows, 13));
     affect_json_set(body, "request", api_rows_json(rows, 6));
-    api_job_type_set_links(affect_json_set_object(body, "links"), api_job_type_of(type), id);
+    affect_json_set_string(body, "retry_of", api_rows_text(rows, 17));
+    affect_json_set_string(body, "parent", api_rows_text(rows, 18));
+    api_job_type_set_links(affect_json_set_object(body, "links"), api_job_type_of(type), id, state);
     return body;
 }
 

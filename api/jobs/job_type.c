@@ -36,7 +36,12 @@ const api_job_type *api_job_type_of(const char *name) {
     return type ? type : &unknown;
 }
 
-void api_job_type_set_links(affect_json *links, const api_job_type *type, const char *id) {
+bool api_job_type_can_retry(const api_job_type *type, api_job_state state) {
+    return type->make && (state == API_JOB_FAILED || state == API_JOB_CANCELLED);
+}
+
+void api_job_type_set_links(affect_json *links, const api_job_type *type, const char *id,
+                            api_job_state state) {
     const struct {
         const char *name, *rest;
         bool has;
@@ -44,7 +49,8 @@ void api_job_type_set_links(affect_json *links, const api_job_type *type, const 
                 {"events", "/events", true},
                 {"metrics", "/metrics", type->has_curves},
                 {"plot", "/plot.svg", type->has_curves},
-                {"artifacts", "/artifacts", type->has_artifacts}};
+                {"artifacts", "/artifacts", type->has_artifacts},
+                {"retry", "/retry", api_job_type_can_retry(type, state)}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         char link[128];
         if (!rows[i].has) continue;

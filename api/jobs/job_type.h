@@ -32,8 +32,12 @@ typedef struct {
     const affect_field *fields;
     affect_status (*make)(api_job_draft *draft, affect_error *err);
     const char *made_by;
-    bool pausable;   /* its worker writes checkpoints and resumes from the last one */
-    bool has_curves; /* of its epochs: /metrics and /plot.svg */
+    /* Members of the specification ("a" or "a/b") that are keys: paths relative to the data folder.
+     * What starts the worker makes them absolute. Ended by NULL. */
+    const char *const *keys;
+    bool reads_import_root; /* source.path lies below the import root, which source.root becomes */
+    bool pausable;          /* its worker writes checkpoints and resumes from the last one */
+    bool has_curves;        /* of its epochs: /metrics and /plot.svg */
     bool has_dry_run;
     bool
         has_artifacts; /* its worker names files of the job's folder in its end event's `artifacts`:
@@ -59,7 +63,11 @@ const api_job_type *api_job_type_find(const char *name);
 const api_job_type *api_job_type_of(const char *name);
 /* The rows from 0; NULL behind the last. */
 const api_job_type *api_job_type_at(size_t index);
-/* Sets {"self": ..., ...} of a job of a type. */
-void api_job_type_set_links(affect_json *links, const api_job_type *type, const char *id);
+/* Whether a job of that type and state can be made again: it has ended without success, and its
+ * request is all that it was made of. */
+bool api_job_type_can_retry(const api_job_type *type, api_job_state state);
+/* Sets {"self": ..., ...} of a job. */
+void api_job_type_set_links(affect_json *links, const api_job_type *type, const char *id,
+                            api_job_state state);
 
 #endif

@@ -6,10 +6,7 @@
 #include "engine/device/backend.h"
 #include "engine/train/job_spec.h"
 
-#include <errno.h>
-#include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 static const affect_field fields[] = {
@@ -65,21 +62,23 @@ static affect_status check_labels(const api_job_draft *draft, const api_model_ve
 
 static affect_status make(api_job_draft *draft, affect_error *err) {
     api_model_version version;
-    char path[PATH_MAX];
+    char key[API_MODEL_KEY_SIZE];
     affect_status status = find_model(draft, &version, err);
     AFFECT_CHECK(status, err, api_job_draft_find_dataset(draft, err));
     AFFECT_CHECK(status, err, api_job_draft_begin_spec(draft, "evaluate", err));
     if (status != AFFECT_STATUS_OK) return status;
-    if (!realpath(version.path, path)) return affect_error_errno(err, errno, "the model's file");
     snprintf(draft->model, sizeof draft->model, "%s:%lld", version.name,
              (long long)version.version);
-    affect_json_set_string(draft->spec, "model", path);
+    api_model_key(key, version.name, version.version);
+    affect_json_set_string(draft->spec, "model", key);
     affect_json_set_string(draft->spec, "part", affect_evaluate_parts[draft->request.part]);
     affect_evaluate_spec spec;
     AFFECT_TRY(affect_evaluate_spec_parse(&spec, draft->spec, err));
     return check_labels(draft, &version, err);
 }
 
+static const char *const keys[] = {"dataset", "output", "model", NULL};
+
 extern const api_job_type api_job_type_evaluate;
 const api_job_type api_job_type_evaluate = {
-    .name = "evaluate", .fields = fields, .make = make, .has_artifacts = true};
+    .name = "evaluate", .fields = fields, .make = make, .keys = keys, .has_artifacts = true};

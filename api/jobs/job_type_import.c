@@ -31,7 +31,11 @@ static void clean(api_store *store, const char *data_dir, const char *dataset_id
     if (ended) api_shards_collect(store, data_dir);
 }
 
+static const char *const keys[] = {"store", "output", "source/archive", NULL};
+
 const api_job_type api_job_type_import = {.name = "import",
+                                          .keys = keys,
+                                          .reads_import_root = true,
                                           .made_by = "POST /v1/datasets",
                                           .prepare = prepare,
                                           .store = store,

@@ -145,10 +145,13 @@ static affect_status store(api_job_product *product, api_db *db, affect_error *e
     return AFFECT_STATUS_OK;
 }
 
+static const char *const keys[] = {"dataset", "output", NULL};
+
 extern const api_job_type api_job_type_train;
 const api_job_type api_job_type_train = {.name = "train",
                                          .fields = fields,
                                          .make = make,
+                                         .keys = keys,
                                          .pausable = true,
                                          .has_curves = true,
                                          .has_dry_run = true,

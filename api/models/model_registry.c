@@ -30,6 +30,7 @@ enum { MAX_VERIFIED = 256 };
 struct api_model_registry {
     api_store *store;
     char folder[AFFECT_PATH_MAX]; /* DATA/models */
+    char data_dir[AFFECT_PATH_MAX];
     pthread_mutex_t lock;         /* guards: */
     verified known[MAX_VERIFIED]; /* a ring */
     size_t n_known;               /* ever written */
@@ -41,6 +42,7 @@ affect_status api_model_registry_create(api_model_registry **registry, api_store
     api_model_registry *made = calloc(1, sizeof *made);
     if (!made) return affect_fail(err, NO_MEMORY, "no memory for models");
     made->store = store;
+    snprintf(made->data_dir, sizeof made->data_dir, "%s", data_dir);
     made->damaged = affect_json_new_array();
     pthread_mutex_init(&made->lock, NULL);
     affect_status status = affect_path_join(made->folder, err, data_dir, "models");
@@ -73,10 +75,15 @@ affect_status api_name_check(const char *name, const char *pointer, affect_error
     return affect_error_at(err, AFFECT_STATUS_INVALID, pointer);
 }
 
+void api_model_key(char key[API_MODEL_KEY_SIZE], const char *name, int64_t version) {
+    snprintf(key, API_MODEL_KEY_SIZE, "models/%s/%lld.safetensors", name, (long long)version);
+}
+
 static affect_status version_path(char path[AFFECT_PATH_MAX], const api_model_registry *registry,
                                   const char *name, int64_t version, affect_error *err) {
-    return affect_path_join(path, err, registry->folder, "%s/%lld.safetensors", name,
-                            (long long)version);
+    char key[API_MODEL_KEY_SIZE];
+    api_model_key(key, name, version);
+    return affect_path_join(path, err, registry->data_dir, "%s", key);
 }
 
 /* ---- Finding ---- */

@@ -22,6 +22,10 @@ void api_model_registry_free(api_model_registry *registry);
 #define API_NAME_SCHEMA "{'pattern':'^[A-Za-z0-9][A-Za-z0-9._-]*$','minLength':1,'maxLength':64}"
 affect_status api_name_check(const char *name, const char *pointer, affect_error *err);
 
+/* "models/NAME/3.safetensors": where its file lies in the data folder. */
+#define API_MODEL_KEY_SIZE (API_MODEL_NAME_SIZE + 48)
+void api_model_key(char key[API_MODEL_KEY_SIZE], const char *name, int64_t version);
+
 typedef struct {
     char name[API_MODEL_NAME_SIZE];
     int64_t version;

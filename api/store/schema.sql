@@ -1,4 +1,4 @@
--- Schema 1 of the store. A later version adds steps of its own; see api/store/store.c.
+-- Schema 2 of the store, for a new database; upgrade_2.sql makes it of schema 1.
 -- Times are milliseconds since 1970 UTC; columns of JSON text are named so in their comments.
 
 CREATE TABLE datasets (
@@ -13,13 +13,13 @@ CREATE TABLE datasets (
 
 CREATE TABLE jobs (
   id           TEXT PRIMARY KEY,         -- job_ + ULID: the order of ids is first come, first served
-  type         TEXT NOT NULL,            -- import, train, evaluate
+  type         TEXT NOT NULL,            -- a row of the table of job types
   state        TEXT NOT NULL,            -- see job_state.h
   state_reason TEXT,
   state_number INTEGER NOT NULL,         -- counts changes of state: the ETag
   last_seq     INTEGER NOT NULL,         -- number of the newest event
   request      TEXT NOT NULL,            -- JSON: what the client asked for
-  spec         TEXT NOT NULL,            -- JSON: what the worker is told
+  spec         TEXT NOT NULL,            -- JSON: what the worker is told; paths are relative to the data folder
   dataset_id   TEXT,
   model        TEXT,                     -- name (train) or name:version (evaluate)
   progress     TEXT,                     -- JSON
@@ -30,10 +30,13 @@ CREATE TABLE jobs (
   instance     TEXT,                     -- the server instance whose worker runs it
   created_ms   INTEGER NOT NULL,
   started_ms   INTEGER,
-  ended_ms     INTEGER
+  ended_ms     INTEGER,
+  retry_of     TEXT,                     -- the job that this one repeats
+  parent       TEXT                      -- the job whose child this one is
 );
 CREATE INDEX jobs_by_state ON jobs (state, id);
 CREATE INDEX jobs_by_dataset ON jobs (dataset_id);
+CREATE INDEX jobs_by_parent ON jobs (parent, id) WHERE parent IS NOT NULL;
 
 CREATE TABLE events (
   job_id  TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,

@@ -1,6 +1,7 @@
 /* The store; see store.h. */
 #include "api/store/store.h"
 
+#include "api/store/upgrade.h"
 #include "engine/core/clock.h"
 #include "engine/core/embedded.h"
 #include "engine/core/file.h"
@@ -17,7 +18,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define SCHEMA_VERSION  1
+#define SCHEMA_VERSION  2
 #define RESERVE_BYTES   (4 << 20) /* the pages that a large deletion touches */
 #define RESERVE_SECONDS 1.0       /* between tries to make the reserve */
 enum { MAX_STATEMENTS = 96, N_READERS = 12 };
@@ -457,21 +458,73 @@ affect_status api_store_read(api_store *store, api_store_work *work, void *conte
 
 /* ---- Open and close ---- */
 
+/* The first job behind *id, rewritten; *id becomes its. False in *found: there is none. */
+static affect_status rewrite_next(bool *found, char id[API_ID_SIZE], api_db *db,
+                                  affect_error *err) {
+    api_rows *rows = NULL;
+    char *text = NULL;
+    AFFECT_TRY(api_db_query(&rows, db, err,
+                            "SELECT id, spec, coalesce(dataset_id, '') FROM jobs WHERE id > ? "
+                            "ORDER BY id LIMIT 1",
+                            "t", id));
+    affect_status status = AFFECT_STATUS_OK;
+    *found = api_rows_next(rows);
+    if (*found) {
+        snprintf(id, API_ID_SIZE, "%s", api_rows_text(rows, 0));
+        status = api_upgrade_spec(&text, api_rows_text(rows, 1), id, api_rows_text(rows, 2), err);
+    }
+    affect_status ended = api_rows_end(rows, err);
+    if (status == AFFECT_STATUS_OK) status = ended;
+    if (status == AFFECT_STATUS_OK && *found)
+        status = api_db_run(db, err, "UPDATE jobs SET spec = ? WHERE id = ?", "tt", text, id);
+    free(text);
+    return status;
+}
+
+static affect_status rewrite_specs(api_db *db, affect_error *err) {
+    char id[API_ID_SIZE] = "";
+    bool found = true;
+    while (found) AFFECT_TRY(rewrite_next(&found, id, db, err));
+    return AFFECT_STATUS_OK;
+}
+
+static affect_status run_file(api_db *db, const char *name, affect_error *err) {
+    const affect_embedded_file *file = affect_embedded_find(name);
+    assert(file);
+    return execute(db, file->text, err);
+}
+
+/* From `version` (0: an empty database) to this program's, in the transaction that is open. */
+static affect_status change_schema(api_db *db, int64_t version, affect_error *err) {
+    char name[64];
+    if (version == 0) return run_file(db, "api/store/schema.sql", err);
+    for (; version < SCHEMA_VERSION; version++) {
+        snprintf(name, sizeof name, "api/store/upgrade_%lld.sql", (long long)version + 1);
+        AFFECT_TRY(run_file(db, name, err));
+        if (version == 1) AFFECT_TRY(rewrite_specs(db, err));
+    }
+    return AFFECT_STATUS_OK;
+}
+
+#define TEXT_OF(x)   #x
+#define NUMBER_OF(x) TEXT_OF(x)
+
+/* One transaction: a server that is killed in it leaves the older schema, whole. */
 static affect_status bring_schema(api_db *db, affect_error *err) {
     api_rows *rows = NULL;
     AFFECT_TRY(api_db_query(&rows, db, err, "PRAGMA user_version", ""));
     int64_t version = api_rows_next(rows) ? api_rows_integer(rows, 0) : -1;
     AFFECT_TRY(api_rows_end(rows, err));
     if (version == SCHEMA_VERSION) return AFFECT_STATUS_OK;
-    if (version != 0)
+    if (version < 0 || version > SCHEMA_VERSION)
         return affect_fail(err, UNSUPPORTED,
-                           "database: schema %lld is not known (this version knows %d)",
+                           "the database has schema %lld, of a newer affectd (this one knows 1 to "
+                           "%d): start that one",
                            (long long)version, SCHEMA_VERSION);
-    const affect_embedded_file *schema = affect_embedded_find("api/store/schema.sql");
-    assert(schema);
     AFFECT_TRY(execute(db, "BEGIN IMMEDIATE", err));
-    affect_status status = execute(db, schema->text, err);
-    if (status == AFFECT_STATUS_OK) status = execute(db, "PRAGMA user_version = 1", err);
+    affect_status status = change_schema(db, version, err);
+    if (status == AFFECT_STATUS_OK)
+        status = execute(db, "PRAGMA user_version = " NUMBER_OF(SCHEMA_VERSION), err);
     if (status == AFFECT_STATUS_OK) status = execute(db, "COMMIT", err);
     if (status != AFFECT_STATUS_OK && !sqlite3_get_autocommit(db->handle))
         execute(db, "ROLLBACK", NULL);

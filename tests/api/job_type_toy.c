@@ -15,6 +15,8 @@ static affect_status make(api_job_draft *draft, affect_error *err) {
     return api_job_draft_begin_spec(draft, "toy", err);
 }
 
+static const char *const keys[] = {"dataset", "output", NULL};
+
 extern const api_job_type api_job_type_toy;
 const api_job_type api_job_type_toy = {
-    .name = "toy", .fields = fields, .make = make, .has_artifacts = true};
+    .name = "toy", .fields = fields, .make = make, .keys = keys, .has_artifacts = true};
