@@ -271,6 +271,7 @@ int main(int argc, char **argv) {
     static service self = {.lock = -1};
     config_command command;
     affect_error err = {0};
+    affect_file_hold_standard();
     if (config_load(&self.settings, &command, argc, argv, &err) != AFFECT_STATUS_OK) {
         fprintf(stderr, "affectd: %s\n", err.message);
         return 2;

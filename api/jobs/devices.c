@@ -1,103 +1,79 @@
-/* The list of devices, from a child; see devices.h. */
+/* The list of devices. One caller at a time runs `affect inspect --devices`, without the lock; the
+ * others take the last answer, which is kept for some seconds, an error as well. A driver can hang
+ * for ever in the kernel: its process is waited for no longer than affect_child_run does, and until
+ * it is gone no other is started. */
 #include "api/jobs/devices.h"
 
-#include "api/jobs/child.h"
-#include "engine/core/buffer.h"
+#include "engine/core/child.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
 #include <pthread.h>
-#include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #define KEPT_SECONDS     10.0
 #define DEADLINE_SECONDS 15.0 /* a driver that wakes up takes seconds */
-enum { MAX_OUTPUT = 1 << 16, LOOK_MS = 100 };
+enum { MAX_OUTPUT = 1 << 16 };
 
 static struct {
     pthread_mutex_t lock;
     affect_json *answer; /* of the last listing that succeeded ... */
     affect_error error;  /* ... or how it failed */
     double at;
-    bool asking; /* one caller lists, without the lock; others take what is there */
-} kept = {.lock = PTHREAD_MUTEX_INITIALIZER};
+    bool listing;       /* a caller lists */
+    affect_child child; /* that caller's; not under the lock */
+} cache = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-/* Reads until the child closes its end; a server that stops does not wait for it. */
-static affect_status hear(affect_buffer *output, int from, const api_context *context,
-                          affect_error *err) {
-    double until = affect_clock_seconds() + DEADLINE_SECONDS;
-    for (;;) {
-        struct pollfd fd = {.fd = from, .events = POLLIN};
-        double left = until - affect_clock_seconds();
-        if (left <= 0) return affect_fail(err, TIMEOUT, "the devices did not answer");
-        if (atomic_load(&context->draining)) return affect_fail(err, BUSY, "the server stops");
-        if (poll(&fd, 1, LOOK_MS) <= 0) continue;
-        char *to = affect_buffer_reserve(output, 4096);
-        ssize_t n = to ? read(from, to, 4096) : -1;
-        if (n == 0) return AFFECT_STATUS_OK;
-        if (n < 0 && errno != EINTR) return affect_error_errno(err, errno, "the list of devices");
-        if (n > 0) output->size += (size_t)n;
-        if (output->size > MAX_OUTPUT) return affect_fail(err, INTERNAL, "too many devices");
-    }
+static affect_status should_continue(void *context, affect_error *err) {
+    const api_context *server = context;
+    return atomic_load(&server->draining) ? affect_fail(err, BUSY, "the server is stopping")
+                                          : AFFECT_STATUS_OK;
 }
 
-static affect_status ask(affect_json **answer, const api_context *context, affect_error *err) {
-    const char *binary = context->worker_binary;
-    const char *argv[] = {binary, "inspect", "--devices", "--json", NULL};
-    int ends[2] = {-1, -1}, nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
-    pid_t pid = 0;
+static affect_status list_devices(affect_json **answer, const api_context *context,
+                                  affect_error *err) {
+    if (!affect_child_reap(&cache.child))
+        return affect_fail(err, TIMEOUT, "an earlier listing of the devices still hangs");
+    const char *argv[] = {context->worker_binary, "inspect", "--devices", "--json", NULL};
+    const affect_child_run_options options = {.program = context->worker_binary,
+                                              .argv = argv,
+                                              .deadline_s = DEADLINE_SECONDS,
+                                              .max_output = MAX_OUTPUT,
+                                              .proceed = should_continue,
+                                              .context = (void *)context};
     affect_buffer output = {0};
-    affect_status status =
-        nothing < 0 ? affect_error_errno(err, errno, "/dev/null") : api_child_pipe(ends, err);
-    if (status == AFFECT_STATUS_OK) {
-        const int fds[] = {nothing, ends[1], nothing};
-        status = api_child_spawn(&pid, binary, argv, fds, 3, err);
-        api_child_close(&ends[1]);
-    }
-    if (status == AFFECT_STATUS_OK) status = hear(&output, ends[0], context, err);
-    if (pid > 0) {
-        kill(-pid, SIGKILL); /* nothing where it has ended */
-        waitpid(pid, NULL, 0);
-    }
+    affect_status status = affect_child_run(&cache.child, &output, &options, err);
     if (status == AFFECT_STATUS_OK)
-        status = affect_json_parse(answer, output.data, output.size, err);
-    api_child_close(&ends[0]);
-    api_child_close(&nothing);
+        status = affect_json_parse(answer, affect_buffer_string(&output), output.size, err);
     affect_buffer_free(&output);
-    return status;
+    return status == AFFECT_STATUS_OK ? status
+                                      : affect_error_prefix(err, status, "the list of devices");
 }
 
 affect_status api_devices(affect_json **devices, const api_context *context, affect_error *err) {
     *devices = NULL;
-    pthread_mutex_lock(&kept.lock);
-    bool fresh = (kept.answer || kept.error.status != AFFECT_STATUS_OK) &&
-                 affect_clock_seconds() - kept.at < KEPT_SECONDS;
-    if (!fresh && !kept.asking) {
+    pthread_mutex_lock(&cache.lock);
+    bool fresh = (cache.answer || cache.error.status != AFFECT_STATUS_OK) &&
+                 affect_clock_seconds() - cache.at < KEPT_SECONDS;
+    if (!fresh && !cache.listing) {
         affect_json *answer = NULL;
         affect_error error = {0};
-        kept.asking = true;
-        pthread_mutex_unlock(&kept.lock);
-        ask(&answer, context, &error);
-        pthread_mutex_lock(&kept.lock);
-        affect_json_free(kept.answer);
-        kept.answer = answer;
-        kept.error = error;
-        kept.at = affect_clock_seconds();
-        kept.asking = false;
+        cache.listing = true;
+        pthread_mutex_unlock(&cache.lock);
+        list_devices(&answer, context, &error);
+        pthread_mutex_lock(&cache.lock);
+        affect_json_free(cache.answer);
+        cache.answer = answer;
+        cache.error = error;
+        cache.at = affect_clock_seconds();
+        cache.listing = false;
     }
-    affect_status status = kept.error.status;
-    if (kept.answer)
-        status = AFFECT_STATUS_OK, *devices = affect_json_copy(kept.answer);
+    affect_status status = cache.error.status;
+    if (cache.answer)
+        status = AFFECT_STATUS_OK, *devices = affect_json_copy(cache.answer);
     else if (status != AFFECT_STATUS_OK && err)
-        *err = kept.error;
+        *err = cache.error;
     else if (status == AFFECT_STATUS_OK)
         status = affect_fail(err, BUSY, "the devices are being listed for the first time");
-    pthread_mutex_unlock(&kept.lock);
+    pthread_mutex_unlock(&cache.lock);
     return status;
 }
 

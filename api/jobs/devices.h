@@ -1,6 +1,6 @@
-/* The devices that jobs and predictors can run on, as `affect inspect --devices --json` tells them:
- * the server itself never touches a GPU. Asked at most every few seconds, kept in between; callable
- * from any thread. */
+/* The devices that jobs and predictors can run on, as `affect inspect --devices --json` lists them:
+ * the server itself never touches a GPU. Listed at most every few seconds, kept in between;
+ * callable from any thread. */
 #ifndef AFFECT_JOBS_DEVICES_H
 #define AFFECT_JOBS_DEVICES_H
 

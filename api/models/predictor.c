@@ -1,7 +1,8 @@
-/* Predictors: the thread that serves the children, start, stop and questions; see predictor.h. */
+/* Predictors: the thread that serves the children, start, stop and counts. The thread polls the
+ * children's sockets and an eventfd that a new request writes to; on each turn it ends and restarts
+ * children, answers requests that are late, and hands batches to those that are idle. */
 #include "api/models/predictor.h"
 
-#include "api/jobs/child.h"
 #include "api/models/predictor_state.h"
 #include "engine/core/clock.h"
 
@@ -12,8 +13,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#define HELLO_SECONDS 60.0 /* from start to hello */
-#define SWEEP_SECONDS 0.05 /* between looks at deadlines, while there is work */
+#define HANDSHAKE_SECONDS 60.0 /* from start to handshake */
+#define SWEEP_SECONDS     0.05 /* between checks of deadlines, while there is work */
 enum { MAX_CHILDREN = API_PREDICTOR_MAX_CHILDREN };
 
 void api_predictor_options_default(api_predictor_options *options) {
@@ -28,12 +29,21 @@ void api_predictor_options_default(api_predictor_options *options) {
 
 /* ---- The thread ---- */
 
+static void end_lost(api_predictor *predictor, api_predictor_child *c, double now) {
+    api_predictor_end_child(predictor, c, now, AFFECT_STATUS_DEVICE_LOST,
+                            "the predictor ended while it worked on this; try again");
+}
+
 /* A batch that takes as long as a request may is taken for hung: all that waited for it have their
  * answers by then. */
-static void mind_child(api_predictor *predictor, api_predictor_child *c, double now) {
+static void check_child(api_predictor *predictor, api_predictor_child *c, double now) {
+    if (c->state != API_CHILD_DEAD && affect_child_reap(&c->process)) {
+        api_predictor_read_child(predictor, c); /* others may hold its socket open */
+        end_lost(predictor, c, now);
+    }
     if (c->state == API_CHILD_DEAD && now >= c->restart_at)
         api_predictor_start_child(predictor, c, now);
-    if (c->state == API_CHILD_STARTING && now > c->started + HELLO_SECONDS)
+    if (c->state == API_CHILD_STARTING && now > c->started + HANDSHAKE_SECONDS)
         api_predictor_end_child(predictor, c, now, AFFECT_STATUS_TIMEOUT, "");
     if (c->state != API_CHILD_BUSY) return;
     api_predictor_drop_late(predictor, c, now);
@@ -60,7 +70,7 @@ static void dispatch(api_predictor *predictor, double now) {
     }
 }
 
-/* Until a packet, a wake-up, the end of a batch's window, or the next look at deadlines. */
+/* Until a packet, a wake-up, the end of a batch's window, or the next check of deadlines. */
 static double seconds_to_wait(const api_predictor *predictor, double now) {
     double seconds = 1;
     for (int i = 0; i < predictor->options.n_children; i++)
@@ -87,8 +97,7 @@ static void wait_for_packets(api_predictor *predictor) {
     for (int i = 0; i < n; i++) {
         api_predictor_child *c = &predictor->children[i];
         if (fds[i].revents && !api_predictor_read_child(predictor, c))
-            api_predictor_end_child(predictor, c, affect_clock_seconds(), AFFECT_STATUS_DEVICE_LOST,
-                                    "the predictor ended while it worked on this; try again");
+            end_lost(predictor, c, affect_clock_seconds());
     }
 }
 
@@ -106,7 +115,7 @@ static void *predictor_thread(void *context) {
         api_predictor_sweep(predictor, now);
         api_predictor_bound_log(predictor, now);
         for (int i = 0; i < predictor->options.n_children; i++)
-            mind_child(predictor, &predictor->children[i], now);
+            check_child(predictor, &predictor->children[i], now);
         dispatch(predictor, now);
         wait_for_packets(predictor);
     }
@@ -116,17 +125,19 @@ static void *predictor_thread(void *context) {
                                     "the server is stopping");
     for (api_prediction *r; (r = api_predictor_take_one(predictor));)
         api_prediction_fail(r, AFFECT_STATUS_CANCELLED, "the server is stopping");
+    double until = affect_clock_seconds() + 1; /* for all of them together */
+    for (int i = 0; i < predictor->options.n_children; i++)
+        affect_child_wait(&predictor->children[i].process, until - affect_clock_seconds());
     return NULL;
 }
 
-/* ---- Start, stop, questions ---- */
+/* ---- Start, stop, counts ---- */
 
 static affect_status start(api_predictor *predictor, affect_error *err) {
     predictor->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (predictor->wake_fd < 0) return affect_error_errno(err, errno, "eventfd");
     predictor->packet = malloc(API_PREDICTOR_MAX_PACKET);
     if (!predictor->packet) return affect_fail(err, NO_MEMORY, "no memory for predictors");
-    if (!predictor->binary[0]) AFFECT_TRY(api_child_binary(predictor->binary, err));
     int e = pthread_create(&predictor->thread, NULL, predictor_thread, predictor);
     if (e) return affect_error_errno(err, e, "starting the predictors' thread");
     predictor->thread_started = true;
@@ -144,7 +155,7 @@ affect_status api_predictor_create(api_predictor **predictor, const api_predicto
     api_predictor *made = calloc(1, sizeof *made);
     if (!made) return affect_fail(err, NO_MEMORY, "no memory for predictors");
     made->options = *options;
-    snprintf(made->binary, sizeof made->binary, "%s", options->binary ? options->binary : "");
+    snprintf(made->binary, sizeof made->binary, "%s", options->binary);
     snprintf(made->device, sizeof made->device, "%s", options->device ? options->device : "auto");
     snprintf(made->log_path, sizeof made->log_path, "%s",
              options->log_path ? options->log_path : "");
@@ -173,7 +184,7 @@ void api_predictor_stop(api_predictor *predictor) {
 void api_predictor_free(api_predictor *predictor) {
     if (!predictor) return;
     api_predictor_stop(predictor);
-    api_child_close(&predictor->wake_fd);
+    affect_file_close(&predictor->wake_fd);
     free(predictor->packet);
     pthread_mutex_destroy(&predictor->lock);
     free(predictor);

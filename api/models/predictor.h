@@ -1,8 +1,8 @@
 /* Predictions: long-lived `affect predict --serve` children behind a bounded queue.
  *
- * A child talks over descriptor 3, a SOCK_SEQPACKET pair: it says {"event": "hello", "protocol": 3}
- * and then answers one batch at a time (engine/predict/serve.h). A request's parts lie one behind
- * the other in one sealed memfd, passed with SCM_RIGHTS.
+ * A child talks over descriptor 3, a SOCK_SEQPACKET pair: it sends {"event": "hello", "protocol":
+ * 3} and then answers one batch at a time (engine/predict/serve.h). A request's parts lie one
+ * behind the other in one sealed memfd, passed with SCM_RIGHTS.
  *
  * Requests that arrive while the child computes make up its next batch: the oldest and those of the
  * same model, up to max_batch. Where the batch before had company, a request that finds the child
@@ -52,7 +52,7 @@ affect_status api_predictor_create(api_predictor **predictor, const api_predicto
 void api_predictor_stop(api_predictor *predictor);
 void api_predictor_free(api_predictor *predictor); /* after stop; NULL allowed */
 
-/* Whether at least one child has said hello and lives. */
+/* Whether at least one child is up: it has sent its handshake and lives. */
 bool api_predictor_ready(api_predictor *predictor);
 
 /* For /metrics. Counters run from the start. */
@@ -68,7 +68,7 @@ typedef struct {
 } api_predictor_counts;
 void api_predictor_count(api_predictor *predictor, api_predictor_counts *counts);
 
-/* Has the thread look again. Any thread. */
+/* Wakes the thread. Any thread. */
 void api_predictor_wake(api_predictor *predictor);
 
 typedef struct {

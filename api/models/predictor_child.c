@@ -1,19 +1,19 @@
-/* Predictor processes: started, given batches, heard, ended; see predictor.h and
- * engine/predict/serve.h for what is said. All of it on the predictor's thread. */
-#include "api/jobs/child.h"
+/* Predictor processes: started, given batches, read and ended, all on the predictor's thread. A
+ * batch is one packet of a socket pair with the shared memory of each of its requests; each answer
+ * is a packet (engine/predict/serve.h has their members). A child that ends, whatever the reason,
+ * fails what it had in hand; its slot gets a new one after a pause, which doubles with each failure
+ * in a row, and not before the kernel has let the old process go. */
 #include "api/models/predictor_state.h"
 #include "engine/core/clock.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #define MAX_PAUSE_SECONDS 10.0 /* between two starts of a child that keeps dying */
@@ -49,10 +49,8 @@ void api_predictor_bound_log(api_predictor *predictor, double now) {
 
 static affect_status spawn(api_predictor *predictor, api_predictor_child *c, affect_error *err) {
     int ends[2] = {-1, -1}, log_fd = open_log(predictor);
-    int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
     affect_status status = AFFECT_STATUS_OK;
-    if (log_fd < 0 || null_fd < 0 ||
-        socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0)
+    if (log_fd < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0)
         status = affect_error_errno(err, errno, "a predictor's descriptors");
     if (status == AFFECT_STATUS_OK) {
         char threads[16], batch[16];
@@ -61,16 +59,16 @@ static affect_status spawn(api_predictor *predictor, api_predictor_child *c, aff
         const char *argv[] = {
             predictor->binary, "predict", "--serve", "--device", predictor->device,
             "--threads",       threads,   "--batch", batch,      NULL};
-        const int fds[] = {null_fd, log_fd, log_fd, ends[1]};
-        status = api_child_spawn(&c->pid, predictor->binary, argv, fds, 4, err);
+        const int fds[] = {-1, log_fd, log_fd, ends[1]};
+        const affect_child_command command = {predictor->binary, argv, fds, 4};
+        status = affect_child_spawn(&c->process, &command, err);
     }
-    api_child_close(&ends[1]);
-    api_child_close(&log_fd);
-    api_child_close(&null_fd);
+    affect_file_close(&ends[1]);
+    affect_file_close(&log_fd);
     if (status == AFFECT_STATUS_OK)
         c->fd = ends[0];
     else
-        api_child_close(&ends[0]);
+        affect_file_close(&ends[0]);
     return status;
 }
 
@@ -82,6 +80,7 @@ static void plan_restart(api_predictor_child *c, double now) {
 }
 
 void api_predictor_start_child(api_predictor *predictor, api_predictor_child *c, double now) {
+    if (!affect_child_reap(&c->process)) return;
     if (spawn(predictor, c, NULL) != AFFECT_STATUS_OK) {
         plan_restart(c, now);
         return;
@@ -93,10 +92,8 @@ void api_predictor_start_child(api_predictor *predictor, api_predictor_child *c,
 void api_predictor_end_child(api_predictor *predictor, api_predictor_child *c, double now,
                              affect_status status, const char *why) {
     set_state(predictor, c, API_CHILD_DEAD);
-    api_child_close(&c->fd);
-    kill(-c->pid, SIGKILL);
-    while (waitpid(c->pid, NULL, 0) < 0 && errno == EINTR) {
-    }
+    affect_file_close(&c->fd);
+    affect_child_kill(&c->process);
     plan_restart(c, now);
     for (size_t i = 0; i < c->n_slots; i++) {
         api_prediction *r = c->slots[i].request;
@@ -221,9 +218,9 @@ static void answer_request(api_prediction *r, affect_json *answer) {
     api_prediction_finish(r, status, NULL, &error);
 }
 
-/* False: it answers what it was not asked. The child is idle before its last answer is passed on,
- * so that who hears it finds the child free. */
-static bool take_answer(api_predictor *predictor, api_predictor_child *c, affect_json *answer) {
+/* False: no open request has that id. The child is idle before its last answer is passed on, so
+ * that a client that reads the answer finds the child free. */
+static bool handle_answer(api_predictor *predictor, api_predictor_child *c, affect_json *answer) {
     double id = affect_json_get_number(answer, "id", -1);
     for (size_t i = 0; i < c->n_slots; i++) {
         api_prediction *r = c->slots[i].request;
@@ -240,16 +237,16 @@ static bool take_answer(api_predictor *predictor, api_predictor_child *c, affect
     return false;
 }
 
-static bool take_packet(api_predictor *predictor, api_predictor_child *c, size_t size) {
+static bool handle_packet(api_predictor *predictor, api_predictor_child *c, size_t size) {
     affect_json *packet = NULL;
     if (affect_json_parse(&packet, predictor->packet, size, NULL) != AFFECT_STATUS_OK) return false;
     bool good;
     if (c->state == API_CHILD_STARTING) {
-        good = strcmp(affect_json_get_string(packet, "event", ""), "hello") == 0 &&
-               affect_json_get_number(packet, "protocol", 0) == API_PREDICTOR_PROTOCOL;
+        good =
+            affect_child_check_handshake(packet, API_PREDICTOR_PROTOCOL, NULL) == AFFECT_STATUS_OK;
         if (good) set_state(predictor, c, API_CHILD_IDLE);
     } else {
-        good = take_answer(predictor, c, packet);
+        good = handle_answer(predictor, c, packet);
     }
     affect_json_free(packet);
     return good;
@@ -261,6 +258,6 @@ bool api_predictor_read_child(api_predictor *predictor, api_predictor_child *c) 
             recv(c->fd, predictor->packet, API_PREDICTOR_MAX_PACKET, MSG_DONTWAIT | MSG_TRUNC);
         if (n < 0) return errno == EAGAIN || errno == EINTR;
         if (n == 0 || n > (ssize_t)API_PREDICTOR_MAX_PACKET) return false;
-        if (!take_packet(predictor, c, (size_t)n)) return false;
+        if (!handle_packet(predictor, c, (size_t)n)) return false;
     }
 }

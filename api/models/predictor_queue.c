@@ -1,5 +1,4 @@
 /* Predictions that wait: copied in, kept in order, taken out in batches; see predictor.h. */
-#include "api/jobs/child.h"
 #include "api/models/predictor_state.h"
 #include "engine/core/clock.h"
 
@@ -21,7 +20,7 @@ void api_predictor_wake(api_predictor *predictor) {
 
 static void free_request(api_prediction *r) {
     if (!r) return;
-    api_child_close(&r->memory_fd);
+    affect_file_close(&r->memory_fd);
     free(r);
 }
 

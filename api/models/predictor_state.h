@@ -7,9 +7,9 @@
 #define AFFECT_MODELS_PREDICTOR_STATE_H
 
 #include "api/models/predictor.h"
+#include "engine/core/child.h"
 
 #include <pthread.h>
-#include <sys/types.h>
 
 #define API_PREDICTOR_PROTOCOL   3
 #define API_PREDICTOR_MAX_PACKET (128u << 10)
@@ -45,7 +45,7 @@ typedef struct {
 
 typedef struct {
     api_child_state state;
-    pid_t pid;
+    affect_child process; /* of a dead one, maybe not yet gone */
     int fd;
     double started, restart_at, dispatched;
     int n_failures; /* in a row, without an answer between */
@@ -58,7 +58,7 @@ struct api_predictor {
     api_predictor_options options;
     api_predictor_child children[API_PREDICTOR_MAX_CHILDREN];
     int wake_fd;
-    double log_due;    /* when its size is looked at again; the thread's own */
+    double log_due;    /* when its size is checked again; the thread's own */
     char *packet;      /* API_PREDICTOR_MAX_PACKET, the thread's own */
     size_t last_batch; /* size of the newest; the thread's own */
     double next_due;   /* when the oldest request's window ends, 0: none waits; the thread's own */
@@ -95,7 +95,7 @@ void api_predictor_hand_over(api_predictor *predictor, api_predictor_child *c,
                              api_prediction *batch, double now);
 /* Answers requests of the child's batch that are late. */
 void api_predictor_drop_late(api_predictor *predictor, api_predictor_child *c, double now);
-/* Reads what the child has sent; false: it is lost, or speaks another language. */
+/* Reads what the child has sent; false: its socket is closed, or it broke the protocol. */
 bool api_predictor_read_child(api_predictor *predictor, api_predictor_child *c);
 
 #endif

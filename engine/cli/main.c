@@ -2,6 +2,7 @@
  *
  * Only a table of subcommands and their dispatch. Exit codes: 0 done, 1 failed, 2 wrong usage. */
 #include "engine/cli/command.h"
+#include "engine/core/file.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -29,6 +30,7 @@ static void print_help(FILE *to) {
 }
 
 int main(int argc, char **argv) {
+    affect_file_hold_standard();
     if (argc < 2) {
         print_help(stderr);
         return AFFECT_EXIT_USAGE;

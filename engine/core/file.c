@@ -287,3 +287,14 @@ affect_status affect_file_lock(int *fd, const char *path, affect_error *err) {
     *fd = lock;
     return AFFECT_STATUS_OK;
 }
+
+void affect_file_close(int *fd) {
+    if (*fd >= 0) close(*fd);
+    *fd = -1;
+}
+
+void affect_file_hold_standard(void) {
+    int fd = 0;
+    while (fd >= 0 && fd <= STDERR_FILENO) fd = open("/dev/null", O_RDWR);
+    affect_file_close(&fd);
+}

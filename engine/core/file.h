@@ -67,4 +67,9 @@ affect_status affect_directory_each(const char *folder, affect_directory_visit *
  * (close). CONFLICT when another process holds it. */
 affect_status affect_file_lock(int *fd, const char *path, affect_error *err);
 
+void affect_file_close(int *fd); /* closes when >= 0 and sets -1 */
+/* Opens /dev/null as those of the descriptors 0, 1 and 2 that are closed, so that no file that is
+ * opened later becomes stdin or gets what is printed. First thing in main. */
+void affect_file_hold_standard(void);
+
 #endif

@@ -3,13 +3,15 @@
 
 Speaks the same protocols: `fake_affect.py train|import|evaluate --spec FILE --events --supervised`
 writes event lines, `predict --serve` answers packets on descriptor 3. What it does is told by the
-job's specification: `variables` of a train job, the name of an import, FAKE_AFFECT_* otherwise.
+job's specification: `variables` of a train job, the name of an import, the first bytes of a prediction's
+audio; AFFECT_CUDA_FAKE, which the server passes on, for `inspect --devices`.
 
   variables: {"fake": "epochs", "delay_ms": 5, "pad": 100}   epochs at that pace, padded
-             {"fake": "crash" | "hang" | "exit" | "garbage" | "protocol" | "diverge" | "long" | "last_words"}
+             {"fake": "crash" | "hang" | "exit" | "garbage" | "protocol" | "diverge" | "long" | "last_words" | "apart" | "held"}
 """
 import argparse
 import array
+import ctypes
 import json
 import os
 import signal
@@ -57,7 +59,27 @@ def write_model(path, labels=("angry", "happy", "neutral", "sad")):
         file.write(struct.pack("<Q", len(header)) + header + struct.pack("<2f", 0.25, 0.75))
 
 
+def fork_apart(seize=0):
+    """A process outside of our group that holds our descriptors for a while; or that traces the process `seize`, which
+    cannot be reaped then: like one that hangs in a driver."""
+    ready, done = os.pipe()
+    ctypes.CDLL(None).prctl(0x59616D61, ctypes.c_long(-1), 0, 0, 0)  # PR_SET_PTRACER, any
+    if os.fork() == 0:
+        os.setsid()
+        if seize:
+            os.closerange(0, done)
+            ctypes.CDLL(None).ptrace(0x4206, seize, None, None)  # PTRACE_SEIZE
+        os.write(done, b".")
+        time.sleep(12)
+        os._exit(0)
+    os.read(ready, 1)
+
+
 def misbehave(how):
+    if how == "apart":
+        fork_apart()
+    if how == "held":
+        fork_apart(os.getpid())
     if how == "crash":
         os.kill(os.getpid(), signal.SIGSEGV)
     if how == "lost":
@@ -86,6 +108,8 @@ def train(spec):
     epochs = int((spec.get("training") or {}).get("epochs", 100))
     delay = told.get("delay_ms", 0) / 1000
     misbehave(told.get("fake"))
+    if spec.get("dry_run"):
+        end("succeeded", result={"bytes": {"total": 1}})
     tell("state", state="running")
     for epoch in range(1, epochs + 1):
         if stopped.wait(delay) or stopped.is_set():
@@ -176,6 +200,12 @@ def answer_request(link, model, request, fd, size):
     audio = parts.get("audio", b"")
     if audio.startswith(b"DIE"):
         os.kill(os.getpid(), signal.SIGKILL)
+    if audio.startswith(b"APART"):
+        fork_apart()
+        os._exit(0)
+    if audio.startswith(b"HELD"):
+        fork_apart(os.getpid())
+        time.sleep(3600)
     if audio.startswith(b"NOISE"):
         os.write(2, b"noise\n" * 100000)
     if audio.startswith(b"HANG"):
@@ -223,16 +253,20 @@ def serve():
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("command", choices=["train", "import", "evaluate", "predict"])
+    parser.add_argument("command", choices=["train", "import", "evaluate", "predict", "inspect"])
     parser.add_argument("--spec")
     parser.add_argument("--device")
     parser.add_argument("--threads")
     parser.add_argument("--batch")
-    for flag in ("--events", "--supervised", "--serve"):
+    for flag in ("--events", "--supervised", "--serve", "--devices", "--json"):
         parser.add_argument(flag, action="store_true")
     args = parser.parse_args()
     if args.command == "predict":
         serve()
+        return
+    if args.command == "inspect":
+        misbehave(os.environ.get("AFFECT_CUDA_FAKE"))
+        os.write(1, b'{"devices": [{"device": "cpu", "name": "fake"}], "cuda_unavailable": null}')
         return
     signal.signal(signal.SIGTERM, lambda *_: stopped.set())
     threading.Thread(target=watch_stdin, daemon=True).start()
