@@ -26,7 +26,7 @@ LONGEST_FUNCTION = 80  # lines; reported, not enforced
 # Each third-party header is included by this one file; a pattern per library.
 HOMES = {
     r"microhttpd": "server/http.c",
-    r"sqlite3": "api/store/store.c",
+    r"sqlite3": "api/store/store_sqlite.c",
     r"cjson/|cJSON": "engine/core/json.c",
     r"sndfile": "engine/modality/sound_file.c",
     r"soxr": "engine/modality/resample.c",
@@ -304,6 +304,21 @@ def test_job_types_are_named_in_their_files():
     expect_none(f"{name}:{number}: {line.strip()}" for name in files(r"^(api|server)/.*\.(c|h)$")
                 if not re.match(r"api/jobs/job_type_\w+\.c", name)
                 for number, line in enumerate(read(name).splitlines(), 1) if literal.search(line))
+
+
+def test_sql_is_in_the_store():
+    """Statements stand in api/store/store_sqlite*.c and *.sql; its other callers ask in words of the domain."""
+    home = re.compile(r"api/store/store_sqlite\w*\.(c|h)")
+    statement = re.compile(r'"\s*(SELECT|INSERT|UPDATE|DELETE|REPLACE|CREATE|ALTER|DROP|PRAGMA|BEGIN|COMMIT|WITH)\s[^"]*|'
+                           r'"[^"]*\b(FROM|WHERE|ORDER BY|VALUES|LIMIT)\b')
+    wrong = []
+    for name in files(r"^(api|server)/.*\.(c|h)$"):
+        if home.fullmatch(name):
+            continue
+        wrong += [f"{name}:{number}: {line.strip()}" for number, line in enumerate(read(name).splitlines(), 1)
+                  if statement.search(line) or "store_sqlite" in line and "#include" in line]
+    expect_none(wrong)
+    assert len(statement.findall(read("api/store/store_sqlite_jobs.c"))) > 20
 
 
 def test_exceptions_are_needed():

@@ -304,7 +304,11 @@ static affect_status create(creation *c, affect_status status, affect_error *err
     if (status != AFFECT_STATUS_OK) return status;
     make_told(c);
     status = keep_archive(c, err);
-    api_dataset_new dataset = {c->dataset_id, c->import.name, c->job_id, c->import.layout};
+    api_dataset_record dataset = {.id = c->dataset_id,
+                                  .name = c->import.name,
+                                  .job_id = c->job_id,
+                                  .layout = c->import.layout,
+                                  .created_ms = affect_clock_unix_ms()};
     const api_job_new job = {.type = api_job_type_import.name,
                              .id = c->job_id,
                              .request = c->told,

@@ -26,28 +26,30 @@ static affect_status read_head(api_db *db, void *context, affect_error *err) {
     return AFFECT_STATUS_OK;
 }
 
-static affect_status read_page(api_db *db, void *context, affect_error *err) {
-    events_question *q = context;
-    api_rows *rows = NULL;
-    int64_t n = 0, next = q->after;
-    AFFECT_TRY(read_head(db, q, err));
-    AFFECT_TRY(api_db_query(&rows, db, err,
-                            "SELECT seq, kind, data FROM events WHERE job_id = ? AND seq > ? "
-                            "ORDER BY seq LIMIT ?",
-                            "tii", q->job_id, q->after, q->limit));
-    affect_buffer_append_string(&q->text, "{\"data\":[");
-    while (api_rows_next(rows)) {
-        if (n++) affect_buffer_append(&q->text, ",", 1);
-        next = api_rows_integer(rows, 0);
-        api_feed_print(&q->text, API_FEED_LINES, next, api_rows_text(rows, 1),
-                       api_rows_text(rows, 2));
-    }
-    affect_buffer_printf(&q->text, "],\"more\":%s,\"next\":%lld,\"terminal\":%s}\n",
-                         next < q->last_seq ? "true" : "false", (long long)next,
-                         q->ended ? "true" : "false");
-    return api_rows_end(rows, err);
+typedef struct {
+    affect_buffer *text;
+    int64_t n, next;
+} page;
+
+static bool print_event(void *context, int64_t seq, const char *kind, const char *data) {
+    page *p = context;
+    if (p->n++) affect_buffer_append(p->text, ",", 1);
+    p->next = seq;
+    api_feed_print(p->text, API_FEED_LINES, seq, kind, data);
+    return true;
 }
 
+static affect_status read_page(api_db *db, void *context, affect_error *err) {
+    events_question *q = context;
+    page p = {.text = &q->text, .next = q->after};
+    AFFECT_TRY(read_head(db, q, err));
+    affect_buffer_append_string(&q->text, "{\"data\":[");
+    AFFECT_TRY(api_store_events_read(db, q->job_id, q->after, q->limit, print_event, &p, err));
+    affect_buffer_printf(&q->text, "],\"more\":%s,\"next\":%lld,\"terminal\":%s}\n",
+                         p.next < q->last_seq ? "true" : "false", (long long)p.next,
+                         q->ended ? "true" : "false");
+    return AFFECT_STATUS_OK;
+}
 /* The cursor: ?after, or what a browser sends when it comes back. False: already answered. */
 static bool read_cursor(api_request *request, int64_t *after) {
     const char *last = api_header(request, "Last-Event-ID");

@@ -82,32 +82,14 @@ void api_handle_job(api_request *request) {
     answer_job_now(request);
 }
 
-typedef struct {
-    api_job_page page;
-    affect_json *json;
-} list_question;
-
-static affect_status read_jobs(api_db *db, void *context, affect_error *err) {
-    list_question *q = context;
-    bool more = false;
-    q->json = affect_json_new_object();
-    affect_json *data = affect_json_set_array(q->json, "data");
-    AFFECT_TRY(api_job_bodies(data, &more, db, &q->page, err));
-    affect_json_set_bool(q->json, "more", more);
-    return AFFECT_STATUS_OK;
-}
-
 void api_handle_job_list(api_request *request) {
-    list_question q = {.page = {.before = api_query(request, "after"),
-                                .state = api_query(request, "state"),
-                                .type = api_query(request, "type")}};
-    q.page.limit = api_query_integer(request, "limit");
-    if (!q.page.before) q.page.before = "";
+    api_job_page page = {.before = api_query(request, "after"),
+                         .state = api_query(request, "state"),
+                         .type = api_query(request, "type"),
+                         .limit = api_query_integer(request, "limit")};
+    if (!page.before) page.before = "";
     affect_error error = {0};
-    if (api_store_read(api_context_of(request)->store, read_jobs, &q, &error) == AFFECT_STATUS_OK) {
-        api_answer_json(request, 200, q.json);
-        return;
-    }
-    affect_json_free(q.json);
-    api_answer_error(request, &error);
+    affect_json *json = NULL;
+    affect_status status = api_job_read_page(&json, api_context_of(request)->store, &page, &error);
+    api_answer_result(request, status, json, &error);
 }

@@ -18,13 +18,9 @@ typedef struct {
 
 static affect_status read_curve(api_db *db, void *context, affect_error *err) {
     curve *c = context;
-    api_rows *rows = NULL;
-    AFFECT_TRY(api_job_body(&c->body, db, c->job_id, err));
-    AFFECT_TRY(api_db_query(
-        &rows, db, err, "SELECT data FROM epochs WHERE job_id = ? ORDER BY epoch", "t", c->job_id));
     c->epochs = affect_json_new_array();
-    while (api_rows_next(rows)) affect_json_append(c->epochs, api_rows_json(rows, 0));
-    return api_rows_end(rows, err);
+    AFFECT_TRY(api_store_job_get(&c->body, db, c->job_id, err));
+    return api_store_epochs_read(c->epochs, db, c->job_id, err);
 }
 
 static void free_curve(curve *c) {

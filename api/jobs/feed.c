@@ -10,6 +10,7 @@
  * works for it is freed by that thread. */
 #include "api/jobs/feed.h"
 
+#include "api/store/store_jobs.h"
 #include "engine/core/clock.h"
 
 #include <pthread.h>
@@ -121,24 +122,12 @@ void api_event_list_free(api_event_list *list) {
 
 typedef struct {
     const char *job_id;
-    int64_t last_seq, state_number;
-    bool found, ended;
-} job_head;
+    api_job_head head;
+} head_question;
 
 static affect_status read_head(api_db *db, void *context, affect_error *err) {
-    job_head *head = context;
-    api_rows *rows = NULL;
-    AFFECT_TRY(api_db_query(&rows, db, err,
-                            "SELECT last_seq, state_number, ended_ms IS NOT NULL FROM jobs "
-                            "WHERE id = ?",
-                            "t", head->job_id));
-    if (api_rows_next(rows)) {
-        head->found = true;
-        head->last_seq = api_rows_integer(rows, 0);
-        head->state_number = api_rows_integer(rows, 1);
-        head->ended = api_rows_integer(rows, 2) != 0;
-    }
-    return api_rows_end(rows, err);
+    head_question *q = context;
+    return api_store_job_head(&q->head, db, q->job_id, err);
 }
 
 static channel *find_channel(api_feed *feed, const char *job_id) {
@@ -160,7 +149,7 @@ static void drop_tail(channel *c) {
 /* The row says where the job stands; events that were published meanwhile may be ahead of it. An
  * event that is committed but not yet published may be counted here already: publishing passes over
  * it then. */
-static void load_channel(channel *c, const job_head *head) {
+static void load_channel(channel *c, const api_job_head *head) {
     if (head->last_seq > c->last_seq) {
         drop_tail(c);
         c->last_seq = head->last_seq;
@@ -213,11 +202,11 @@ static channel *acquire_channel(api_feed *feed, const char *job_id) {
     bool loaded = !c || c->loaded;
     pthread_mutex_unlock(&feed->lock);
     if (loaded) return c;
-    job_head head = {.job_id = job_id};
-    affect_status status = api_store_read(feed->store, read_head, &head, NULL);
+    head_question q = {.job_id = job_id};
+    affect_status status = api_store_read(feed->store, read_head, &q, NULL);
     pthread_mutex_lock(&feed->lock);
-    if (status == AFFECT_STATUS_OK && head.found) {
-        load_channel(c, &head);
+    if (status == AFFECT_STATUS_OK) {
+        load_channel(c, &q.head);
     } else {
         release_channel(c);
         c = NULL;
@@ -226,6 +215,9 @@ static channel *acquire_channel(api_feed *feed, const char *job_id) {
     return c;
 }
 
+/* Events may be published in another order than they were stored, or not at all (by another
+ * server): number n is stored only after n - 1, so the newest number that was heard of is the
+ * tail's end, and what is not in memory is in the store. */
 static void append(channel *c, api_event *event) {
     if (event->seq <= c->last_seq) {
         if (event->state_number > c->state_number) c->state_number = event->state_number;
@@ -300,19 +292,16 @@ typedef struct {
     affect_buffer *block;
 } replay;
 
+static bool print_stored(void *context, int64_t seq, const char *kind, const char *data) {
+    replay *r = context;
+    r->after = seq;
+    api_feed_print(r->block, r->format, seq, kind, data);
+    return r->block->size < REPLAY_BYTES;
+}
+
 static affect_status read_stored(api_db *db, void *context, affect_error *err) {
     replay *r = context;
-    api_rows *rows = NULL;
-    AFFECT_TRY(api_db_query(&rows, db, err,
-                            "SELECT seq, kind, data FROM events WHERE job_id = ? AND seq > ? "
-                            "ORDER BY seq LIMIT ?",
-                            "tii", r->job_id, r->after, (int64_t)REPLAY_EVENTS));
-    while (r->block->size < REPLAY_BYTES && api_rows_next(rows)) {
-        r->after = api_rows_integer(rows, 0);
-        api_feed_print(r->block, r->format, r->after, api_rows_text(rows, 1),
-                       api_rows_text(rows, 2));
-    }
-    return api_rows_end(rows, err);
+    return api_store_events_read(db, r->job_id, r->after, REPLAY_EVENTS, print_stored, r, err);
 }
 
 /* Reads the reader's next block and moves its cursor. The caller owns both; no lock is held. */

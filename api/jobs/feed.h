@@ -4,8 +4,9 @@
  * to park; to be woken when something is appended: replay and live tail are one path. Each job that
  * has readers or was heard of lately has a channel: the number of its newest event and a bounded
  * tail of recent ones, so that a thousand parked readers that wake together read memory, and only a
- * reader far behind needs the store, which a thread of the feed reads for it. The store's thread
- * publishes after each commit, in order.
+ * reader far behind needs the store, which a thread of the feed reads for it. What is published
+ * after a commit only moves a channel on: events are told by their numbers, in whatever order the
+ * commits are heard of, and what was never heard of is read from the store.
  *
  * A channel is guarded by the feed's one lock; a reader decides to park under that lock, so nothing
  * can be appended between its look and its sleep. Another thread of the feed answers waiters
@@ -45,7 +46,7 @@ affect_status api_event_list_add(api_event_list *list, const api_event *event, a
 void api_event_list_clear(api_event_list *list); /* keeps the memory of the list itself */
 void api_event_list_free(api_event_list *list);
 
-/* After their commit, in the order of commits (from a store's `committed`). Takes the texts. */
+/* After their commit (from a store's `committed`), in any order. Takes the texts. */
 void api_feed_publish(api_feed *feed, api_event_list *events);
 
 typedef enum {

@@ -82,28 +82,8 @@ typedef struct {
 
 static affect_status find_idempotent(api_db *db, void *context, affect_error *err) {
     creation *c = context;
-    const api_job_new *job = c->job;
-    api_rows *rows = NULL;
-    bool same = true;
-    AFFECT_TRY(api_db_query(&rows, db, err, "SELECT digest, job_id FROM idempotency WHERE key = ?",
-                            "t", job->idempotency_key));
-    if (api_rows_next(rows)) {
-        same = strcmp(api_rows_text(rows, 0), job->idempotency_digest) == 0;
-        c->existed = true;
-        snprintf(c->id, API_ID_SIZE, "%s", api_rows_text(rows, 1));
-    }
-    AFFECT_TRY(api_rows_end(rows, err));
-    return same ? AFFECT_STATUS_OK
-                : affect_fail(err, CONFLICT, "Idempotency-Key was used for a different request");
-}
-
-static affect_status keep_idempotent(api_db *db, const creation *c, affect_error *err) {
-    const api_job_new *job = c->job;
-    return api_db_run(db, err,
-                      "INSERT INTO idempotency (key, digest, job_id, created_ms) "
-                      "VALUES (?, ?, ?, ?)",
-                      "ttti", job->idempotency_key, job->idempotency_digest, job->id,
-                      affect_clock_unix_ms());
+    return api_store_key_find(&c->existed, c->id, db, c->job->idempotency_key,
+                              c->job->idempotency_digest, err);
 }
 
 static affect_status work_create(api_db *db, void *context, affect_error *err) {
@@ -114,9 +94,11 @@ static affect_status work_create(api_db *db, void *context, affect_error *err) {
     snprintf(c->id, API_ID_SIZE, "%s", job->id);
     if (job->idempotency_key) AFFECT_TRY(find_idempotent(db, c, err));
     if (c->existed) return AFFECT_STATUS_OK;
-    if (job->idempotency_key) AFFECT_TRY(keep_idempotent(db, c, err));
+    if (job->idempotency_key)
+        AFFECT_TRY(
+            api_store_key_put(db, job->idempotency_key, job->idempotency_digest, job->id, err));
     int64_t n_queued = 0;
-    AFFECT_TRY(api_job_rows_count(&n_queued, db, API_JOB_QUEUED, err));
+    AFFECT_TRY(api_store_job_count(&n_queued, db, API_JOB_QUEUED, err));
     if (n_queued >= w->base->max_queued)
         return affect_fail(err, BUSY, "the queue is full: %lld jobs wait (at most %d)",
                            (long long)n_queued, w->base->max_queued);
@@ -253,7 +235,8 @@ static affect_status work_blocked(api_db *db, void *context, affect_error *err) 
         "an earlier worker of this job has not ended: it waits, others go first");
     affect_status status = api_job_row_event(&w->row, db, "log", members, &w->events, err);
     affect_json_free(members);
-    if (status == AFFECT_STATUS_OK) status = api_job_row_reason(&w->row, db, "worker_lost", err);
+    if (status == AFFECT_STATUS_OK)
+        status = api_store_job_set_reason(db, w->row.id, "worker_lost", err);
     return status;
 }
 
@@ -295,19 +278,13 @@ static bool is_free(api_job_queue *queue, const char *id) {
     return status != AFFECT_STATUS_CONFLICT;
 }
 
-typedef struct {
-    char (*ids)[API_ID_SIZE];
-    size_t n;
-} id_list;
-
 static affect_status read_queued(api_db *db, void *context, affect_error *err) {
-    id_list *list = context;
-    return api_job_rows_queued(&list->ids, &list->n, db, err);
+    return api_store_jobs_queued(context, db, err);
 }
 
 /* The oldest queued job that can start; "" when there is none. */
 static affect_status choose(char id[API_ID_SIZE], api_job_queue *queue, affect_error *err) {
-    id_list list = {0};
+    api_id_list list = {0};
     affect_status status = api_store_read(queue->base.store, read_queued, &list, err);
     id[0] = '\0';
     for (size_t i = 0; status == AFFECT_STATUS_OK && i < list.n && !id[0]; i++) {
@@ -359,11 +336,7 @@ typedef struct {
 
 static affect_status read_told(api_db *db, void *context, affect_error *err) {
     told_question *q = context;
-    api_rows *rows = NULL;
-    AFFECT_TRY(api_db_query(
-        &rows, db, err, "SELECT coalesce(max(epoch), 0) FROM epochs WHERE job_id = ?", "t", q->id));
-    q->n = api_rows_next(rows) ? api_rows_integer(rows, 0) : 0;
-    return api_rows_end(rows, err);
+    return api_store_epoch_newest(&q->n, db, q->id, err);
 }
 
 /* One that resumes also learns which of its epochs are stored: others may have been lost in a pipe.
@@ -520,13 +493,12 @@ static affect_status work_adopt(api_db *db, void *context, affect_error *err) {
 }
 
 static affect_status read_left(api_db *db, void *context, affect_error *err) {
-    id_list *list = context;
-    return api_job_rows_left(&list->ids, &list->n, db, err);
+    return api_store_jobs_left(context, db, err);
 }
 
 /* Rows whose worker belonged to a server that is no more. */
 static affect_status adopt_left(api_job_queue *queue, affect_error *err) {
-    id_list list = {0};
+    api_id_list list = {0};
     affect_status status = api_store_read(queue->base.store, read_left, &list, err);
     for (size_t i = 0; i < list.n && status == AFFECT_STATUS_OK; i++) {
         api_job_write w = {.base = &queue->base, .id = list.ids[i], .work = work_adopt};
@@ -607,7 +579,7 @@ void api_job_queue_free(api_job_queue *queue) {
 }
 
 static affect_status count_queued(api_db *db, void *context, affect_error *err) {
-    return api_job_rows_count(context, db, API_JOB_QUEUED, err);
+    return api_store_job_count(context, db, API_JOB_QUEUED, err);
 }
 
 void api_job_queue_count(api_job_queue *queue, int *n_queued, int *n_active, int *n_slots) {

@@ -6,8 +6,7 @@
 #include "api/store/folder_deletion.h"
 #include "engine/core/clock.h"
 
-#include <stdio.h>
-#include <string.h>
+#include <stdlib.h>
 
 enum { MAX_REMOVED = 32 }; /* at once: the scheduler has other things to do */
 
@@ -20,9 +19,7 @@ static affect_status check_ended(const api_job_row *row, affect_error *err) {
 static affect_status work_remove(api_db *db, void *context, affect_error *err) {
     api_job_write *w = context;
     AFFECT_TRY(check_ended(&w->row, err));
-    AFFECT_TRY(api_db_run(db, err, "DELETE FROM idempotency WHERE job_id = ?", "t", w->row.id));
-    /* With its events and epochs. */
-    return api_db_run(db, err, "DELETE FROM jobs WHERE id = ?", "t", w->row.id);
+    return api_store_job_delete(db, w->row.id, err);
 }
 
 /* A job that has ended never begins again: its folder can go aside before the rows do. */
@@ -47,39 +44,29 @@ affect_status api_job_remove(const api_job_base *base, const char *id, api_job_s
 
 typedef struct {
     const api_job_retention *retention;
-    char ids[MAX_REMOVED][API_ID_SIZE];
-    int64_t n;
-} expired_list;
+    api_id_list list;
+} expired;
 
 static affect_status read_expired(api_db *db, void *context, affect_error *err) {
-    expired_list *list = context;
-    const api_job_retention *retention = list->retention;
-    api_rows *rows = NULL;
-    int64_t before =
-        retention->days > 0 ? affect_clock_unix_ms() - (int64_t)(retention->days * 86400e3) : 0;
-    AFFECT_TRY(api_db_query(
-        &rows, db, err,
-        "SELECT id FROM jobs WHERE ended_ms IS NOT NULL AND (ended_ms < ?1 OR (?2 > 0 AND id NOT "
-        "IN (SELECT id FROM jobs WHERE ended_ms IS NOT NULL ORDER BY ended_ms DESC, id DESC LIMIT "
-        "?2))) ORDER BY ended_ms LIMIT ?3",
-        "iii", before, retention->n_kept, (int64_t)MAX_REMOVED));
-    while (list->n < MAX_REMOVED && api_rows_next(rows))
-        snprintf(list->ids[list->n++], API_ID_SIZE, "%s", api_rows_text(rows, 0));
-    return api_rows_end(rows, err);
+    expired *e = context;
+    double days = e->retention->days;
+    int64_t before = days > 0 ? affect_clock_unix_ms() - (int64_t)(days * 86400e3) : 0;
+    return api_store_jobs_expired(&e->list, db, before, e->retention->n_kept, MAX_REMOVED, err);
 }
 
 affect_status api_job_retain(const api_job_base *base, const api_job_retention *retention,
                              int64_t *n, affect_error *err) {
-    expired_list list = {.retention = retention};
+    expired e = {.retention = retention};
     *n = 0;
     if (retention->n_kept <= 0 && retention->days <= 0) return AFFECT_STATUS_OK;
-    AFFECT_TRY(api_store_read(base->store, read_expired, &list, err));
-    for (int64_t i = 0; i < list.n; i++) {
+    affect_status status = api_store_read(base->store, read_expired, &e, err);
+    for (size_t i = 0; i < e.list.n && status == AFFECT_STATUS_OK; i++) {
         api_job_state state;
-        affect_status status = api_job_remove(base, list.ids[i], &state, err);
-        if (status == AFFECT_STATUS_NOT_FOUND) continue; /* by a client, meanwhile */
-        AFFECT_TRY(status);
-        ++*n;
+        status = api_job_remove(base, e.list.ids[i], &state, err);
+        if (status == AFFECT_STATUS_OK) ++*n;
+        if (status == AFFECT_STATUS_NOT_FOUND)
+            status = AFFECT_STATUS_OK; /* by a client, meanwhile */
     }
-    return AFFECT_STATUS_OK;
+    free(e.list.ids);
+    return status;
 }

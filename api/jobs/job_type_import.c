@@ -39,5 +39,5 @@ const api_job_type api_job_type_import = {.name = "import",
                                           .made_by = "POST /v1/datasets",
                                           .prepare = prepare,
                                           .store = store,
-                                          .give_up = api_dataset_give_up,
+                                          .give_up = api_store_dataset_set_failed,
                                           .clean = clean};

@@ -3,6 +3,7 @@
 
 #include "api/jobs/job_queue.h"
 #include "api/jobs/job_type.h"
+#include "api/store/store_jobs.h"
 #include "engine/core/file.h"
 #include "engine/corpus/import.h"
 #include "engine/train/trainer.h"
@@ -12,14 +13,23 @@
 #include <string.h>
 #include <unistd.h>
 
-/* The first column of the query's first row, "" without one. */
-static affect_status find_text(char text[32], api_db *db, const char *sql, const char *id,
-                               affect_error *err) {
-    api_rows *rows = NULL;
-    text[0] = '\0';
-    AFFECT_TRY(api_db_query(&rows, db, err, sql, "t", id));
-    if (api_rows_next(rows)) snprintf(text, 32, "%s", api_rows_text(rows, 0));
-    return api_rows_end(rows, err);
+/* *found: there is such a row; else it is empty. */
+static affect_status find_job(api_job_row *row, bool *found, api_db *db, const char *id,
+                              affect_error *err) {
+    *row = (api_job_row){0};
+    affect_status status = api_job_row_load(row, db, id, err);
+    api_job_row_free(row);
+    *found = status == AFFECT_STATUS_OK;
+    return status == AFFECT_STATUS_NOT_FOUND ? AFFECT_STATUS_OK : status;
+}
+
+static affect_status find_dataset(api_dataset *dataset, bool *found, api_db *db, const char *id,
+                                  affect_error *err) {
+    *dataset = (api_dataset){0};
+    affect_status status = api_store_dataset_find(dataset, db, id, err);
+    *found = status == AFFECT_STATUS_OK && strcmp(dataset->id, id) == 0;
+    if (!*found) *dataset = (api_dataset){0}; /* one of that name */
+    return status == AFFECT_STATUS_NOT_FOUND ? AFFECT_STATUS_OK : status;
 }
 
 /* Files that a killed process did not get to rename (affect_file_writer). */
@@ -34,36 +44,48 @@ static affect_status remove_aside(void *context, const char *folder, const char 
 }
 
 static affect_status clean_job(api_db *db, const char *folder, const char *id, affect_error *err) {
-    char path[AFFECT_PATH_MAX], owner[32];
-    AFFECT_TRY(find_text(owner, db, "SELECT type FROM jobs WHERE id = ? AND state = 'succeeded'",
-                         id, err));
-    if (api_job_type_of(owner)->pausable) affect_checkpoint_remove(folder);
+    char path[AFFECT_PATH_MAX];
+    api_job_row row;
+    bool found;
+    AFFECT_TRY(find_job(&row, &found, db, id, err));
+    if (found && row.state == API_JOB_SUCCEEDED && api_job_type_of(row.type)->pausable)
+        affect_checkpoint_remove(folder);
     AFFECT_TRY(affect_path_join(path, err, folder, API_JOB_UPLOAD));
     if (!affect_file_exists(path)) return AFFECT_STATUS_OK;
-    AFFECT_TRY(
-        find_text(owner, db, "SELECT state FROM jobs WHERE id = ? AND ended_ms IS NULL", id, err));
-    if (owner[0]) return AFFECT_STATUS_OK;
+    if (found && !api_job_state_terminal(row.state)) return AFFECT_STATUS_OK;
     unlink(path);
     rmdir(folder); /* only if it is empty: the request ended before it became a job */
     return AFFECT_STATUS_OK;
 }
 
+static affect_status job_exists(bool *found, api_db *db, const char *id, affect_error *err) {
+    api_job_row row;
+    return find_job(&row, found, db, id, err);
+}
+
 static affect_status clean_dataset(api_db *db, const char *folder, const char *id,
                                    affect_error *err) {
-    char path[AFFECT_PATH_MAX], state[32];
-    AFFECT_TRY(find_text(state, db, "SELECT state FROM datasets WHERE id = ?", id, err));
-    if (strcmp(state, "failed") == 0) return affect_directory_remove(folder, err);
-    if (state[0]) return AFFECT_STATUS_OK;
+    char path[AFFECT_PATH_MAX];
+    api_dataset dataset;
+    bool found;
+    AFFECT_TRY(find_dataset(&dataset, &found, db, id, err));
+    if (strcmp(dataset.state, "failed") == 0) return affect_directory_remove(folder, err);
+    if (found) return AFFECT_STATUS_OK;
     AFFECT_TRY(affect_path_join(path, err, folder, AFFECT_IMPORT_STAGING));
     AFFECT_TRY(affect_directory_remove(path, err));
     rmdir(folder);
     return AFFECT_STATUS_OK;
 }
 
+static affect_status dataset_exists(bool *found, api_db *db, const char *id, affect_error *err) {
+    api_dataset dataset;
+    return find_dataset(&dataset, found, db, id, err);
+}
+
 typedef struct {
     const char *name;   /* of the folder in DATA */
     const char *prefix; /* of its ids; NULL where no folder is set aside */
-    const char *find;   /* the row of an id */
+    affect_status (*exists)(bool *found, api_db *db, const char *id, affect_error *err);
     affect_status (*clean)(api_db *db, const char *folder, const char *id, affect_error *err);
     api_db *db;
 } kind;
@@ -71,9 +93,9 @@ typedef struct {
 /* `.ID`, of a deletion that a kill cut: with a row it gets its name back, else it goes. */
 static affect_status finish_deletion(const kind *k, const char *aside, const char *path,
                                      const char *id, affect_error *err) {
-    char found[32];
-    AFFECT_TRY(find_text(found, k->db, k->find, id, err));
-    if (!found[0]) return affect_directory_remove(aside, err);
+    bool found;
+    AFFECT_TRY(k->exists(&found, k->db, id, err));
+    if (!found) return affect_directory_remove(aside, err);
     return rename(aside, path) == 0 ? AFFECT_STATUS_OK
                                     : affect_error_errno(err, errno, "%s/%s", k->name, id);
 }
@@ -97,8 +119,8 @@ static affect_status clean_all(api_db *db, void *context, affect_error *err) {
     const char *data_dir = context;
     char folder[AFFECT_PATH_MAX];
     kind kinds[] = {
-        {"jobs", "job_", "SELECT id FROM jobs WHERE id = ?", clean_job, db},
-        {"datasets", "ds_", "SELECT id FROM datasets WHERE id = ?", clean_dataset, db},
+        {"jobs", "job_", job_exists, clean_job, db},
+        {"datasets", "ds_", dataset_exists, clean_dataset, db},
         {"models", NULL, NULL, NULL, db},
     };
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {

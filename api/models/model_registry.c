@@ -1,6 +1,7 @@
 /* Models and versions; see model_registry.h. */
 #include "api/models/model_registry.h"
 
+#include "api/store/store_models.h"
 #include "engine/core/clock.h"
 #include "engine/core/digest.h"
 #include "engine/core/safetensors.h"
@@ -95,19 +96,8 @@ typedef struct {
 
 static affect_status resolve(api_db *db, void *context, affect_error *err) {
     resolution *r = context;
-    api_rows *rows = NULL;
-    AFFECT_TRY(api_db_query(&rows, db, err,
-                            "SELECT version, digest, bytes FROM model_versions WHERE name = ?1 AND "
-                            "version = CASE ?2 WHEN 0 THEN (SELECT max(version) FROM "
-                            "model_versions WHERE name = ?1) ELSE ?2 END",
-                            "ti", r->version->name, r->version->version));
-    if (api_rows_next(rows)) {
-        r->found = true;
-        r->version->version = api_rows_integer(rows, 0);
-        snprintf(r->version->digest, sizeof r->version->digest, "%s", api_rows_text(rows, 1));
-        r->version->n_bytes = api_rows_integer(rows, 2);
-    }
-    return api_rows_end(rows, err);
+    api_model_version *v = r->version;
+    return api_store_version_find(&r->found, &v->version, v->digest, &v->n_bytes, db, v->name, err);
 }
 
 affect_status api_model_resolve(api_model_registry *registry, const char *reference,
@@ -206,17 +196,7 @@ affect_json *api_model_damaged(api_model_registry *registry) {
 }
 
 static affect_status list_versions(api_db *db, void *context, affect_error *err) {
-    affect_json *names = context;
-    api_rows *rows = NULL;
-    char text[API_MODEL_NAME_SIZE + 24];
-    AFFECT_TRY(api_db_query(&rows, db, err,
-                            "SELECT name, version FROM model_versions ORDER BY name, version", ""));
-    while (api_rows_next(rows)) {
-        snprintf(text, sizeof text, "%s:%lld", api_rows_text(rows, 0),
-                 (long long)api_rows_integer(rows, 1));
-        affect_json_append(names, affect_json_new_string(text));
-    }
-    return api_rows_end(rows, err);
+    return api_store_versions_list(context, db, err);
 }
 
 affect_status api_model_verify_all(api_model_registry *registry, affect_json **json,
@@ -292,38 +272,23 @@ static affect_status link_file(const char *file, const char *path, const char *f
     return e ? affect_error_errno(err, e, "%s", folder) : AFFECT_STATUS_OK;
 }
 
-static affect_status next_version(int64_t *version, api_db *db, const char *name,
-                                  affect_error *err) {
-    AFFECT_TRY(api_db_run(db, err,
-                          "INSERT OR IGNORE INTO models (name, latest, created_ms) "
-                          "VALUES (?, 0, ?)",
-                          "ti", name, affect_clock_unix_ms()));
-    AFFECT_TRY(
-        api_db_run(db, err, "UPDATE models SET latest = latest + 1 WHERE name = ?", "t", name));
-    api_rows *rows = NULL;
-    AFFECT_TRY(api_db_query(&rows, db, err, "SELECT latest FROM models WHERE name = ?", "t", name));
-    *version = api_rows_next(rows) ? api_rows_integer(rows, 0) : 0;
-    return api_rows_end(rows, err);
-}
-
 affect_status api_model_insert(api_db *db, const char *name, int64_t version, const char *job_id,
                                int64_t created_ms, const char *path, const char *digest,
                                const affect_json *metadata, affect_error *err) {
     struct stat info;
     if (stat(path, &info) != 0) return affect_error_errno(err, errno, "%s", path);
-    AFFECT_TRY(api_db_run(db, err,
-                          "INSERT INTO models (name, latest, created_ms) VALUES (?1, ?2, ?3) "
-                          "ON CONFLICT (name) DO UPDATE SET latest = max(latest, ?2)",
-                          "tii", name, version, created_ms));
     char *text = affect_json_text(metadata);
     if (!text) return affect_fail(err, NO_MEMORY, "no memory for a model's metadata");
     affect_status status =
-        api_db_run(db, err,
-                   "INSERT INTO model_versions (name, version, job_id, created_ms, digest, bytes, "
-                   "metadata) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                   "titi"
-                   "tit",
-                   name, version, job_id, created_ms, digest, (int64_t)info.st_size, text);
+        api_store_version_insert(db,
+                                 &(api_version_record){.name = name,
+                                                       .version = version,
+                                                       .job_id = job_id,
+                                                       .created_ms = created_ms,
+                                                       .digest = digest,
+                                                       .n_bytes = (int64_t)info.st_size,
+                                                       .metadata = text},
+                                 err);
     free(text);
     return status;
 }
@@ -335,7 +300,7 @@ affect_status api_model_add(api_model_registry *registry, api_db *db, const char
     AFFECT_TRY(affect_path_join(folder, err, registry->folder, "%s", name));
     affect_status status;
     do {
-        AFFECT_TRY(next_version(version, db, name, err));
+        AFFECT_TRY(api_store_version_next(version, db, name, err));
         AFFECT_TRY(version_path(path, registry, name, *version, err));
         status = link_file(file, path, folder, err);
     } while (status == AFFECT_STATUS_CONFLICT);
@@ -353,45 +318,9 @@ typedef struct {
     size_t n;
 } removal;
 
-static affect_status check_unused(const removal *r, api_db *db, affect_error *err) {
-    char reference[API_MODEL_NAME_SIZE + 24], user[64] = "";
-    api_rows *rows = NULL;
-    snprintf(reference, sizeof reference, r->version ? "%s:%lld" : "%s:", r->name,
-             (long long)r->version);
-    AFFECT_TRY(
-        api_db_query(&rows, db, err,
-                     "SELECT id FROM jobs WHERE ended_ms IS NULL AND (model = ?1 OR "
-                     "(?3 = 0 AND (model = ?2 OR substr(model, 1, length(?1)) = ?1))) LIMIT 1",
-                     "tti", reference, r->name, r->version));
-    if (api_rows_next(rows)) snprintf(user, sizeof user, "%s", api_rows_text(rows, 0));
-    AFFECT_TRY(api_rows_end(rows, err));
-    return user[0] ? affect_fail(err, CONFLICT, "the model is in use by %s", user)
-                   : AFFECT_STATUS_OK;
-}
-
 static affect_status work_delete(api_db *db, void *context, affect_error *err) {
     removal *r = context;
-    api_rows *rows = NULL;
-    AFFECT_TRY(check_unused(r, db, err));
-    AFFECT_TRY(api_db_query(&rows, db, err,
-                            "SELECT version FROM model_versions WHERE name = ?1 AND (?2 = 0 OR "
-                            "version = ?2)",
-                            "ti", r->name, r->version));
-    r->n = 0;
-    bool memory = true;
-    while (memory && api_rows_next(rows)) {
-        int64_t *grown = realloc(r->versions, (r->n + 1) * sizeof *grown);
-        memory = grown != NULL;
-        if (!memory) break;
-        r->versions = grown;
-        grown[r->n++] = api_rows_integer(rows, 0);
-    }
-    AFFECT_TRY(api_rows_end(rows, err));
-    if (!memory) return affect_fail(err, NO_MEMORY, "no memory for versions");
-    if (!r->n) return affect_fail(err, NOT_FOUND, "no model \"%.80s\" of that version", r->name);
-    return api_db_run(db, err,
-                      "DELETE FROM model_versions WHERE name = ?1 AND (?2 = 0 OR version = ?2)",
-                      "ti", r->name, r->version);
+    return api_store_version_delete(&r->versions, &r->n, db, r->name, r->version, err);
 }
 
 affect_status api_model_delete(api_model_registry *registry, const char *name, int64_t version,
@@ -408,130 +337,65 @@ affect_status api_model_delete(api_model_registry *registry, const char *name, i
 
 /* ---- Bodies ---- */
 
+static void set_links(affect_json *version) {
+    char link[200];
+    const char *name = affect_json_get_string(version, "name", "");
+    long long number = (long long)affect_json_get_number(version, "version", 0);
+    affect_json *links = affect_json_set_object(version, "links");
+    snprintf(link, sizeof link, "/v1/models/%s/versions/%lld", name, number);
+    affect_json_set_string(links, "self", link);
+    snprintf(link, sizeof link, "/v1/models/%s/versions/%lld/artifact", name, number);
+    affect_json_set_string(links, "artifact", link);
+}
+
 typedef struct {
     const char *name, *after;
     int64_t version, limit;
     affect_json *json;
 } question;
 
-#define VERSION_COLUMNS "v.name, v.version, v.job_id, v.created_ms, v.digest, v.bytes, v.metadata"
-
-static affect_json *version_body(api_rows *rows, bool complete) {
-    char link[200];
-    affect_json *body = affect_json_new_object();
-    const char *name = api_rows_text(rows, 0);
-    long long version = (long long)api_rows_integer(rows, 1);
-    affect_json_set_string(body, "name", name);
-    affect_json_set_number(body, "version", (double)version);
-    affect_json_set_string(body, "job", api_rows_text(rows, 2));
-    affect_json_set(body, "created", api_rows_time(rows, 3));
-    affect_json_set_string(body, "sha256", api_rows_text(rows, 4));
-    affect_json_set_number(body, "bytes", (double)api_rows_integer(rows, 5));
-    affect_json *metadata = api_rows_json(rows, 6);
-    for (const affect_json *m = affect_json_first(metadata); m; m = affect_json_next(m)) {
-        const char *member = affect_json_name(m);
-        bool brief = strcmp(member, "labels") == 0 || strcmp(member, "metrics") == 0 ||
-                     strcmp(member, "dataset") == 0 || strcmp(member, "selection") == 0;
-        if (complete || brief) affect_json_set(body, member, affect_json_copy(m));
-    }
-    affect_json_free(metadata);
-    affect_json *links = affect_json_set_object(body, "links");
-    snprintf(link, sizeof link, "/v1/models/%s/versions/%lld", name, version);
-    affect_json_set_string(links, "self", link);
-    snprintf(link, sizeof link, "/v1/models/%s/versions/%lld/artifact", name, version);
-    affect_json_set_string(links, "artifact", link);
-    return body;
-}
-
 static affect_status list(api_db *db, void *context, affect_error *err) {
     question *q = context;
-    api_rows *rows = NULL;
-    AFFECT_TRY(api_db_query(&rows, db, err,
-                            "SELECT " VERSION_COLUMNS " FROM models m JOIN model_versions v ON "
-                            "v.name = m.name AND v.version = (SELECT max(version) FROM "
-                            "model_versions WHERE name = m.name) WHERE m.name > ? "
-                            "ORDER BY m.name LIMIT ?",
-                            "ti", q->after, q->limit + 1));
-    q->json = affect_json_new_object();
-    affect_json *data = affect_json_set_array(q->json, "data");
-    bool more = false;
-    for (int64_t n = 0; api_rows_next(rows); n++) {
-        if (n == q->limit) {
-            more = true;
-            break;
-        }
-        affect_json *model = affect_json_append(data, affect_json_new_object());
-        affect_json_set_string(model, "name", api_rows_text(rows, 0));
-        affect_json_set_number(model, "latest", (double)api_rows_integer(rows, 1));
-        affect_json_set(model, "newest", version_body(rows, false));
-    }
-    affect_json_set_bool(q->json, "more", more);
-    return api_rows_end(rows, err);
+    return api_store_model_list(&q->json, db, q->after, q->limit, err);
 }
 
 static affect_status get(api_db *db, void *context, affect_error *err) {
     question *q = context;
-    api_rows *rows = NULL;
-    AFFECT_TRY(api_db_query(&rows, db, err,
-                            "SELECT " VERSION_COLUMNS " FROM model_versions v WHERE v.name = ? "
-                            "ORDER BY v.version DESC",
-                            "t", q->name));
-    affect_json *versions = affect_json_new_array();
-    double latest = 0;
-    while (api_rows_next(rows)) {
-        if (latest == 0) latest = (double)api_rows_integer(rows, 1);
-        affect_json_append(versions, version_body(rows, false));
-    }
-    affect_status status = api_rows_end(rows, err);
-    if (status == AFFECT_STATUS_OK && latest == 0)
-        status = affect_fail(err, NOT_FOUND, "no model \"%.80s\"", q->name);
-    if (status != AFFECT_STATUS_OK) {
-        affect_json_free(versions);
-        return status;
-    }
-    q->json = affect_json_new_object();
-    affect_json_set_string(q->json, "name", q->name);
-    affect_json_set_number(q->json, "latest", latest);
-    affect_json_set(q->json, "versions", versions);
-    return status;
+    return api_store_model_get(&q->json, db, q->name, err);
 }
 
 static affect_status get_version(api_db *db, void *context, affect_error *err) {
     question *q = context;
-    api_rows *rows = NULL;
-    AFFECT_TRY(api_db_query(&rows, db, err,
-                            "SELECT " VERSION_COLUMNS " FROM model_versions v WHERE v.name = ? AND "
-                            "v.version = ?",
-                            "ti", q->name, q->version));
-    if (api_rows_next(rows)) q->json = version_body(rows, true);
-    AFFECT_TRY(api_rows_end(rows, err));
-    return q->json ? AFFECT_STATUS_OK
-                   : affect_fail(err, NOT_FOUND, "no version %lld of model \"%.80s\"",
-                                 (long long)q->version, q->name);
-}
-
-static affect_status answer(api_model_registry *registry, api_store_work *work, question *q,
-                            affect_json **json, affect_error *err) {
-    affect_status status = api_store_read(registry->store, work, q, err);
-    if (status != AFFECT_STATUS_OK) affect_json_free(q->json);
-    *json = status == AFFECT_STATUS_OK ? q->json : NULL;
-    return status;
+    return api_store_version_get(&q->json, db, q->name, q->version, err);
 }
 
 affect_status api_model_list(api_model_registry *registry, affect_json **json, int64_t limit,
                              const char *after, affect_error *err) {
     question q = {.after = after, .limit = limit};
-    return answer(registry, list, &q, json, err);
+    affect_status status = api_store_read(registry->store, list, &q, err);
+    for (const affect_json *model = affect_json_first(affect_json_get(q.json, "data")); model;
+         model = affect_json_next(model))
+        set_links(affect_json_get(model, "newest"));
+    *json = q.json;
+    return status;
 }
 
 affect_status api_model_get(api_model_registry *registry, affect_json **json, const char *name,
                             affect_error *err) {
     question q = {.name = name};
-    return answer(registry, get, &q, json, err);
+    affect_status status = api_store_read(registry->store, get, &q, err);
+    for (affect_json *version = affect_json_first(affect_json_get(q.json, "versions")); version;
+         version = affect_json_next(version))
+        set_links(version);
+    *json = q.json;
+    return status;
 }
 
 affect_status api_model_version_get(api_model_registry *registry, affect_json **json,
                                     const char *name, int64_t version, affect_error *err) {
     question q = {.name = name, .version = version};
-    return answer(registry, get_version, &q, json, err);
+    affect_status status = api_store_read(registry->store, get_version, &q, err);
+    if (status == AFFECT_STATUS_OK) set_links(q.json);
+    *json = q.json;
+    return status;
 }

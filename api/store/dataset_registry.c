@@ -19,18 +19,8 @@ void api_dataset_id_make(char id[API_DATASET_ID_SIZE]) {
 }
 
 affect_status api_dataset_insert(api_db *db, void *context, affect_error *err) {
-    const api_dataset_new *dataset = context;
-    AFFECT_TRY(api_db_run(db, err, "DELETE FROM datasets WHERE name = ? AND state = 'failed'", "t",
-                          dataset->name));
-    affect_status status =
-        api_db_run(db, err,
-                   "INSERT INTO datasets (id, name, state, job_id, layout, created_ms) "
-                   "VALUES (?, ?, 'importing', ?, ?, ?)",
-                   "tttti", dataset->id, dataset->name, dataset->job_id, dataset->layout,
-                   affect_clock_unix_ms());
-    if (status == AFFECT_STATUS_CONFLICT)
-        return affect_fail(err, CONFLICT, "a dataset named \"%s\" is there already", dataset->name);
-    return status;
+    const api_dataset_record *dataset = context;
+    return api_store_dataset_insert(db, dataset, err);
 }
 
 /* ---- Summaries ---- */
@@ -78,17 +68,24 @@ affect_status api_dataset_finish(api_db *db, const char *id, const affect_json *
                                  affect_error *err) {
     char *text = affect_json_text(summary);
     if (!text) return affect_fail(err, NO_MEMORY, "no memory for a summary");
-    affect_status status = api_db_run(
-        db, err, "UPDATE datasets SET state = 'ready', summary = ? WHERE id = ?", "tt", text, id);
+    affect_status status = api_store_dataset_set_ready(db, id, text, err);
     free(text);
     return status;
 }
 
-affect_status api_dataset_give_up(api_db *db, const char *id, affect_error *err) {
-    return api_db_run(db, err, "UPDATE datasets SET state = 'failed' WHERE id = ?", "t", id);
-}
-
 /* ---- Bodies ---- */
+
+static void set_links(affect_json *body) {
+    char link[128];
+    const char *name = affect_json_get_string(body, "name", "");
+    affect_json *links = affect_json_set_object(body, "links");
+    snprintf(link, sizeof link, "/v1/datasets/%s", name);
+    affect_json_set_string(links, "self", link);
+    snprintf(link, sizeof link, "/v1/datasets/%s/report", name);
+    affect_json_set_string(links, "report", link);
+    snprintf(link, sizeof link, "/v1/jobs/%s", affect_json_get_string(body, "job", ""));
+    affect_json_set_string(links, "job", link);
+}
 
 typedef struct {
     const char *name, *after;
@@ -99,19 +96,7 @@ typedef struct {
 
 static affect_status find(api_db *db, void *context, affect_error *err) {
     question *q = context;
-    api_rows *rows = NULL;
-    bool found = false;
-    AFFECT_TRY(api_db_query(&rows, db, err,
-                            "SELECT id, name, state FROM datasets WHERE name = ?1 OR id = ?1", "t",
-                            q->name));
-    if (api_rows_next(rows)) {
-        found = true;
-        snprintf(q->dataset->id, sizeof q->dataset->id, "%s", api_rows_text(rows, 0));
-        snprintf(q->dataset->name, sizeof q->dataset->name, "%s", api_rows_text(rows, 1));
-        snprintf(q->dataset->state, sizeof q->dataset->state, "%s", api_rows_text(rows, 2));
-    }
-    AFFECT_TRY(api_rows_end(rows, err));
-    return found ? AFFECT_STATUS_OK : affect_fail(err, NOT_FOUND, "no dataset \"%.80s\"", q->name);
+    return api_store_dataset_find(q->dataset, db, q->name, err);
 }
 
 affect_status api_dataset_find(api_dataset *dataset, api_store *store, const char *name_or_id,
@@ -120,92 +105,44 @@ affect_status api_dataset_find(api_dataset *dataset, api_store *store, const cha
     return api_store_read(store, find, &q, err);
 }
 
-#define BODY_COLUMNS "name, id, state, layout, job_id, created_ms, summary"
-
-static affect_json *body_of(api_rows *rows, bool with_dropped) {
-    char link[128];
-    affect_json *body = affect_json_new_object();
-    affect_json_set_string(body, "name", api_rows_text(rows, 0));
-    affect_json_set_string(body, "id", api_rows_text(rows, 1));
-    affect_json_set_string(body, "state", api_rows_text(rows, 2));
-    affect_json_set_string(body, "layout", api_rows_text(rows, 3));
-    affect_json_set_string(body, "job", api_rows_text(rows, 4));
-    affect_json_set(body, "created", api_rows_time(rows, 5));
-    affect_json *summary = api_rows_json(rows, 6);
-    for (const affect_json *m = affect_json_first(summary); m; m = affect_json_next(m))
-        if (with_dropped || strcmp(affect_json_name(m), "dropped") != 0)
-            affect_json_set(body, affect_json_name(m), affect_json_copy(m));
-    affect_json_free(summary);
-    affect_json *links = affect_json_set_object(body, "links");
-    snprintf(link, sizeof link, "/v1/datasets/%s", api_rows_text(rows, 0));
-    affect_json_set_string(links, "self", link);
-    snprintf(link, sizeof link, "/v1/datasets/%s/report", api_rows_text(rows, 0));
-    affect_json_set_string(links, "report", link);
-    snprintf(link, sizeof link, "/v1/jobs/%s", api_rows_text(rows, 4));
-    affect_json_set_string(links, "job", link);
-    return body;
-}
-
 static affect_status get(api_db *db, void *context, affect_error *err) {
     question *q = context;
-    api_rows *rows = NULL;
-    AFFECT_TRY(api_db_query(&rows, db, err,
-                            "SELECT " BODY_COLUMNS " FROM datasets WHERE name = ?1 OR id = ?1", "t",
-                            q->name));
-    if (api_rows_next(rows)) q->json = body_of(rows, true);
-    AFFECT_TRY(api_rows_end(rows, err));
-    return q->json ? AFFECT_STATUS_OK
-                   : affect_fail(err, NOT_FOUND, "no dataset \"%.80s\"", q->name);
+    return api_store_dataset_get(&q->json, db, q->name, err);
 }
 
 affect_status api_dataset_get(affect_json **json, api_store *store, const char *name_or_id,
                               affect_error *err) {
     question q = {.name = name_or_id};
     affect_status status = api_store_read(store, get, &q, err);
+    if (status == AFFECT_STATUS_OK) set_links(q.json);
     *json = q.json;
     return status;
 }
 
 static affect_status list(api_db *db, void *context, affect_error *err) {
     question *q = context;
-    api_rows *rows = NULL;
-    AFFECT_TRY(api_db_query(&rows, db, err,
-                            "SELECT " BODY_COLUMNS " FROM datasets WHERE name > ? "
-                            "ORDER BY name LIMIT ?",
-                            "ti", q->after, q->limit + 1));
-    q->json = affect_json_new_object();
-    affect_json *data = affect_json_set_array(q->json, "data");
-    bool more = false;
-    for (int64_t n = 0; api_rows_next(rows); n++) {
-        if (n == q->limit) {
-            more = true;
-            break;
-        }
-        affect_json_append(data, body_of(rows, false));
-    }
-    affect_json_set_bool(q->json, "more", more);
-    return api_rows_end(rows, err);
+    return api_store_dataset_list(&q->json, db, q->after, q->limit, err);
 }
 
 affect_status api_dataset_list(affect_json **json, api_store *store, const char *after,
                                int64_t limit, affect_error *err) {
     question q = {.after = after, .limit = limit};
     affect_status status = api_store_read(store, list, &q, err);
+    for (affect_json *body = affect_json_first(affect_json_get(q.json, "data")); body;
+         body = affect_json_next(body))
+        set_links(body);
     *json = q.json;
-    if (status == AFFECT_STATUS_OK) return status;
-    affect_json_free(q.json);
-    *json = NULL;
     return status;
 }
 
 affect_status api_dataset_require(api_db *db, void *context, affect_error *err) {
-    api_rows *rows = NULL;
-    AFFECT_TRY(api_db_query(
-        &rows, db, err, "SELECT 1 FROM datasets WHERE id = ? AND state = 'ready'", "t", context));
-    bool ready = api_rows_next(rows);
-    AFFECT_TRY(api_rows_end(rows, err));
-    return ready ? AFFECT_STATUS_OK
-                 : affect_fail(err, CONFLICT, "the dataset is not ready, or was just deleted");
+    api_dataset dataset;
+    affect_status status = api_store_dataset_find(&dataset, db, context, err);
+    if (status == AFFECT_STATUS_NOT_FOUND ||
+        (status == AFFECT_STATUS_OK &&
+         (strcmp(dataset.state, "ready") != 0 || strcmp(dataset.id, context) != 0)))
+        return affect_fail(err, CONFLICT, "the dataset is not ready, or was just deleted");
+    return status;
 }
 
 typedef struct {
@@ -215,16 +152,7 @@ typedef struct {
 
 static affect_status work_delete(api_db *db, void *context, affect_error *err) {
     deletion *d = context;
-    api_rows *rows = NULL;
-    char user[API_DATASET_ID_SIZE + 16] = "";
-    AFFECT_TRY(api_db_query(&rows, db, err,
-                            "SELECT id FROM jobs WHERE dataset_id = ? AND ended_ms IS NULL LIMIT 1",
-                            "t", d->id));
-    if (api_rows_next(rows)) snprintf(user, sizeof user, "%s", api_rows_text(rows, 0));
-    AFFECT_TRY(api_rows_end(rows, err));
-    if (user[0]) return affect_fail(err, CONFLICT, "the dataset is in use by %s", user);
-    AFFECT_TRY(api_db_run(db, err, "DELETE FROM datasets WHERE id = ?", "t", d->id));
-    if (!api_db_changes(db)) return affect_fail(err, NOT_FOUND, "no such dataset");
+    AFFECT_TRY(api_store_dataset_delete(db, d->id, err));
     return api_folder_deletion_begin(&d->folder, d->data_dir, "datasets", d->id, err);
 }
 

@@ -6,16 +6,14 @@
 #ifndef AFFECT_STORE_DATASET_REGISTRY_H
 #define AFFECT_STORE_DATASET_REGISTRY_H
 
-#include "api/store/store.h"
+#include "api/store/store_datasets.h"
 #include "engine/core/json.h"
 
 #define API_DATASET_ID_SIZE 40
 void api_dataset_id_make(char id[API_DATASET_ID_SIZE]); /* ds_ + ULID */
 
-typedef struct {
-    const char *id, *name, *job_id, *layout;
-} api_dataset_new;
-/* Work for api_job_new.also, with an api_dataset_new as its context. CONFLICT: the name is taken.
+/* Work for api_job_new.also, with an api_dataset_record as its context. CONFLICT: the name is
+ * taken.
  */
 affect_status api_dataset_insert(api_db *db, void *context, affect_error *err);
 
@@ -24,12 +22,6 @@ affect_status api_dataset_summarize(affect_json **summary, const char *folder, a
 /* Within a write: the import is done. */
 affect_status api_dataset_finish(api_db *db, const char *id, const affect_json *summary,
                                  affect_error *err);
-/* Within a write: the import ended otherwise, and its name may be taken again. */
-affect_status api_dataset_give_up(api_db *db, const char *id, affect_error *err);
-
-typedef struct {
-    char id[API_DATASET_ID_SIZE], name[72], state[16];
-} api_dataset;
 /* By name or id. NOT_FOUND. */
 affect_status api_dataset_find(api_dataset *dataset, api_store *store, const char *name_or_id,
                                affect_error *err);

@@ -58,12 +58,14 @@ static affect_status add_dataset(void *context, const char *folder, const char *
     if (status == AFFECT_STATUS_OK) status = api_dataset_summarize(&summary, path, &why);
     if (status == AFFECT_STATUS_OK) status = api_name_check(name, "", &why);
     if (status == AFFECT_STATUS_OK)
-        status =
-            api_db_run(r->db, &why,
-                       "INSERT INTO datasets (id, name, state, job_id, layout, created_ms) "
-                       "VALUES (?, ?, 'importing', ?, ?, ?)",
-                       "tttti", id, name, RECOVERED_JOB,
-                       affect_json_get_string(manifest, "layout", "iemocap"), changed_ms(file));
+        status = api_store_dataset_insert(
+            r->db,
+            &(api_dataset_record){.id = id,
+                                  .name = name,
+                                  .job_id = RECOVERED_JOB,
+                                  .layout = affect_json_get_string(manifest, "layout", "iemocap"),
+                                  .created_ms = changed_ms(file)},
+            &why);
     if (status == AFFECT_STATUS_OK) status = api_dataset_finish(r->db, id, summary, &why);
     affect_json_free(manifest);
     affect_json_free(summary);

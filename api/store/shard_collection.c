@@ -7,6 +7,7 @@
 #include "api/store/shard_collection.h"
 
 #include "api/log.h"
+#include "api/store/store_datasets.h"
 #include "engine/core/file.h"
 #include "engine/core/json.h"
 
@@ -76,18 +77,8 @@ static affect_status remove_unnamed(void *context, const char *folder, const cha
 
 /* CONFLICT while an import has not ended; else the newest dataset's id, "" without one. */
 static affect_status find_newest(char newest[API_ID_SIZE], api_db *db, affect_error *err) {
-    api_rows *rows = NULL;
-    AFFECT_TRY(api_db_query(&rows, db, err,
-                            "SELECT coalesce(max(id), ''), coalesce(max(state = 'importing'), 0) "
-                            "FROM datasets",
-                            ""));
-    bool importing = false;
-    newest[0] = '\0';
-    if (api_rows_next(rows)) {
-        snprintf(newest, API_ID_SIZE, "%s", api_rows_text(rows, 0));
-        importing = api_rows_integer(rows, 1) != 0;
-    }
-    AFFECT_TRY(api_rows_end(rows, err));
+    bool importing;
+    AFFECT_TRY(api_store_dataset_newest(newest, &importing, db, err));
     return importing ? affect_fail(err, CONFLICT, "an import runs") : AFFECT_STATUS_OK;
 }
 

@@ -1,4 +1,7 @@
-/* The store: SQLite behind one writing thread with group commit. The one home of SQLite.
+/* The store: jobs, datasets, models behind one writing thread with group commit.
+ *
+ * Questions about them are functions of store_jobs.h, store_datasets.h and store_models.h, in the
+ * words of the domain; store_sqlite*.c answer them, and nothing else knows SQL.
  *
  * Work that writes is a function; api_store_write queues it and waits. The store's thread takes all
  * that is queued, runs it in one transaction (each piece in a savepoint of its own, so that one
@@ -8,9 +11,7 @@
  * Reading is done on the caller's thread, on a query_only connection of a pool, in a snapshot; it
  * never waits for a commit.
  *
- * A full disk is NO_SPACE: nothing of the batch is stored, and the next write tries anew. SQL
- * stands in the files that own the tables; a statement's text must be a literal (it is the key of
- * the cache of prepared statements). */
+ * A full disk is NO_SPACE: nothing of the batch is stored, and the next write tries anew. */
 #ifndef AFFECT_STORE_STORE_H
 #define AFFECT_STORE_STORE_H
 
@@ -25,8 +26,6 @@
 typedef struct api_store api_store;
 /* A connection within a transaction or a snapshot; valid during the work. */
 typedef struct api_db api_db;
-/* The rows of a query, the current one at a time. */
-typedef struct api_rows api_rows;
 
 /* Opens or makes the database at `path` (its folder must exist) and brings it to this version's
  * schema. CONFLICT: another process has it open. UNSUPPORTED: made by a newer version. */
@@ -55,30 +54,5 @@ affect_status api_store_read(api_store *store, api_store_work *work, void *conte
  * was even, and still is that number, is what would be read now. Changed before a writer returns.
  */
 uint64_t api_store_version(const api_store *store);
-
-/* Parameters of statements follow `types`, a letter each: t text (const char *, NULL is null),
- * i int64_t, d double. */
-
-/* A statement without rows. CONFLICT when a constraint is broken. */
-affect_status api_db_run(api_db *db, affect_error *err, const char *sql, const char *types, ...);
-/* A statement with rows:
- *   AFFECT_TRY(api_db_query(&rows, db, err, "SELECT ...", "t", id));
- *   while (api_rows_next(rows)) ... api_rows_text(rows, 0) ...
- *   return api_rows_end(rows, err); */
-affect_status api_db_query(api_rows **rows, api_db *db, affect_error *err, const char *sql,
-                           const char *types, ...);
-bool api_rows_next(api_rows *rows);
-/* Ends the query, reports what stopped it. Always call it. */
-affect_status api_rows_end(api_rows *rows, affect_error *err);
-/* Columns, from 0. Text is borrowed until the next row; NULL for null. */
-const char *api_rows_text(api_rows *rows, int column);
-int64_t api_rows_integer(api_rows *rows, int column);
-double api_rows_number(api_rows *rows, int column);
-bool api_rows_is_null(api_rows *rows, int column);
-/* JSON of a column of text; RFC 3339 text of a column of milliseconds. Owned; null for NULL. */
-affect_json *api_rows_json(api_rows *rows, int column);
-affect_json *api_rows_time(api_rows *rows, int column);
-/* Rows that the last api_db_run changed. */
-int64_t api_db_changes(api_db *db);
 
 #endif

@@ -1,6 +1,7 @@
 /* Rows of datasets: who may use one, and when it can be deleted. */
 #include "api/jobs/job_rows.h"
 #include "api/store/dataset_registry.h"
+#include "api/store/store_sqlite.h"
 #include "engine/core/file.h"
 #include "tests/test.h"
 
@@ -10,7 +11,8 @@ static char folder[] = "/tmp/affect-datasets-XXXXXX";
 static char id[] = "ds_1", name[] = "corpus";
 
 static affect_status add_dataset(api_db *db, void *context, affect_error *err) {
-    api_dataset_new dataset = {id, context, "job_1", "iemocap"};
+    api_dataset_record dataset = {
+        .id = id, .name = context, .job_id = "job_1", .layout = "iemocap"};
     return api_dataset_insert(db, &dataset, err);
 }
 

@@ -1,7 +1,7 @@
 /* Documents: served while the store stays as it was, and never after a commit or during one. */
 #include "api/documents.h"
 #include "api/request.h"
-#include "api/store/store.h"
+#include "api/store/store_sqlite.h"
 #include "engine/core/file.h"
 #include "tests/test.h"
 

@@ -2,6 +2,8 @@
  * and a reader that leaves meanwhile leaves nothing behind. */
 #include "api/jobs/feed.h"
 #include "api/request.h"
+#include "api/store/store_jobs.h"
+#include "api/store/store_sqlite.h"
 #include "engine/core/file.h"
 #include "tests/test.h"
 
@@ -125,7 +127,46 @@ static int read_all(api_request *request) {
     return n;
 }
 
+static affect_status append_three(api_db *db, void *context, affect_error *err) {
+    for (int64_t seq = N_EVENTS + 1; seq <= N_EVENTS + 3; seq++)
+        AFFECT_TRY(api_store_event_append(db, context, seq, "log", "{\"message\":\"y\"}", err));
+    return AFFECT_STATUS_OK;
+}
+
 /* ---- Tests ---- */
+
+/* Commits that are heard of in another order than they were made, one of them never: a reader gets
+ * each event once, by its number. */
+static void test_any_order_of_commits(void) {
+    static const int64_t heard[][3] = {{3, 1, 2}, {3, 0, 0}, {2, 3, 1}, {1, 3, 0}, {2, 1, 3}};
+    for (size_t i = 0; i < sizeof heard / sizeof *heard; i++) {
+        char id[40], line[80];
+        api_feed *feed = NULL;
+        snprintf(id, sizeof id, "job_order_%zu", i);
+        make_job(id);
+        CHECK_OK(api_feed_create(&feed, store, err));
+        api_request *request = answer(feed, id, N_EVENTS);
+        affect_buffer text = {0};
+        CHECK(read_some(request, &text) == API_STREAM_WAIT);
+        CHECK_OK(api_store_write(store, append_three, NULL, id, err));
+        for (int k = 0; k < 3; k++) {
+            if (heard[i][k]) publish(feed, id, N_EVENTS + heard[i][k]);
+            for (int idle = 0; idle < 20; idle++, usleep(1000)) read_some(request, &text);
+        }
+        affect_buffer_append(&text, "", 1);
+        const char *at = text.data;
+        for (int64_t seq = N_EVENTS + 1; seq <= N_EVENTS + 3; seq++) {
+            snprintf(line, sizeof line, "{\"seq\":%lld,", (long long)seq);
+            CHECK(at && strncmp(at, line, strlen(line)) == 0);
+            at = at ? strchr(at, '\n') : NULL;
+            if (at) at++;
+        }
+        CHECK(at && !*at);
+        affect_buffer_free(&text);
+        api_request_free(request);
+        api_feed_free(feed);
+    }
+}
 
 /* A stream that was never sent (its client reset the connection first) ends with its request. */
 static void test_unsent_stream(void) {
@@ -211,6 +252,7 @@ int main(void) {
     CHECK_OK(affect_path_join(path, err, folder, "test.sqlite"));
     CHECK_OK(api_store_open(&store, path, err));
     TEST_RUN(test_unsent_stream);
+    TEST_RUN(test_any_order_of_commits);
     TEST_RUN(test_read_never_waits);
     TEST_RUN(test_lock_is_free);
     api_store_close(store);

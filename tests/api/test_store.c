@@ -1,5 +1,5 @@
 /* The store: commits, savepoints, order, reading beside writing, a full disk, other schemas. */
-#include "api/store/store.h"
+#include "api/store/store_sqlite.h"
 
 #include "engine/core/file.h"
 #include "tests/test.h"

@@ -1,5 +1,6 @@
-/* The store; see store.h. */
-#include "api/store/store.h"
+/* The store in SQLite: connections, statements, commits, schemas; see store.h. The one home of
+ * SQLite. */
+#include "api/store/store_sqlite.h"
 
 #include "api/store/upgrade.h"
 #include "engine/core/clock.h"
@@ -264,6 +265,21 @@ affect_json *api_rows_time(api_rows *rows, int column) {
     char text[AFFECT_CLOCK_TEXT_SIZE];
     affect_clock_text(text, api_rows_integer(rows, column));
     return affect_json_new_string(text);
+}
+
+affect_status api_rows_page(affect_json **json, api_rows *rows, int64_t limit,
+                            affect_json *(*body)(api_rows *rows), affect_error *err) {
+    affect_json *page = affect_json_new_object(), *data = affect_json_set_array(page, "data");
+    int64_t n = 0;
+    while (api_rows_next(rows) && n++ < limit) affect_json_append(data, body(rows));
+    affect_json_set_bool(page, "more", n > limit);
+    affect_status status = api_rows_end(rows, err);
+    if (status != AFFECT_STATUS_OK) {
+        affect_json_free(page);
+        page = NULL;
+    }
+    *json = page;
+    return status;
 }
 
 int64_t api_db_changes(api_db *db) {
