@@ -51,12 +51,15 @@ static affect_status find_type(const api_job_type **type, const affect_json *bod
 
 static affect_status make(api_job_draft *draft, const api_job_type *type, const affect_json *body,
                           affect_error *err) {
-    api_job_request *r = &draft->request;
-    affect_fields_default(r, type->fields);
-    affect_status status = affect_fields_parse(r, type->fields, body, "", err);
+    draft->request = calloc(1, type->request_size);
+    if (!draft->request) return affect_fail(err, NO_MEMORY, "no memory for a request");
+    affect_fields_default(draft->request, type->fields);
+    affect_status status = affect_fields_parse(draft->request, type->fields, body, "", err);
     api_job_id_make(draft->id);
     AFFECT_CHECK(status, err, type->make(draft, err));
-    affect_fields_free(r, type->fields);
+    affect_fields_free(draft->request, type->fields);
+    free(draft->request);
+    draft->request = NULL;
     return status;
 }
 

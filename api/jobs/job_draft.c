@@ -17,8 +17,8 @@ affect_status api_job_draft_blame(affect_error *err, affect_status status, const
     return affect_field_fail(err, "", field, "%s", message);
 }
 
-affect_status api_job_draft_find_dataset(api_job_draft *draft, affect_error *err) {
-    const char *name = draft->request.dataset;
+affect_status api_job_draft_find_dataset(api_job_draft *draft, const char *name,
+                                         affect_error *err) {
     if (!name[0]) return AFFECT_STATUS_INVALID; /* the table has said so */
     affect_status status = api_dataset_find(&draft->dataset, draft->context->store, name, err);
     AFFECT_TRY(api_job_draft_blame(err, status, "dataset"));
@@ -28,9 +28,8 @@ affect_status api_job_draft_find_dataset(api_job_draft *draft, affect_error *err
 }
 
 /* A GPU that a job names is there, and a CPU is asked for no precision that it does not have. */
-static affect_status check_device(const api_job_draft *draft, const char *device,
+static affect_status check_device(const api_job_draft *draft, const char *device, int precision,
                                   affect_error *err) {
-    int precision = draft->request.precision;
     AFFECT_TRY(api_devices_check(device, draft->context, err));
     if (strcmp(device, "cpu") != 0 || precision == AFFECT_PRECISION_FP32 ||
         precision == AFFECT_PRECISION_AUTO)
@@ -39,7 +38,8 @@ static affect_status check_device(const api_job_draft *draft, const char *device
                              affect_precision_names[precision]);
 }
 
-affect_status api_job_draft_begin_spec(api_job_draft *draft, const char *type, affect_error *err) {
+affect_status api_job_draft_begin_spec(api_job_draft *draft, const char *type, const char *device,
+                                       int precision, affect_error *err) {
     char key[2 * API_ID_SIZE];
     const api_settings *settings = draft->context->settings;
     affect_json *spec = draft->spec = affect_json_new_object();
@@ -49,10 +49,10 @@ affect_status api_job_draft_begin_spec(api_job_draft *draft, const char *type, a
     affect_json_set_string(spec, "dataset", key);
     snprintf(key, sizeof key, "jobs/%s", draft->id);
     affect_json_set_string(spec, "output", key);
-    const char *device = *draft->request.device ? draft->request.device : settings->device;
-    AFFECT_TRY(check_device(draft, device, err));
+    if (!device[0]) device = settings->device;
+    AFFECT_TRY(check_device(draft, device, precision, err));
     affect_json_set_string(spec, "device", device);
-    affect_json_set_string(spec, "precision", affect_precision_names[draft->request.precision]);
+    affect_json_set_string(spec, "precision", affect_precision_names[precision]);
     affect_json_set_number(spec, "threads", (double)settings->job_threads);
     return AFFECT_STATUS_OK;
 }

@@ -1,8 +1,8 @@
 /* A job that is being made: what a request asks for, on its way to a row of the store.
  *
- * The parts that types of jobs share: the request's common fields, finding what it names, the
- * common members of the worker's specification. Errors are the request's fields' (422 with
- * pointers), all of them at once where one does not hide another. */
+ * The parts that types of jobs share: finding what a request names, the common members of the
+ * worker's specification. Errors are the request's fields' (422 with pointers), all of them at once
+ * where one does not hide another. */
 #ifndef AFFECT_JOBS_JOB_DRAFT_H
 #define AFFECT_JOBS_JOB_DRAFT_H
 
@@ -15,16 +15,9 @@
 #include "engine/core/file.h"
 #include "engine/dataset/dataset.h"
 
-/* What a client asks for. A type's field table uses the members that its requests have. */
-typedef struct {
-    char type[32], dataset[72], model[96], device[32];
-    int part, precision;                                      /* of their tables' names */
-    affect_json *architecture, *variables, *split, *training; /* owned */
-} api_job_request;
-
 typedef struct {
     const api_context *context;
-    api_job_request request;
+    void *request; /* what the client asks for: the struct of its type's fields */
     char id[API_ID_SIZE];
     api_dataset dataset;
     char model[96];    /* what the row says: name, or name:version */
@@ -32,10 +25,12 @@ typedef struct {
     affect_json *spec; /* the worker's; owned */
 } api_job_draft;
 
-/* The dataset that the request names, which must be ready. */
-affect_status api_job_draft_find_dataset(api_job_draft *draft, affect_error *err);
-/* The specification's members that every type has that computes on a dataset. */
-affect_status api_job_draft_begin_spec(api_job_draft *draft, const char *type, affect_error *err);
+/* The dataset that the request names, which must be ready. "": the field table has refused it. */
+affect_status api_job_draft_find_dataset(api_job_draft *draft, const char *name, affect_error *err);
+/* The specification's members that every type has that computes on a dataset. device "": the
+ * server's; precision: affect_precision. */
+affect_status api_job_draft_begin_spec(api_job_draft *draft, const char *type, const char *device,
+                                       int precision, affect_error *err);
 /* Opens the dataset; NULL: it cannot be opened, which is the worker's to report. */
 affect_dataset *api_job_draft_open_dataset(const api_job_draft *draft);
 /* A thing that the body names and that is not there is the body's fault: 422 with its pointer. */

@@ -25,11 +25,11 @@ typedef struct {
 /* NULL and false where a type has no such thing. */
 typedef struct {
     const char *name;
-    /* The request's fields, of a struct that begins with api_job_request, and how it becomes a
-     * draft's specification. NULL: jobs of this type are made by `made_by` and not by POST
-     * /v1/jobs.
+    /* The request's fields, in a struct of the type's own (draft->request), and how it becomes the
+     * draft's specification. NULL: jobs of this type are made by `made_by`, not by POST /v1/jobs.
      */
     const affect_field *fields;
+    size_t request_size;
     affect_status (*make)(api_job_draft *draft, affect_error *err);
     const char *made_by;
     /* Members of the specification ("a" or "a/b") that are keys: paths relative to the data folder.

@@ -14,6 +14,12 @@
 #include <stdio.h>
 #include <string.h>
 
+typedef struct {
+    char type[16], dataset[72], model[96], device[32];
+    int precision;                                            /* affect_precision */
+    affect_json *architecture, *variables, *split, *training; /* owned */
+} train_request;
+
 /* Of the kinds, those that need no field beside their name. */
 static void add_split_names(affect_json *schema) {
     affect_json *name = affect_json_at(affect_json_get(schema, "oneOf"), 0);
@@ -30,24 +36,23 @@ static void add_split_names(affect_json *schema) {
 }
 
 static const affect_field fields[] = {
-    AFFECT_FIELD_STRING(api_job_request, type, "", "train", .required = true,
+    AFFECT_FIELD_STRING(train_request, type, "", "train", .required = true,
                         .schema = "{'enum':['train']}"),
-    AFFECT_FIELD_STRING(api_job_request, dataset, "", "a dataset's name or id", .minimum = 1,
+    AFFECT_FIELD_STRING(train_request, dataset, "", "a dataset's name or id", .minimum = 1,
                         .required = true),
-    AFFECT_FIELD_STRING(api_job_request, model, "", "the model to make a version of", .minimum = 1,
+    AFFECT_FIELD_STRING(train_request, model, "", "the model to make a version of", .minimum = 1,
                         .required = true, .schema = API_NAME_SCHEMA),
-    AFFECT_FIELD_JSON(api_job_request, architecture, "a preset's name or an object",
+    AFFECT_FIELD_JSON(train_request, architecture, "a preset's name or an object",
                       .schema = "{'oneOf':[{'type':'string'},{'type':'object'}]}"),
-    AFFECT_FIELD_JSON(api_job_request, variables, "values of the architecture's variables",
+    AFFECT_FIELD_JSON(train_request, variables, "values of the architecture's variables",
                       .schema = "{'type':'object','additionalProperties':{'type':'number'}}"),
     AFFECT_FIELD_JSON(
-        api_job_request, split, "which utterances train, validate, test; a name or an object",
+        train_request, split, "which utterances train, validate, test; a name or an object",
         .fields = affect_split_fields, .schema = "{'type':'string'}", .complete = add_split_names),
-    AFFECT_FIELD_JSON(api_job_request, training, "epochs, batch size, rate, ...",
+    AFFECT_FIELD_JSON(train_request, training, "epochs, batch size, rate, ...",
                       .fields = affect_training_fields),
-    AFFECT_FIELD_STRING(api_job_request, device, "",
-                        "cpu, cuda, cuda:N, auto; empty: the server's"),
-    AFFECT_FIELD_CHOICE(api_job_request, precision, AFFECT_PRECISION_AUTO, affect_precision_names,
+    AFFECT_FIELD_STRING(train_request, device, "", "cpu, cuda, cuda:N, auto; empty: the server's"),
+    AFFECT_FIELD_CHOICE(train_request, precision, AFFECT_PRECISION_AUTO, affect_precision_names,
                         "fp32, tf32, bf16; auto: tf32 on a GPU, fp32 on a CPU"),
     AFFECT_FIELD_END};
 
@@ -59,7 +64,8 @@ static affect_status check_architecture(const api_job_draft *draft, const affect
     affect_error error = {0};
     affect_architecture *architecture = NULL;
     affect_status status = affect_architecture_create(
-        &architecture, document, draft->request.variables, affect_dataset_sizes(dataset), &error);
+        &architecture, document, ((const train_request *)draft->request)->variables,
+        affect_dataset_sizes(dataset), &error);
     affect_architecture_free(architecture);
     if (status == AFFECT_STATUS_OK) return status;
     char pointer[sizeof error.pointer];
@@ -72,7 +78,7 @@ static affect_status check_architecture(const api_job_draft *draft, const affect
 static affect_status set_architecture(api_job_draft *draft, const affect_dataset *dataset,
                                       affect_error *err) {
     affect_json *named = NULL, *document = NULL;
-    const affect_json *given = draft->request.architecture;
+    const affect_json *given = ((const train_request *)draft->request)->architecture;
     if (!given) given = named = affect_json_new_string("paper-optimized");
     affect_status status = affect_job_architecture(&document, given, err);
     affect_json_free(named);
@@ -106,10 +112,11 @@ static affect_status check_model_name(const char *name, affect_error *err) {
 }
 
 static affect_status make(api_job_draft *draft, affect_error *err) {
-    const api_job_request *r = &draft->request;
+    const train_request *r = draft->request;
     affect_status status = check_model_name(r->model, err);
-    AFFECT_CHECK(status, err, api_job_draft_find_dataset(draft, err));
-    AFFECT_CHECK(status, err, api_job_draft_begin_spec(draft, "train", err));
+    AFFECT_CHECK(status, err, api_job_draft_find_dataset(draft, r->dataset, err));
+    AFFECT_CHECK(status, err,
+                 api_job_draft_begin_spec(draft, "train", r->device, r->precision, err));
     if (!affect_fields_continue(status, err)) return status;
     snprintf(draft->model, sizeof draft->model, "%s", r->model);
     /* The folder is the job's own: a checkpoint in it is of a worker that was lost. */
@@ -150,6 +157,7 @@ static const char *const keys[] = {"dataset", "output", NULL};
 extern const api_job_type api_job_type_train;
 const api_job_type api_job_type_train = {.name = "train",
                                          .fields = fields,
+                                         .request_size = sizeof(train_request),
                                          .make = make,
                                          .keys = keys,
                                          .pausable = true,

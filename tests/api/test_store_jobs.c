@@ -1,0 +1,137 @@
+/* Questions of the store about jobs: bodies, pages, parents, retention, keys. */
+#include "api/store/store_jobs.h"
+
+#include "engine/core/file.h"
+#include "tests/test.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static api_store *store;
+
+static affect_status insert(api_db *db, void *context, affect_error *err) {
+    (void)context;
+    for (int i = 1; i <= 5; i++) {
+        char id[API_ID_SIZE];
+        snprintf(id, sizeof id, "job_%d", i);
+        const api_job_record job = {.id = id,
+                                    .type = i == 1 ? "outer" : "inner",
+                                    .request = "{\"a\": 1}",
+                                    .spec = "{}",
+                                    .progress = "{\"fraction\": 0}",
+                                    .retry_of = i == 3 ? "job_2" : NULL,
+                                    .parent = i > 1 ? "job_1" : NULL};
+        AFFECT_TRY(api_store_job_insert(db, &job, err));
+    }
+    return AFFECT_STATUS_OK;
+}
+
+static affect_status read_bodies(api_db *db, void *context, affect_error *err) {
+    (void)context;
+    affect_json *body = NULL;
+    AFFECT_TRY(api_store_job_get(&body, db, "job_3", err));
+    CHECK(strcmp(affect_json_get_string(body, "parent", ""), "job_1") == 0);
+    CHECK(strcmp(affect_json_get_string(body, "retry_of", ""), "job_2") == 0);
+    CHECK(strcmp(affect_json_get_string(body, "state", ""), "queued") == 0);
+    CHECK(affect_json_get_number(affect_json_get(body, "request"), "a", 0) == 1);
+    affect_json_free(body);
+    AFFECT_TRY(api_store_job_get(&body, db, "job_1", err));
+    CHECK(affect_json_is_null(affect_json_get(body, "parent")));
+    affect_json_free(body);
+    CHECK(api_store_job_get(&body, db, "job_9", NULL) == AFFECT_STATUS_NOT_FOUND);
+    return AFFECT_STATUS_OK;
+}
+
+/* The page's ids as text, and whether others follow. */
+static void check_page(api_db *db, const api_job_page *page, const char *ids, bool more) {
+    char text[200] = "";
+    affect_json *json = NULL;
+    CHECK(api_store_job_list(&json, db, page, NULL) == AFFECT_STATUS_OK);
+    for (const affect_json *e = affect_json_first(affect_json_get(json, "data")); e;
+         e = affect_json_next(e))
+        strcat(strcat(text, affect_json_get_string(e, "id", "") + 4), " ");
+    CHECK(strcmp(text, ids) == 0);
+    CHECK(affect_json_get_bool(json, "more", !more) == more);
+    affect_json_free(json);
+}
+
+static affect_status read_pages(api_db *db, void *context, affect_error *err) {
+    (void)context, (void)err;
+    check_page(db, &(api_job_page){.before = "", .limit = 2}, "5 4 ", true);
+    check_page(db, &(api_job_page){.before = "job_4", .limit = 2}, "3 2 ", true);
+    check_page(db, &(api_job_page){.before = "job_2", .limit = 2}, "1 ", false);
+    check_page(db, &(api_job_page){.before = "", .limit = 5}, "5 4 3 2 1 ", false);
+    check_page(db, &(api_job_page){.before = "", .type = "outer", .limit = 1}, "1 ", false);
+    check_page(db, &(api_job_page){.before = "", .state = "failed", .limit = 1}, "", false);
+    return AFFECT_STATUS_OK;
+}
+
+static affect_status end_jobs(api_db *db, void *context, affect_error *err) {
+    (void)context;
+    for (int i = 2; i <= 4; i++) {
+        char id[API_ID_SIZE];
+        snprintf(id, sizeof id, "job_%d", i);
+        AFFECT_TRY(api_store_job_set_ended(db, id, NULL, "{}", err));
+        AFFECT_TRY(api_store_key_put(db, id, "digest", id, err));
+    }
+    AFFECT_TRY(api_store_event_append(db, "job_2", 1, "log", "{}", err));
+    return api_store_epoch_put(db, "job_2", 1, "{}", err);
+}
+
+static affect_status read_expired(api_db *db, void *context, affect_error *err) {
+    (void)context;
+    api_id_list list = {0};
+    AFFECT_TRY(api_store_jobs_expired(&list, db, 0, 0, 9, err));
+    CHECK(list.n == 0);
+    free(list.ids);
+    AFFECT_TRY(api_store_jobs_expired(&list, db, 0, 1, 9, err));
+    CHECK(list.n == 2); /* of three that ended, the newest stays */
+    free(list.ids);
+    AFFECT_TRY(api_store_jobs_expired(&list, db, INT64_MAX, 0, 2, err));
+    CHECK(list.n == 2);
+    free(list.ids);
+    return AFFECT_STATUS_OK;
+}
+
+static affect_status delete_one(api_db *db, void *context, affect_error *err) {
+    (void)context;
+    return api_store_job_delete(db, "job_2", err);
+}
+
+static affect_status read_keys(api_db *db, void *context, affect_error *err) {
+    (void)context;
+    bool found = true;
+    char id[API_ID_SIZE];
+    int64_t epoch = 9;
+    AFFECT_TRY(api_store_key_find(&found, id, db, "job_2", "digest", err));
+    CHECK(!found); /* it left with its job */
+    AFFECT_TRY(api_store_epoch_newest(&epoch, db, "job_2", err));
+    CHECK(epoch == 0);
+    AFFECT_TRY(api_store_key_find(&found, id, db, "job_3", "digest", err));
+    CHECK(found && strcmp(id, "job_3") == 0);
+    CHECK(api_store_key_find(&found, id, db, "job_3", "another", NULL) == AFFECT_STATUS_CONFLICT);
+    return AFFECT_STATUS_OK;
+}
+
+static void test_jobs(void) {
+    CHECK_OK(api_store_write(store, insert, NULL, NULL, err));
+    CHECK_OK(api_store_read(store, read_bodies, NULL, err));
+    CHECK_OK(api_store_read(store, read_pages, NULL, err));
+    CHECK_OK(api_store_write(store, end_jobs, NULL, NULL, err));
+    CHECK_OK(api_store_read(store, read_expired, NULL, err));
+    CHECK_OK(api_store_write(store, delete_one, NULL, NULL, err));
+    CHECK_OK(api_store_read(store, read_keys, NULL, err));
+}
+
+int main(void) {
+    char folder[] = "/tmp/affect-store-jobs-XXXXXX", path[AFFECT_PATH_MAX];
+    if (!mkdtemp(folder)) return 1;
+    CHECK_OK(affect_path_join(path, err, folder, "a.db"));
+    CHECK_OK(api_store_open(&store, path, err));
+    TEST_RUN(test_jobs);
+    api_store_close(store);
+    CHECK_OK(affect_directory_remove(folder, err));
+    return TEST_END();
+}
