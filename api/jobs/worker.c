@@ -7,7 +7,7 @@
  *
  * Nothing is read without a bound: at most 256 KiB of events and 4 KiB of stderr a turn from a
  * worker that lives, and from one that is gone as much as lay in its pipes when it was reaped,
- * whoever goes on writing into them (a process of its own that has left its group). */
+ * though a process that the worker started and that has left its group may still write there. */
 #include "api/jobs/worker.h"
 
 #include "api/jobs/launcher.h"

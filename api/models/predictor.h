@@ -5,10 +5,10 @@
  * behind the other in one sealed memfd, passed with SCM_RIGHTS.
  *
  * Requests that arrive while the child computes make up its next batch: the oldest and those of the
- * same model, up to max_batch. Where the batch before had company, a request that finds the child
- * idle waits batch_window_s for its own; a lone client's does not. So a request waits at most one
- * window and one batch, as long as fewer than max_batch (of one model) are waiting. Its answer does
- * not depend on the batch (engine/predict/predict.h).
+ * same model, up to max_batch. Where the batch before had several, a request that finds the child
+ * idle waits batch_window_s for batch peers; a lone client's does not. So a request waits at most
+ * one window and one batch, as long as fewer than max_batch (of one model) are waiting. Its answer
+ * does not depend on the batch (engine/predict/predict.h).
  *
  * One thread serves all children: it hands them batches, answers requests that are past their
  * deadline with TIMEOUT (uncomputed, where they still waited), drops those whose client left, kills

@@ -1,4 +1,5 @@
-/* Predictions that wait: copied in, kept in order, taken out in batches; see predictor.h. */
+/* Predictions that wait: copied into sealed shared memory, kept in a list in the order of their
+ * arrival, taken out in batches of one model. Any thread submits, the predictor's thread takes. */
 #include "api/models/predictor_state.h"
 #include "engine/core/clock.h"
 
@@ -63,7 +64,7 @@ static affect_status copy_file(int to, const char *path, affect_error *err) {
     return status;
 }
 
-/* All parts, one behind the other, in memory that nobody can change any more. */
+/* All parts, one behind the other, in memory that no process can change any more. */
 static affect_status fill_memory(api_prediction *r, const api_predictor_request *given,
                                  affect_error *err) {
     if (given->n_parts > API_PREDICTOR_MAX_PARTS)
@@ -137,7 +138,7 @@ affect_status api_predictor_submit(api_predictor *predictor, const api_predictor
 
 /* ---- Out; the predictor's thread ---- */
 
-/* Takes *at out of the queue, which is locked; the caller mends `last`. */
+/* Takes *at out of the queue, which is locked; the caller repairs `last`. */
 static api_prediction *unlink_at(api_predictor *predictor, api_prediction **at) {
     api_prediction *r = *at;
     *at = r->next;
@@ -146,7 +147,7 @@ static api_prediction *unlink_at(api_predictor *predictor, api_prediction **at) 
     return r;
 }
 
-static void mend_last(api_predictor *predictor) {
+static void repair_last(api_predictor *predictor) {
     predictor->last = &predictor->first;
     while (*predictor->last) predictor->last = &(*predictor->last)->next;
 }
@@ -165,7 +166,7 @@ void api_predictor_sweep(api_predictor *predictor, double now) {
         r->next = out;
         out = r;
     }
-    if (out) mend_last(predictor);
+    if (out) repair_last(predictor);
     pthread_mutex_unlock(&predictor->lock);
     for (api_prediction *r = out, *next; r; r = next) {
         next = r->next;
@@ -184,8 +185,8 @@ static size_t count_of_model(const api_predictor *predictor, const char *model) 
     return n;
 }
 
-/* How many of the head's model to take now; 0: wait, the window is open. Company is waited for only
- * where there was some: a lone client's request goes at once. */
+/* How many of the head's model to take now; 0: wait, the window is open. Batch peers are waited for
+ * only where the last batch had some: a lone client's request goes at once. */
 static size_t choose_size(api_predictor *predictor, int n_idle, double now) {
     const api_prediction *head = predictor->first;
     size_t most = (size_t)predictor->options.max_batch, n = count_of_model(predictor, head->model);
@@ -220,7 +221,7 @@ api_prediction *api_predictor_take_batch(api_predictor *predictor, int n_idle, d
         n++;
     }
     if (n) {
-        mend_last(predictor);
+        repair_last(predictor);
         count_batch(&predictor->counts, n);
         predictor->last_batch = n;
     }
@@ -231,7 +232,7 @@ api_prediction *api_predictor_take_batch(api_predictor *predictor, int n_idle, d
 api_prediction *api_predictor_take_one(api_predictor *predictor) {
     pthread_mutex_lock(&predictor->lock);
     api_prediction *r = predictor->first ? unlink_at(predictor, &predictor->first) : NULL;
-    mend_last(predictor);
+    repair_last(predictor);
     pthread_mutex_unlock(&predictor->lock);
     return r;
 }

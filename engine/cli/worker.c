@@ -44,7 +44,7 @@ int affect_worker_main(const affect_worker *worker, const affect_worker_flags *g
     affect_json *result = NULL;
     affect_job_events *events = affect_job_events_create(given->events ? stdout : NULL);
     if (!events) return AFFECT_EXIT_FAILED;
-    affect_job_events_hello(events);
+    affect_job_events_handshake(events);
     affect_status status = run(&result, worker, given, flags, events, &err);
     if (!given->events && result && worker->show) worker->show(result);
     affect_job_events_end(events, status, &err, result);

@@ -6,7 +6,7 @@
  * each is duplicated into its place, and all others are closed.
  *
  * A pid is safe to signal as long as the process is not reaped: until then the kernel gives the
- * number to no other. So an exited child is looked at with WNOWAIT, its group is killed while the
+ * number to no other. So an exited child is found with WNOWAIT, its group is killed while the
  * number is still its own, and only then is it reaped. A child that this program cannot wait for
  * (ECHILD: it was reaped elsewhere) counts as gone, and is signalled no more.
  *

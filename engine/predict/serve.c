@@ -228,13 +228,13 @@ static bool serve_packet(server *self, size_t size) {
     return alive;
 }
 
-static bool say_hello(const server *self) {
-    affect_json *hello = affect_json_new_object();
-    affect_json_set_string(hello, "event", "hello");
-    affect_json_set_number(hello, "protocol", AFFECT_SERVE_PROTOCOL);
-    affect_json_set_string(hello, "version", AFFECT_VERSION);
-    affect_json_set_number(hello, "pid", (double)getpid());
-    return send_json(self->socket, hello);
+static bool send_handshake(const server *self) {
+    affect_json *message = affect_json_new_object();
+    affect_json_set_string(message, "event", "hello");
+    affect_json_set_number(message, "protocol", AFFECT_SERVE_PROTOCOL);
+    affect_json_set_string(message, "version", AFFECT_VERSION);
+    affect_json_set_number(message, "pid", (double)getpid());
+    return send_json(self->socket, message);
 }
 
 affect_status affect_predict_serve(int socket, const affect_predictor_options *options,
@@ -247,7 +247,7 @@ affect_status affect_predict_serve(int socket, const affect_predictor_options *o
     self->socket = socket;
     self->options = *options;
     affect_status status = AFFECT_STATUS_OK;
-    bool alive = say_hello(self);
+    bool alive = send_handshake(self);
     while (alive) {
         ssize_t n = receive(self);
         if (n < 0) status = affect_error_errno(err, errno, "the server's socket");

@@ -1,4 +1,7 @@
-/* What a worker says and hears; see job_event.h. */
+/* How a worker prints events and learns that it must stop.
+ *
+ * Each event is one line, flushed, under the lock. A handler of SIGTERM and SIGINT, and a thread
+ * that reads stdin to its end, set a flag that the work checks between its steps. */
 #include "engine/train/job_event.h"
 
 #include "engine/core/clock.h"
@@ -21,7 +24,7 @@ struct affect_job_events {
     pthread_mutex_t lock; /* guards the streams and all below */
     double started, last_progress;
     size_t last_done, done_at_start;
-    bool ended; /* what was told last was all of it */
+    bool ended; /* the last progress was that of all */
     char what[32];
 };
 
@@ -75,7 +78,7 @@ void affect_job_events_emit(affect_job_events *events, const char *kind, affect_
     affect_json_free(members);
 }
 
-void affect_job_events_hello(affect_job_events *events) {
+void affect_job_events_handshake(affect_job_events *events) {
     affect_json *members = affect_json_new_object();
     affect_json_set_number(members, "protocol", AFFECT_JOB_PROTOCOL);
     affect_json_set_string(members, "version", AFFECT_VERSION);

@@ -1,4 +1,4 @@
-/* What a worker says: one JSON object a line, on a pipe to the server or on a shell's stdout.
+/* What a worker prints: one JSON object a line, on a pipe to the server or on a shell's stdout.
  *
  *   {"event":"hello","protocol":1,"version":"0.1.0","pid":41}
  *   {"event":"state","state":"preparing" | "running"}
@@ -29,7 +29,8 @@ typedef struct affect_job_events affect_job_events;
 affect_job_events *affect_job_events_create(FILE *lines);
 void affect_job_events_free(affect_job_events *events);
 
-void affect_job_events_hello(affect_job_events *events);
+/* The first line. */
+void affect_job_events_handshake(affect_job_events *events);
 void affect_job_events_state(affect_job_events *events, const char *state);
 /* At most ten a second get through, and always the last (done = total). "rate", of what was done
  * since the first of its kind, and "eta_seconds" are null until there is a second. */
@@ -51,7 +52,7 @@ void affect_job_events_end(affect_job_events *events, affect_status status,
  * kernel kills for memory, dies with its parent, and treats the end of stdin as a cancel. Also
  * installs the handlers of SIGTERM and SIGINT (with `supervised` false, only those). */
 affect_status affect_job_supervise(bool supervised, affect_error *err);
-/* Whether somebody asked this process to stop. */
+/* Whether this process was asked to stop: by a signal, or by the end of its stdin. */
 bool affect_job_cancelled(void);
 
 #endif
