@@ -7,7 +7,7 @@
  * Wrappers leave no trace at run time: time_distributed makes the inner layer with `fold` = frames
  * (its passes see batch * frames rows), bidirectional makes its lstm with two directions.
  *
- * Adding a layer: one file that fills an affect_layer_class, one row in layer_registry.c. */
+ * Adding a layer: one file that fills an affect_layer_class, one row in layer_registry.h. */
 #ifndef AFFECT_NN_LAYER_H
 #define AFFECT_NN_LAYER_H
 

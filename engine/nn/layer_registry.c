@@ -1,29 +1,11 @@
-/* The table of layer classes: adding a layer is one row here and one file. */
+/* Looking layer classes up; see layer_registry.h. */
 #include "engine/nn/layer_registry.h"
 
 #include <stdio.h>
 #include <string.h>
 
-static const affect_layer_class *const classes[] = {
-    &affect_layer_conv1d,
-    &affect_layer_maxpool1d,
-    &affect_layer_conv2d,
-    &affect_layer_max_pooling2d,
-    &affect_layer_batch_norm,
-    &affect_layer_layer_norm,
-    &affect_layer_dropout,
-    &affect_layer_activation,
-    &affect_layer_dense,
-    &affect_layer_lstm,
-    &affect_layer_attention_pooling,
-    &affect_layer_global_average_pooling1d,
-    &affect_layer_flatten,
-    &affect_layer_reshape,
-    &affect_layer_add,
-    &affect_layer_concatenate,
-    &affect_layer_bidirectional,
-    &affect_layer_time_distributed,
-};
+#define ROW(name) &affect_layer_##name,
+static const affect_layer_class *const classes[] = {AFFECT_LAYERS(ROW)};
 
 enum { N_CLASSES = sizeof classes / sizeof *classes };
 
