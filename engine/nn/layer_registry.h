@@ -5,12 +5,27 @@
 #include "engine/nn/layer.h"
 
 /* The table: a row a class. */
+/* clang-format off */
 #define AFFECT_LAYERS(ROW)                                                                         \
     ROW(conv1d)                                                                                    \
     ROW(maxpool1d)                                                                                 \
-    ROW(conv2d) ROW(max_pooling2d) ROW(batch_norm) ROW(layer_norm) ROW(dropout) ROW(activation)    \
-        ROW(dense) ROW(lstm) ROW(attention_pooling) ROW(global_average_pooling1d) ROW(flatten)     \
-            ROW(reshape) ROW(add) ROW(concatenate) ROW(bidirectional) ROW(time_distributed)
+    ROW(conv2d)                                                                                    \
+    ROW(max_pooling2d)                                                                             \
+    ROW(batch_norm)                                                                                \
+    ROW(layer_norm)                                                                                \
+    ROW(dropout)                                                                                   \
+    ROW(activation)                                                                                \
+    ROW(dense)                                                                                     \
+    ROW(lstm)                                                                                      \
+    ROW(attention_pooling)                                                                         \
+    ROW(global_average_pooling1d)                                                                  \
+    ROW(flatten)                                                                                   \
+    ROW(reshape)                                                                                   \
+    ROW(add)                                                                                       \
+    ROW(concatenate)                                                                               \
+    ROW(bidirectional)                                                                             \
+    ROW(time_distributed)
+/* clang-format on */
 
 #define AFFECT_LAYER_DECLARED(name) extern const affect_layer_class affect_layer_##name;
 AFFECT_LAYERS(AFFECT_LAYER_DECLARED)
