@@ -2,6 +2,9 @@
 #include "engine/train/evaluation.h"
 
 #include "engine/core/file.h"
+#include "engine/dataset/utterance_table.h"
+#include "engine/evaluation/calibration.h"
+#include "engine/evaluation/interval.h"
 #include "engine/evaluation/split_report.h"
 #include "engine/model/model_file.h"
 #include "engine/train/batch.h"
@@ -10,7 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BATCH_SIZE 48
+#define BATCH_SIZE     48
+#define BOOTSTRAP_SEED 1 /* stated in the result: two evaluations draw alike */
 
 typedef struct {
     const affect_evaluate_spec *spec;
@@ -191,6 +195,85 @@ static affect_json *summarize(const evaluation *e, const affect_metrics *metrics
     return json;
 }
 
+static affect_json *interval_json(affect_interval interval) {
+    affect_json *json = affect_json_new_array();
+    affect_json_append(json, affect_json_new_number(interval.low));
+    affect_json_append(json, affect_json_new_number(interval.high));
+    return json;
+}
+
+/* Of draws of the groups of one attribute; null where there are fewer than two of them. */
+static affect_status set_bootstrap(affect_json *to, const evaluation *e,
+                                   affect_utterance_table *table, const char *attribute,
+                                   int *columns[3], affect_error *err) {
+    const affect_utterance_groups *groups;
+    affect_bootstrap bootstrap;
+    affect_error few = {0};
+    AFFECT_TRY(affect_utterance_table_group(&groups, table, attribute, err));
+    for (size_t i = 0; i < e->n; i++) columns[2][i] = groups->of[e->indices[i]];
+    affect_status status =
+        groups->n == 0
+            ? affect_fail(&few, INVALID, "no group")
+            : affect_bootstrap_run(&bootstrap, columns[0], columns[1], columns[2], e->n,
+                                   e->n_classes, AFFECT_BOOTSTRAP_DRAWS, BOOTSTRAP_SEED, &few);
+    if (status == AFFECT_STATUS_INVALID) {
+        affect_json_set(to, attribute, affect_json_new_null());
+        return AFFECT_STATUS_OK;
+    }
+    if (status != AFFECT_STATUS_OK) return affect_fail(err, NO_MEMORY, "%s", few.message);
+    affect_json *json = affect_json_set_object(to, attribute);
+    affect_json_set_number(json, "groups", (double)bootstrap.n_groups);
+    affect_json_set(json, "accuracy", interval_json(bootstrap.accuracy));
+    affect_json_set(json, "recall_mean", interval_json(bootstrap.recall_mean));
+    affect_json_set(json, "f1_macro", interval_json(bootstrap.f1_macro));
+    return AFFECT_STATUS_OK;
+}
+
+/* Adds "intervals" and "calibration". columns: labels, predictions, groups. */
+static affect_status report_numbers(const evaluation *e, affect_json *summary,
+                                    affect_utterance_table *table, int *columns[3],
+                                    affect_error *err) {
+    affect_calibration calibration;
+    size_t n_right = 0;
+    for (size_t i = 0; i < e->n; i++) {
+        const float *p = e->probabilities + i * e->n_classes;
+        columns[0][i] = e->class_map[affect_dataset_utterance(e->dataset, e->indices[i])->label];
+        columns[1][i] = 0;
+        for (size_t c = 1; c < e->n_classes; c++)
+            if (p[c] > p[columns[1][i]]) columns[1][i] = (int)c;
+        n_right += columns[0][i] == columns[1][i];
+    }
+    AFFECT_TRY(
+        affect_calibrate(&calibration, e->probabilities, columns[0], e->n, e->n_classes, err));
+    affect_json *intervals = affect_json_set_object(summary, "intervals");
+    affect_json_set_number(intervals, "level", 0.95);
+    affect_json_set(intervals, "accuracy", interval_json(affect_interval_wilson(n_right, e->n)));
+    affect_json *bootstrap = affect_json_set_object(intervals, "bootstrap");
+    affect_json_set_number(bootstrap, "draws", AFFECT_BOOTSTRAP_DRAWS);
+    affect_json_set_number(bootstrap, "seed", BOOTSTRAP_SEED);
+    AFFECT_TRY(set_bootstrap(bootstrap, e, table, "speaker", columns, err));
+    AFFECT_TRY(set_bootstrap(bootstrap, e, table, "dialog", columns, err));
+    affect_json_set(summary, "calibration", affect_calibration_to_json(&calibration));
+    return AFFECT_STATUS_OK;
+}
+
+/* How sure the numbers are: of the utterances, as another sample of speakers or dialogs. */
+static affect_status report_uncertainty(const evaluation *e, affect_json *summary,
+                                        affect_error *err) {
+    affect_utterance_table table;
+    int *numbers = malloc((3 * e->n + 1) * sizeof *numbers);
+    int *columns[] = {numbers, numbers + e->n, numbers + 2 * e->n};
+    if (!numbers) return affect_fail(err, NO_MEMORY, "no memory for %zu results", e->n);
+    affect_status status =
+        affect_utterance_table_make(&table, affect_dataset_manifest(e->dataset), err);
+    if (status == AFFECT_STATUS_OK) {
+        status = report_numbers(e, summary, &table, columns, err);
+        affect_utterance_table_free(&table);
+    }
+    free(numbers);
+    return status;
+}
+
 /* Adds what the result says of the split that the model was trained with. */
 static affect_status report_split(const evaluation *e, affect_json *summary, double accuracy,
                                   affect_error *err) {
@@ -230,7 +313,9 @@ affect_status affect_evaluate(affect_evaluation *result, const affect_evaluate_s
     if (status == AFFECT_STATUS_OK) {
         affect_metrics_from_stats(&result->metrics, e->totals, e->n_classes, l2);
         result->summary = summarize(e, &result->metrics);
-        status = report_split(e, result->summary, result->metrics.accuracy, err);
+        status = report_uncertainty(e, result->summary, err);
+        if (status == AFFECT_STATUS_OK)
+            status = report_split(e, result->summary, result->metrics.accuracy, err);
     }
     if (status != AFFECT_STATUS_OK) {
         affect_json_free(result->summary);

@@ -1,0 +1,45 @@
+"""What an evaluation says of its own uncertainty, against the probabilities that it wrote: intervals and calibration."""
+import json
+import subprocess
+
+import numpy as np
+from scipy.stats import binomtest
+
+from test_readers import AFFECT, tone
+
+
+def affect(*arguments):
+    done = subprocess.run([AFFECT, *map(str, arguments)], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_intervals_and_calibration(tmp_path):
+    root = tmp_path / "c"
+    rows = ["file,label,speaker\n"]
+    for i in range(24):
+        tone(root / f"{i}.wav", hz=200 + 100 * (i % 2) + 7 * i)
+        rows.append(f"{i}.wav,{'ab'[i % 2]},s{i % 5}\n")
+    (root / "t.csv").write_text("".join(rows))
+    affect("import", root, "--layout", "table", "--store", tmp_path / "store", "-o", tmp_path / "d", "--features", '{"mel": {"clip_seconds": 1}}')
+    spec = {"type": "train", "dataset": str(tmp_path / "d"), "output": str(tmp_path / "out"), "architecture": "audio-only", "model": "m",
+            "training": {"epochs": 1}, "device": "cpu", "split": {"kind": "speakers", "validation": ["s1"], "test": ["s0", "s2"]}}
+    (tmp_path / "spec.json").write_text(json.dumps(spec))
+    affect("train", "--spec", tmp_path / "spec.json")
+    result = json.loads(affect("evaluate", "--model", tmp_path / "out/best.safetensors", "--dataset", tmp_path / "d", "--part", "all",
+                               "--output", tmp_path / "e", "--device", "cpu", "--events").splitlines()[-1])["result"]
+    lines = [json.loads(line) for line in (tmp_path / "e/predictions.jsonl").read_text().splitlines()]
+    assert len(lines) == 24
+    p = np.array([[line["probabilities"][c] for c in "ab"] for line in lines])
+    true = np.array(["ab".index(line["label"]) for line in lines])
+    right = np.array([line["label"] == line["predicted"] for line in lines])
+    wilson = binomtest(int(right.sum()), 24).proportion_ci(method="wilson")
+    np.testing.assert_allclose(result["intervals"]["accuracy"], wilson, atol=1e-12)
+    calibration = result["calibration"]
+    np.testing.assert_allclose(calibration["nll"], -np.log(p[np.arange(24), true]).mean(), atol=1e-9)
+    np.testing.assert_allclose(calibration["brier"], ((p - np.eye(2)[true]) ** 2).sum(1).mean(), atol=1e-9)
+    assert sum(one["n"] for one in calibration["bins"]) == 24
+    bootstrap = result["intervals"]["bootstrap"]
+    assert bootstrap["dialog"] is None and bootstrap["speaker"]["groups"] == 5 and bootstrap["draws"] == 2000
+    low, high = bootstrap["speaker"]["accuracy"]
+    assert low <= right.mean() <= high

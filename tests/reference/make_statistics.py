@@ -1,0 +1,95 @@
+#!/usr/bin/env python3
+"""Intervals and calibration by SciPy, scikit-learn and NumPy.
+
+    python3 tests/reference/make_statistics.py [--check]
+
+Writes statistics.json beside this file, or computes it again and compares. Wilson's interval is SciPy's
+(binomtest.proportion_ci), NLL and recall scikit-learn's, the rest a few lines of NumPy below. The bootstrap has 20 000
+draws of NumPy's generator: ours draws otherwise, and is held to 5e-3.
+"""
+import argparse
+import json
+import pathlib
+import sys
+
+import numpy as np
+import scipy
+import sklearn
+from scipy.stats import binomtest
+from sklearn.metrics import f1_score, log_loss, recall_score
+
+FILE = pathlib.Path(__file__).with_name("statistics.json")
+DRAWS = 20000
+
+
+def corpus(seed, n, n_classes, n_groups, sharpness):
+    """Labels, probabilities (float32) and groups; a group has its own difficulty."""
+    rng = np.random.default_rng(seed)
+    groups = rng.integers(0, n_groups, n)
+    labels = rng.choice(n_classes, n, p=rng.dirichlet(np.full(n_classes, 3)))
+    logits = rng.normal(size=(n, n_classes))
+    logits[np.arange(n), labels] += 1 + rng.normal(scale=0.8, size=n_groups)[groups]
+    p = np.exp(sharpness * logits)
+    return labels, np.float32(p / p.sum(1, keepdims=True)), groups
+
+
+def ece(confidence, right, edges=None):
+    if edges is None:  # equal numbers
+        bins = np.array_split(np.lexsort((np.arange(len(right)), confidence)), 15)
+    else:
+        at = np.clip(np.ceil(confidence * 15).astype(int) - 1, 0, 14)
+        bins = [np.flatnonzero(at == b) for b in range(15)]
+    return sum(len(b) / len(right) * abs(right[b].mean() - confidence[b].mean()) for b in bins if len(b))
+
+
+def bootstrap(labels, predicted, groups, n_classes, seed):
+    rng = np.random.default_rng(seed)
+    names = np.unique(groups)
+    confusion = np.zeros((len(names), n_classes, n_classes))
+    for g, name in enumerate(names):
+        np.add.at(confusion[g], (labels[groups == name], predicted[groups == name]), 1)
+    drawn = np.tensordot(rng.multinomial(len(names), np.full(len(names), 1 / len(names)), DRAWS), confusion, 1)
+    right, there, said = np.einsum("dcc->dc", drawn), drawn.sum(2), drawn.sum(1)
+    with np.errstate(invalid="ignore"):
+        recall = np.where(there > 0, right / there, np.nan)
+        f1 = np.where(there + said > 0, 2 * right / (there + said), 0)
+    measures = {"accuracy": right.sum(1) / there.sum(1), "recall_mean": np.nanmean(recall, 1), "f1_macro": f1.mean(1)}
+    return {name: np.percentile(values, [2.5, 97.5]).tolist() for name, values in measures.items()}
+
+
+def make():
+    cases = []
+    for seed, n, n_classes, n_groups, sharpness in ((1, 400, 4, 10, 1), (2, 151, 3, 30, 3), (3, 40, 2, 5, 0.3), (4, 997, 7, 24, 1.5)):
+        labels, p, groups = corpus(seed, n, n_classes, n_groups, sharpness)
+        predicted, wide = p.argmax(1), p.astype("f8")
+        confidence, right = wide.max(1), predicted == labels
+        assert abs(recall_score(labels, predicted, average="macro", zero_division=0) - np.mean([right[labels == c].mean() for c in np.unique(labels)])) < 1e-9
+        assert 0 <= f1_score(labels, predicted, average="macro", zero_division=0) <= 1
+        wilson = binomtest(int(right.sum()), n).proportion_ci(method="wilson")
+        cases.append({
+            "n_classes": n_classes, "labels": labels.tolist(), "groups": groups.tolist(), "probabilities": wide.ravel().tolist(),
+            "wilson": [wilson.low, wilson.high],
+            "nll": -np.mean(np.log(wide[np.arange(n), labels])), "brier": float(np.mean(((wide - np.eye(n_classes)[labels]) ** 2).sum(1))),
+            "ece": ece(confidence, right, edges=15), "ece_adaptive": ece(confidence, right),
+            "bootstrap": bootstrap(labels, predicted, groups, n_classes, seed)})
+        assert abs(cases[-1]["nll"] - log_loss(labels, wide / wide.sum(1, keepdims=True), labels=range(n_classes))) < 1e-6
+    ends = [[k, n, *binomtest(k, n).proportion_ci(method="wilson")] for k, n in ((0, 1), (1, 1), (0, 50), (50, 50), (3, 7), (4000, 5531))]
+    return {"scipy": scipy.__version__, "scikit-learn": sklearn.__version__, "numpy": np.__version__, "cases": cases, "wilson": ends}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="compare with statistics.json instead of writing it")
+    made = json.loads(json.dumps(make()))
+    if not parser.parse_args().check:
+        FILE.write_text(json.dumps(made) + "\n", encoding="utf-8")
+        return
+    stored = json.loads(FILE.read_text(encoding="utf-8"))
+    for mine, theirs in zip(made["cases"], stored["cases"], strict=True):
+        for name in ("wilson", "nll", "brier", "ece", "ece_adaptive"):
+            if not np.allclose(mine[name], theirs[name], rtol=0, atol=1e-12):
+                sys.exit(f"statistics.json: {name} differs")
+
+
+if __name__ == "__main__":
+    main()
