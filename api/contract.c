@@ -5,6 +5,7 @@
  * answer, a problem. Schemas with a title move to components/schemas and leave a reference. */
 #include "api/contract.h"
 
+#include "api/jobs/job_type.h"
 #include "api/problem.h"
 #include "api/routes.h"
 #include "api/schema.h"
@@ -238,6 +239,8 @@ affect_status api_contract_make(affect_json **made, affect_error *err) {
     affect_json_set_string(license, "name", "Apache-2.0");
     affect_json_set_string(license, "identifier", "Apache-2.0");
     contract c = {.paths = affect_json_set_object(json, "paths"), .schemas = answers};
+    api_job_type_add_names(
+        affect_json_get(affect_json_get(affect_json_get(answers, "Job"), "properties"), "type"));
     for (size_t i = 0; api_schema_table(i); i++) {
         const affect_field *table = api_schema_table(i);
         affect_json_set(answers, api_schema_name(table),

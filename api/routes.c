@@ -4,6 +4,7 @@
 
 #include "api/handlers/handlers.h"
 #include "api/jobs/job_state.h"
+#include "api/jobs/job_type.h"
 #include "api/request.h"
 #include "api/schema.h"
 
@@ -56,7 +57,7 @@ static const affect_field job_create_queries[] = {
 static const affect_field job_list_queries[] = {
     INTEGER("limit", 50, 1, 500, "rows a page"), CURSOR,
     CHOICE("state", state_names, "only jobs in this state", .schema = "{'default':null}"),
-    TEXT("type", "only jobs of this type"), AFFECT_FIELD_END};
+    TEXT("type", "only jobs of this type", .complete = api_job_type_add_names), AFFECT_FIELD_END};
 static const affect_field wait_queries[] = {
     INTEGER("wait", 0, 0, 300, "seconds to wait for a change of the state"), AFFECT_FIELD_END};
 static const affect_field event_queries[] = {
@@ -70,14 +71,18 @@ static const affect_field plot_queries[] = {TEXT("compare", "a second job's id")
 static const affect_field artifact_queries[] = {CHOICE("format", model_formats, "of the file"),
                                                 AFFECT_FIELD_END};
 
-#define IF_MATCH      TEXT("If-Match", "ETags of what the client wants: else 412")
-#define IF_NONE_MATCH TEXT("If-None-Match", "ETags of what the client has: then 304; * is any")
+/* Read by its handler, and of any length that the server takes. */
+#define HEADER(header_name, text, ...)                                                             \
+    { .name = (header_name), .kind = AFFECT_FIELD_KIND_STRING, .help = (text), __VA_ARGS__ }
+#define IF_MATCH      HEADER("If-Match", "ETags of what the client wants: else 412")
+#define IF_NONE_MATCH HEADER("If-None-Match", "ETags of what the client has: then 304; * is any")
 static const affect_field condition_headers[] = {IF_MATCH, IF_NONE_MATCH, AFFECT_FIELD_END};
 static const affect_field match_headers[] = {IF_MATCH, AFFECT_FIELD_END};
 static const affect_field file_headers[] = {
-    IF_MATCH, IF_NONE_MATCH, TEXT("Range", "one range of bytes: 206"), AFFECT_FIELD_END};
+    IF_MATCH, IF_NONE_MATCH, HEADER("Range", "one range of bytes: 206"), AFFECT_FIELD_END};
 static const affect_field cursor_headers[] = {
-    TEXT("Last-Event-ID", "the cursor, as a browser sends it that comes back; ?after goes before"),
+    HEADER("Last-Event-ID", "the cursor, as a browser sends it that comes back; ?after goes before",
+           .schema = "{'pattern':'^[0-9]{1,18}$'}"),
     AFFECT_FIELD_END};
 static const affect_field create_headers[] = {
     TEXT("Idempotency-Key", "the same key and body again: the same job"), AFFECT_FIELD_END};

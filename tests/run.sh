@@ -7,7 +7,8 @@
 # again under AddressSanitizer and UndefinedBehaviorSanitizer (build-sanitize/); those that use
 # threads under ThreadSanitizer (build-thread/); after each a part of the service tests against servers of
 # that build; a build with clang where there is one; pytest over tests/; hostile requests
-# (tests/fuzz/campaign.py). Every part runs even when an earlier one failed; the summaries of all stand at the end,
+# (tests/fuzz/campaign.py). The contract against a server with schemathesis is part of pytest, its long form is
+# AFFECT_CONTRACT_SECONDS=600 with tests/service/test_schemathesis.py. Every part runs even when an earlier one failed; the summaries of all stand at the end,
 # with what was skipped; the exit code is 0 only if all passed.
 # ccache is used where there is one. About 15 minutes on two cores with nothing cached. Output of the parts: build/logs/.
 set -uo pipefail

@@ -57,7 +57,7 @@ typedef struct {
 
 static const affect_field source_fields[] = {AFFECT_FIELD_STRING(request_source, path, "",
                                                                  "a folder below the import root",
-                                                                 .required = true),
+                                                                 .minimum = 1, .required = true),
                                              AFFECT_FIELD_END};
 
 static const affect_field import_fields[] = {

@@ -53,16 +53,17 @@ static affect_status read_page(api_db *db, void *context, affect_error *err) {
 /* The cursor: ?after, or what a browser sends when it comes back. False: already answered. */
 static bool read_cursor(api_request *request, int64_t *after) {
     const char *last = api_header(request, "Last-Event-ID");
-    if (api_query(request, "after") || !last) {
-        *after = api_query_integer(request, "after");
-        return true;
-    }
     char *end = NULL;
+    *after = api_query_integer(request, "after");
+    if (!last) return true;
     errno = 0;
-    *after = strtoll(last, &end, 10);
-    if (isdigit((unsigned char)*last) && !*end && !errno) return true;
-    api_answer_problem(request, "invalid", "Last-Event-ID: need the number of an event");
-    return false;
+    long long number = strtoll(last, &end, 10);
+    if (!isdigit((unsigned char)*last) || *end || errno) {
+        api_answer_problem(request, "invalid", "Last-Event-ID: need the number of an event");
+        return false;
+    }
+    if (!api_query(request, "after")) *after = number;
+    return true;
 }
 
 /* A cursor ahead of the newest event was not given by this job: to wait for it would be silence. */

@@ -4,6 +4,7 @@
 #include "api/handlers/handlers.h"
 #include "api/jobs/job_queue.h"
 #include "api/jobs/job_rows.h"
+#include "api/jobs/job_type.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -87,6 +88,11 @@ void api_handle_job_list(api_request *request) {
                          .state = api_query(request, "state"),
                          .type = api_query(request, "type"),
                          .limit = api_query_integer(request, "limit")};
+    if (page.type && !api_job_type_find(page.type)) {
+        api_answer_problem(request, "invalid", "query type: \"%.40s\" is no type of a job",
+                           page.type);
+        return;
+    }
     if (!page.before) page.before = "";
     affect_error error = {0};
     affect_json *json = NULL;

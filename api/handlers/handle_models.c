@@ -25,14 +25,15 @@ void api_handle_model(api_request *request) {
     api_answer_document(request, status, json, &error);
 }
 
-/* "name:version" from the path. NOT_FOUND when the version is no number. */
+/* "name:version" from the path. NOT_FOUND when the version is no number, or no model can have the
+ * name. */
 static affect_status find_version(api_model_version *version, api_request *request,
                                   affect_error *err) {
     char reference[128];
     const char *name = api_path_value(request, "model");
     const char *number = api_path_value(request, "version");
-    if (strlen(name) > 64 || strlen(number) > 18 || number[strspn(number, "0123456789")] ||
-        !number[strspn(number, "0")])
+    if (api_name_check(name, "", NULL) != AFFECT_STATUS_OK || strlen(number) > 18 ||
+        number[strspn(number, "0123456789")] || !number[strspn(number, "0")])
         return affect_fail(err, NOT_FOUND, "no version \"%.20s\" of model \"%.64s\"", number, name);
     snprintf(reference, sizeof reference, "%s:%s", name, number);
     return api_model_resolve(api_context_of(request)->models, reference, version, err);

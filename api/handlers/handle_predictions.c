@@ -31,13 +31,8 @@ typedef struct {
     affect_time_window windows[AFFECT_MAX_MODALITIES];
 } prediction;
 
-/* Of the parts named so one must be there. */
-static void need_part(affect_json *one_of, const char *name) {
-    affect_json *one = affect_json_append(one_of, affect_json_new_object());
-    affect_json_append(affect_json_set_array(one, "required"), affect_json_new_string(name));
-}
-
-/* A form: the model, the streams of all modalities (one at least), and seconds to cut them. */
+/* A form: the model, the streams of all modalities, and seconds to cut them. That one stream is
+ * there at least is said by the number of parts: of named ones no list can be made. */
 void api_describe_prediction(affect_json *content) {
     const affect_modality *m;
     affect_json *form =
@@ -50,12 +45,10 @@ void api_describe_prediction(affect_json *content) {
     affect_json_set_number(model, "maxLength", MAX_TEXT - 1);
     affect_json_set_string(model, "description", "name (its newest version) or name:version");
     affect_json_append(affect_json_set_array(form, "required"), affect_json_new_string("model"));
-    affect_json *one_of = affect_json_set_array(form, "anyOf");
+    affect_json_set_number(form, "minProperties", 2);
     for (size_t i = 0; (m = affect_modality_at(i)); i++) {
-        for (size_t s = 0; s < m->n_streams; s++) {
+        for (size_t s = 0; s < m->n_streams; s++)
             api_schema_add_file(parts, m->streams[s].part, m->streams[s].help);
-            need_part(one_of, m->streams[s].part);
-        }
         for (int end = 0; end < 2 && m->window[end]; end++) {
             affect_json *part = affect_json_set_object(parts, m->window[end]);
             affect_json_set_string(part, "type", "number");
@@ -68,10 +61,6 @@ void api_describe_prediction(affect_json *content) {
         snprintf(pattern, sizeof pattern, "^%s:%s", m->name, &AFFECT_FEATURE_NAME_PATTERN[1]);
         if (!named) named = affect_json_set_object(form, "patternProperties");
         api_schema_add_file(named, pattern, "the array of a feature of that name");
-        affect_json *other = affect_json_set_object(
-            affect_json_set_object(affect_json_append(one_of, affect_json_new_object()), "not"),
-            "propertyNames"); /* not all names are others */
-        affect_json_set_string(affect_json_set_object(other, "not"), "pattern", pattern);
     }
     affect_json_set_bool(form, "additionalProperties", false);
 }

@@ -58,3 +58,10 @@ void api_job_type_set_links(affect_json *links, const api_job_type *type, const 
         affect_json_set_string(links, rows[i].name, link);
     }
 }
+
+void api_job_type_add_names(affect_json *schema) {
+    const api_job_type *type;
+    affect_json *names = affect_json_set_array(schema, "enum");
+    for (size_t i = 0; (type = api_job_type_at(i)); i++)
+        affect_json_append(names, affect_json_new_string(type->name));
+}

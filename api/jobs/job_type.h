@@ -66,6 +66,8 @@ const api_job_type *api_job_type_at(size_t index);
 /* Whether a job of that type and state can be made again: it has ended without success, and its
  * request is all that it was made of. */
 bool api_job_type_can_retry(const api_job_type *type, api_job_state state);
+/* Makes a schema one of the rows' names. */
+void api_job_type_add_names(affect_json *schema);
 /* Sets {"self": ..., ...} of a job. */
 void api_job_type_set_links(affect_json *links, const api_job_type *type, const char *id,
                             api_job_state state);

@@ -20,6 +20,14 @@ typedef struct {
     affect_json *architecture, *variables, *split, *training; /* owned */
 } train_request;
 
+static void add_architecture_names(affect_json *schema) {
+    affect_json *name = affect_json_at(affect_json_get(schema, "oneOf"), 0);
+    affect_json *names = affect_json_set_array(name, "enum");
+    char preset[64];
+    for (size_t i = 0; affect_architecture_preset_name(preset, i); i++)
+        affect_json_append(names, affect_json_new_string(preset));
+}
+
 /* Of the kinds, those that need no field beside their name. */
 static void add_split_names(affect_json *schema) {
     affect_json *name = affect_json_at(affect_json_get(schema, "oneOf"), 0);
@@ -43,9 +51,12 @@ static const affect_field fields[] = {
     AFFECT_FIELD_STRING(train_request, model, "", "the model to make a version of", .minimum = 1,
                         .required = true, .schema = API_NAME_SCHEMA),
     AFFECT_FIELD_JSON(train_request, architecture, "a preset's name or an object",
-                      .schema = "{'oneOf':[{'type':'string'},{'type':'object'}]}"),
-    AFFECT_FIELD_JSON(train_request, variables, "values of the architecture's variables",
-                      .schema = "{'type':'object','additionalProperties':{'type':'number'}}"),
+                      .schema = "{'oneOf':[{'type':'string'},{'type':'object'}]}",
+                      .complete = add_architecture_names),
+    AFFECT_FIELD_JSON(
+        train_request, variables, "values of the architecture's variables",
+        .schema = "{'type':'object','additionalProperties':{'type':['number','boolean','string'],"
+                  "'pattern':'^[^$]|^$'}}"),
     AFFECT_FIELD_JSON(
         train_request, split, "which utterances train, validate, test; a name or an object",
         .fields = affect_split_fields, .schema = "{'type':'string'}", .complete = add_split_names),

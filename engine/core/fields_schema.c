@@ -77,7 +77,7 @@ static void add_type(affect_json *schema, const affect_field *field) {
     case AFFECT_FIELD_KIND_STRING:
         affect_json_set_string(schema, "type", "string");
         if (field->minimum > 0) affect_json_set_number(schema, "minLength", field->minimum);
-        affect_json_set_number(schema, "maxLength", (double)field->size - 1);
+        if (field->size > 0) affect_json_set_number(schema, "maxLength", (double)field->size - 1);
         if (field->default_string && *field->default_string)
             affect_json_set_string(schema, "default", field->default_string);
         break;

@@ -294,20 +294,21 @@ static affect_status read_layer(affect_architecture *a, const layer_run *run,
         FAIL(err, at, INVALID, "%.24s: layer %zu is a %s (need an object)", run->name, index,
              affect_json_type_name(json));
     affect_edges edges = run->origin;
-    if (index > 0) edges = (affect_edges){.from = {{.node = a->n_layers - 1}}, .n = 1};
-    if (!affect_json_get(json, "inputs")) return make_layer(a, run, json, &edges, at, err);
+    if (a->n_layers > run->first)
+        edges = (affect_edges){.from = {{.node = a->n_layers - 1}}, .n = 1};
     affect_json *own = affect_json_copy(json);
     if (!own) return affect_fail(err, NO_MEMORY, "no memory for a layer");
     affect_json *names = affect_json_detach(own, "inputs");
-    edges.n = 0;
-    affect_status status = read_edges(&edges, a, run, names, at, err);
+    affect_json_free(affect_json_detach(own, "if"));
+    if (names) edges.n = 0;
+    affect_status status = names ? read_edges(&edges, a, run, names, at, err) : AFFECT_STATUS_OK;
     if (status == AFFECT_STATUS_OK) status = make_layer(a, run, own, &edges, at, err);
     affect_json_free(names);
     affect_json_free(own);
     return status;
 }
 
-/* Reads the layers of a branch or of the fusion. */
+/* Reads the layers of a branch or of the fusion; one whose "if" is false or 0 is left out. */
 static affect_status read_layers(affect_architecture *a, const layer_run *run,
                                  const affect_json *layers, affect_error *err) {
     char at[128];
@@ -318,8 +319,16 @@ static affect_status read_layers(affect_architecture *a, const layer_run *run,
     a->builder.branch = run->name;
     for (const affect_json *e = affect_json_first(layers); e; e = affect_json_next(e), index++) {
         snprintf(at, sizeof at, "%.90s/layers/%zu", run->pointer, index);
+        const affect_json *condition = affect_json_get(e, "if");
+        if (condition && !affect_json_is_bool(condition) && !affect_json_is_number(condition))
+            FAIL(err, at, INVALID, "%.24s: layer %zu: if is a %s (need true, false or a number)",
+                 run->name, index, affect_json_type_name(condition));
+        if (condition && !affect_json_bool(condition, affect_json_number(condition, 0) != 0))
+            continue;
         AFFECT_TRY(read_layer(a, run, e, index, at, err));
     }
+    if (a->n_layers == run->first)
+        FAIL(err, run->pointer, INVALID, "%.24s: \"if\" leaves no layer", run->name);
     return AFFECT_STATUS_OK;
 }
 
@@ -601,6 +610,20 @@ void affect_architecture_describe(affect_json *json, const affect_architecture *
     affect_json_set_number(json, "parameters", (double)(trainable + statistics));
     affect_json_set_number(json, "trainable", (double)trainable);
     affect_json_set_number(json, "statistics", (double)statistics);
+}
+
+affect_json *affect_architecture_layers(const affect_architecture *architecture) {
+    affect_json *json = affect_json_new_object();
+    for (size_t i = 0; i < architecture->n_layers; i++) {
+        const affect_layer *layer = architecture->layers[i];
+        char name[AFFECT_BRANCH_NAME_MAX + AFFECT_LAYER_NAME_MAX + 2];
+        snprintf(name, sizeof name, "%s.%s", layer->branch, layer->name);
+        affect_json *one = affect_json_set_object(json, name);
+        affect_json_set_string(one, "type", layer->class->type);
+        affect_fields_print(one, layer->options, layer->class->fields);
+        if (layer->class->gates) affect_json_set_string(one, "gates", layer->class->gates);
+    }
+    return json;
 }
 
 void affect_architecture_print(affect_buffer *buffer, const affect_architecture *a) {

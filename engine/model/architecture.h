@@ -11,6 +11,7 @@
  *   LAYER = {"type", "name", parameters with Keras' names and defaults}; the wrappers
  * time_distributed and bidirectional hold {"type", "layer": LAYER} and have no name of their own.
  *
+ * A layer whose "if" (true, false, a number, "$variable") is false or 0 is left out.
  * A layer reads the one before it, a branch's first one the branch's input, the fusion's first one
  * all branches (concatenate or add; with one branch any layer). With "inputs": [NAME, ...] it reads
  * what it names instead: layers before it in the same branch, the branch's input; in the fusion
@@ -77,6 +78,10 @@ size_t affect_architecture_n_statistics(const affect_architecture *architecture)
 void affect_architecture_describe(affect_json *json, const affect_architecture *architecture);
 /* [501, 128, 1]; owned, NULL without memory. */
 affect_json *affect_shape_to_json(affect_shape shape);
+/* {"motion.bn_1": {"type": "batch_norm", "momentum": 0.99, "epsilon": 0.001}, ...}: each layer with
+ * all its options, and the order of its gates: what another program needs to run the tensors
+ * without our defaults. Owned. */
+affect_json *affect_architecture_layers(const affect_architecture *architecture);
 /* A table of layers, output shapes and parameter counts for people, appended to buffer. */
 void affect_architecture_print(affect_buffer *buffer, const affect_architecture *architecture);
 

@@ -80,6 +80,7 @@ static void set_text(affect_json *metadata, const char *name, const affect_json 
 static affect_json *complete_metadata(const affect_architecture *a, const affect_json *given) {
     affect_json *metadata = affect_json_new_object();
     affect_json *sizes = affect_sizes_to_json(affect_architecture_sizes(a));
+    affect_json *layers = affect_architecture_layers(a);
     affect_json *format = affect_json_new_string(AFFECT_MODEL_FORMAT);
     affect_json *version = affect_json_new_string(AFFECT_VERSION);
     for (const affect_json *m = affect_json_first(given); m; m = affect_json_next(m))
@@ -88,6 +89,8 @@ static affect_json *complete_metadata(const affect_architecture *a, const affect
     set_text(metadata, "code_version", version);
     set_text(metadata, "architecture", affect_architecture_document(a));
     set_text(metadata, "sizes", sizes);
+    set_text(metadata, "layers", layers);
+    affect_json_free(layers);
     affect_json_free(sizes);
     affect_json_free(format);
     affect_json_free(version);

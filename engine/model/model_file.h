@@ -2,11 +2,12 @@
  *
  * Tensors are named and laid out as Keras does ("audio.conv_1.kernel" (3, in, out)). A checkpoint
  * adds adam_m.NAME and adam_v.NAME. Metadata (each value JSON text): "format" ("affect-model-1"),
- * "architecture" (the document, variables resolved), "sizes", "feature_config", "normalizer" (mean
- * and deviation per column of a scaled feature), "labels" (class names in the order of the
- * outputs), "label_map", "dataset" (name, digest), "split", "metrics", "training" (config, seed),
- * "engine" (what it was trained on), "code_version"; a checkpoint adds "trainer" (epoch, step,
- * position, schedule, counters, best so far). */
+ * "architecture" (the document, variables resolved), "sizes", "layers" (all options of each,
+ * batch_norm's epsilon among them, and the order of an lstm's gates), "feature_config",
+ * "normalizer" (mean and deviation per column of a scaled feature), "labels" (class names in the
+ * order of the outputs), "label_map", "dataset" (name, digest), "split", "metrics", "training"
+ * (config, seed), "engine" (what it was trained on), "code_version"; a checkpoint adds "trainer"
+ * (epoch, step, position, schedule, counters, best so far). */
 #ifndef AFFECT_MODEL_MODEL_FILE_H
 #define AFFECT_MODEL_MODEL_FILE_H
 
@@ -16,8 +17,9 @@
 #define AFFECT_MODEL_FORMAT "affect-model-1"
 
 /* Writes the session's tensors (and moments when `checkpoint`) with the metadata: an object whose
- * members are JSON values; "format", "architecture", "sizes" and "code_version" are added here.
- * DIVERGED, and nothing written, when a number is not finite: no file with one can be opened. */
+ * members are JSON values; "format", "architecture", "sizes", "layers" and "code_version" are added
+ * here. DIVERGED, and nothing written, when a number is not finite: no file with one can be opened.
+ */
 affect_status affect_model_save(const char *path, affect_session *session,
                                 const affect_json *metadata, bool checkpoint, affect_error *err);
 

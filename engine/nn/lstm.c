@@ -151,6 +151,7 @@ const affect_layer_class affect_layer_lstm = {
     .type = "lstm",
     .fields = fields,
     .options_size = sizeof(lstm),
+    .gates = "i f c o",
     .can_fold = true,
     .equal_rows = true,
     .shares_rows = true,

@@ -118,6 +118,8 @@ def run_layers(layers, branch, x, named):
     named = dict(named)
     for spec in layers:
         spec = dict(spec)
+        if not spec.pop("if", True):  # left out
+            continue
         names = spec.pop("inputs", None)
         if names:
             x = named[names[0]] if len(names) == 1 else [named[name] for name in names]

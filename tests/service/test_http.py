@@ -361,6 +361,22 @@ def test_contract_and_routes_agree(server):
         assert allowed == {m.upper() for m in operations}, path
 
 
+def test_what_a_schema_promises_is_checked(server):
+    """Found by schemathesis, or while the contract was made of the tables."""
+    for name in ("%C3%BE", "-a", "a%20b"):  # no model can be called so: as little there as any other
+        answer = server.get(f"/v1/models/{name}/versions/1")
+        assert (answer.status, answer.json()["code"]) == (404, "not_found"), name
+    answer = server.get("/v1/jobs/job_none/events?after=0", Last_Event_ID="x")  # was ignored beside ?after
+    assert answer.status == 422 and "Last-Event-ID" in answer.json()["detail"]
+    for options in ("fast", 5, ["pattern"]):  # were taken for none
+        answer = server.post_json("/v1/datasets", {"name": "d", "source": {"path": "x"}, "options": options})
+        assert "/options" in [error["pointer"] for error in answer.json()["errors"]], options
+    for query in ("limit=1e1", "limit=+1", "limit=", "limit=0x1", "state=done", "type=training", "limit=501"):
+        assert server.get(f"/v1/jobs?{query}").status == 422, query
+    for value in ("1", "yes", ""):
+        assert server.post_json(f"/v1/jobs?dry_run={value}", {}).status == 422, value
+
+
 def test_metrics_and_system(steady):
     text = steady.get("/metrics").body.decode()
     assert "affectd_requests_total{" in text and "process_open_fds" in text

@@ -95,6 +95,33 @@ static void test_variables(void) {
     affect_architecture_free(a);
 }
 
+/* A preset's variables switch its layers: all on, the base network is the optimised one. */
+static void test_conditions(void) {
+    affect_json *document = NULL,
+                *variables = parse("{\"batch_norm_motion\": true, \"dropout\": 0.3}");
+    affect_architecture *a = NULL;
+    CHECK_OK(affect_architecture_preset(&document, "paper-base", err));
+    CHECK_OK(create_architecture(&a, document, variables, paper_sizes, err));
+    CHECK(affect_architecture_n_trainable(a) == 1128676 && find(a, "motion.bn_6.gamma"));
+    CHECK(affect_architecture_n_statistics(a) == 896 && !find(a, "audio.bn_1.gamma"));
+    affect_json *layers = affect_architecture_layers(a);
+    CHECK(affect_json_get(layers, "motion.dropout") && affect_json_get(layers, "audio.dropout"));
+    const affect_json *bn = affect_json_get(layers, "motion.bn_1");
+    CHECK(affect_json_get_number(bn, "epsilon", 0) == 1e-3);
+    CHECK_STRING(affect_json_get_string(affect_json_get(layers, "audio.bilstm_1"), "gates", ""),
+                 "i f c o");
+    affect_json_free(layers);
+    affect_architecture_free(a);
+    affect_json_free(variables);
+    variables = parse("{\"batch_norm_audio\": true}");
+    CHECK_OK(create_architecture(&a, document, variables, paper_sizes, err));
+    CHECK(find(a, "audio.bn_5.moving_mean") && !find(a, "motion.bn_1.gamma"));
+    CHECK(affect_architecture_n_statistics(a) == 2 * (64 + 128 + 64 + 32 + 64));
+    affect_architecture_free(a);
+    affect_json_free(variables);
+    affect_json_free(document);
+}
+
 /* Branches that the fusion leaves out are not built, and their inputs are not asked for. */
 static void test_subset_of_branches(void) {
     affect_json *document = parse(every_layer);
@@ -155,6 +182,10 @@ static void test_wrong_layers(void) {
          AFFECT_STATUS_INVALID, "longer than 40", "/branches/motion/layers/0/name"},
         {LAYER("\"type\": \"flatten\"") ", " LAYER("\"type\": \"flatten\""), AFFECT_STATUS_INVALID,
          "motion.x_1: two layers of this name", "/branches/motion/layers/1"},
+        {LAYER("\"type\": \"flatten\", \"if\": \"yes\""), AFFECT_STATUS_INVALID,
+         "motion: layer 0: if is a string", "/branches/motion/layers/0"},
+        {LAYER("\"type\": \"flatten\", \"if\": false"), AFFECT_STATUS_INVALID, "leaves no layer",
+         "/branches/motion"},
         {LAYER("\"type\": \"conv1d\", \"kernel_size\": 3"), AFFECT_STATUS_INVALID,
          "motion.x_1: filters is missing", "/branches/motion/layers/0"},
         {LAYER("\"type\": \"conv1d\", \"filters\": 4, \"kernel_size\": 8"), AFFECT_STATUS_SHAPE,
@@ -486,6 +517,7 @@ int main(void) {
     TEST_RUN(test_counts);
     TEST_RUN(test_tensors);
     TEST_RUN(test_variables);
+    TEST_RUN(test_conditions);
     TEST_RUN(test_subset_of_branches);
     TEST_RUN(test_wrong_layers);
     TEST_RUN(test_wrong_documents);
