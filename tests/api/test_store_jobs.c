@@ -1,6 +1,7 @@
 /* Questions of the store about jobs: bodies, pages, parents, retention, keys. */
 #include "api/store/store_jobs.h"
 
+#include "api/store/upgrade.h"
 #include "engine/core/file.h"
 #include "tests/test.h"
 
@@ -125,12 +126,57 @@ static void test_jobs(void) {
     CHECK_OK(api_store_read(store, read_keys, NULL, err));
 }
 
+/* The same JSON, members in any order. */
+static void check_same(const char *text, const char *wanted) {
+    affect_json *a = NULL, *b = NULL;
+    CHECK_OK(affect_json_parse(&a, text, strlen(text), err));
+    CHECK_OK(affect_json_parse(&b, wanted, strlen(wanted), err));
+    char *of_a = affect_json_canonical_text(a), *of_b = affect_json_canonical_text(b);
+    CHECK(strcmp(of_a, of_b) == 0);
+    free(of_a);
+    free(of_b);
+    affect_json_free(a);
+    affect_json_free(b);
+}
+
+/* What schema 1 had: absolute paths below a folder that may be elsewhere now. */
+static void test_specifications_of_schema_1(void) {
+    static const struct {
+        const char *before, *after;
+    } cases[] = {
+        {"{\"type\":\"x\",\"dataset\":\"/a b/datasets/ds_2\",\"output\":\"/a b/jobs/job_1\","
+         "\"model\":\"/a b/models/m/1.safetensors\",\"device\":\"cpu\"}",
+         "{\"type\":\"x\",\"dataset\":\"datasets/ds_2\",\"output\":\"jobs/job_1\","
+         "\"model\":\"models/m/1.safetensors\",\"device\":\"cpu\"}"},
+        {"{\"model\":\"first\",\"output\":\"/jobs/job_1\"}",
+         "{\"model\":\"first\",\"output\":\"jobs/job_1\"}"},
+        {"{\"source\":{\"archive\":\"/d/jobs/job_1/upload\"},\"store\":\"/d/features\","
+         "\"output\":\"/d/datasets/ds_1\"}",
+         "{\"source\":{\"archive\":\"jobs/job_1/upload\"},\"store\":\"features\","
+         "\"output\":\"datasets/ds_1\"}"},
+        {"{\"source\":{\"root\":\"/corpora\",\"path\":\"x\"},\"output\":\"/d/datasets/ds_1\"}",
+         "{\"source\":{\"path\":\"x\"},\"output\":\"datasets/ds_1\"}"},
+        {"{\"output\":\"jobs/job_1\"}", "{\"output\":\"jobs/job_1\"}"},
+        {"{\"output\":\"/d/jobs/job_9\",\"dataset\":\"/d/datasets/ds_1\"}",
+         "{\"output\":\"/d/jobs/job_9\",\"dataset\":\"/d/datasets/ds_1\"}"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char *text = NULL;
+        CHECK_OK(api_upgrade_spec(&text, cases[i].before, "job_1", "ds_1", err));
+        check_same(text, cases[i].after);
+        free(text);
+    }
+    char *text = NULL;
+    CHECK(api_upgrade_spec(&text, "{", "job_1", "", NULL) != AFFECT_STATUS_OK && !text);
+}
+
 int main(void) {
     char folder[] = "/tmp/affect-store-jobs-XXXXXX", path[AFFECT_PATH_MAX];
     if (!mkdtemp(folder)) return 1;
     CHECK_OK(affect_path_join(path, err, folder, "a.db"));
     CHECK_OK(api_store_open(&store, path, err));
     TEST_RUN(test_jobs);
+    TEST_RUN(test_specifications_of_schema_1);
     api_store_close(store);
     CHECK_OK(affect_directory_remove(folder, err));
     return TEST_END();

@@ -2,7 +2,11 @@
 import json
 import sqlite3
 
+import pytest
+
 from test_jobs import fake, import_folder, train, train_id, wait_end, wait_state  # noqa: F401
+
+pytestmark = pytest.mark.sanitized
 
 
 def retry(server, job, **headers):
