@@ -5,7 +5,7 @@
 #include "api/api.h"
 
 typedef enum {
-    API_CONDITION_HOLDS,     /* go on; also when the request has neither header */
+    API_CONDITION_HOLDS,     /* continue; also when the request has neither header */
     API_CONDITION_UNCHANGED, /* of GET and HEAD: the client has it already, 304 */
     API_CONDITION_FAILED     /* 412 */
 } api_condition;

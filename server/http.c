@@ -445,7 +445,7 @@ static bool judge(http_request *r, const char *version) {
     if (!judge_names(r, &walk.guard)) return false;
     uint64_t limit = 0;
     if (!api_route_find(x) || !api_route_check(x, &limit)) {
-        /* What was announced is not read: the connection cannot go on. */
+        /* What was announced is not read: the connection cannot continue. */
         x->answer.close = api_header(x, "Content-Length") || api_header(x, "Transfer-Encoding");
         return false;
     }

@@ -25,8 +25,8 @@ int http_server_port(const http_server *server);
 /* context->draining must be set: requests that come from then on are answered with 503 draining.
  * (MHD_quiesce_daemon would refuse their connections, but its threads then race for the listening
  * socket's place in their epoll sets, and the loser ends the process: a defect of 0.9.75 to 1.0.)
- * Waits at most `seconds` for open requests, cuts what is left, frees all. Whoever answers deferred
- * requests must be stopping. */
+ * Waits at most `seconds` for open requests, cuts what is left, frees all. A caller that answers
+ * deferred requests must be stopping. */
 void http_server_stop(http_server *server, double seconds);
 
 #endif

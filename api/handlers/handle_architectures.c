@@ -1,7 +1,7 @@
 /* /v1/architectures: the presets that a job's "architecture" may name.
  *
  * Shapes and numbers of parameters depend on the data; those here are for the default features and
- * the study's four classes. All of it is embedded, so an answer is one of documents.h. */
+ * the paper's four classes. All of it is embedded, so an answer is one of documents.h. */
 #include "api/api.h"
 #include "api/handlers/handlers.h"
 #include "engine/modality/features.h"

@@ -25,8 +25,8 @@ void api_handle_model(api_request *request) {
     api_answer_document(request, status, json, &error);
 }
 
-/* "name:version" from the path. NOT_FOUND when the version is no number, or no model can have the
- * name. */
+/* "name:version" from the path. NOT_FOUND when the version is not a number, or no model can have
+ * the name. */
 static affect_status find_version(api_model_version *version, api_request *request,
                                   affect_error *err) {
     char reference[128];

@@ -156,7 +156,7 @@ void api_handle_system(api_request *request) {
     affect_json_set(json, "devices", affect_json_detach(devices, "devices"));
     affect_json_set(json, "cuda_unavailable", affect_json_detach(devices, "cuda_unavailable"));
     affect_json_free(devices);
-    /* Where things lie on the server's disk is nobody's business but its operator's. */
+    /* Where things lie on the server's disk is for its operator alone to know. */
     affect_json *settings = affect_json_set_object(json, "settings");
     affect_fields_print(settings, context->settings, api_settings_fields);
     static const char *const hidden[] = {"data", "import_root", "worker_binary", "port_file"};

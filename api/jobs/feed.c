@@ -503,7 +503,7 @@ static waiter *take_due(api_feed *feed, double now) {
     return due;
 }
 
-/* Sleeps until something changes, a second at most while somebody waits (clients leave silently,
+/* Sleeps until something changes, a second at most while a reader waits (clients leave silently,
  * and time runs out). */
 static void sleep_thread(api_feed *feed) {
     double seconds = feed->waiters ? 0.5 : 10, now = affect_clock_seconds();

@@ -25,7 +25,7 @@ void api_feed_close(api_feed *feed);
 /* After the last stream is freed. NULL allowed. */
 void api_feed_free(api_feed *feed);
 
-/* One stored event. kind and data are owned by whoever holds the struct. */
+/* One stored event. kind and data are owned by the struct. */
 typedef struct {
     char job_id[40];
     int64_t seq;

@@ -444,7 +444,7 @@ static bool start_next(api_job_queue *queue) {
     return found;
 }
 
-/* Without the lock. More than one round removes goes on in the next second. */
+/* Without the lock. What one round does not remove is removed in the next second. */
 static void retain(api_job_queue *queue) {
     double now = affect_clock_seconds();
     if (now < queue->retain_at) return;

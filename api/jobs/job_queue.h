@@ -6,7 +6,7 @@
  * how they end. Found at start-up, rows of another server instance have lost their worker:
  * `cancelling` becomes `cancelled`, `pausing` becomes `paused`, other active ones `interrupted` and
  * then `queued` again, until max_restarts is reached (failed, worker_lost). A restarted train job
- * goes on from its last checkpoint, other jobs begin anew; epochs that were told before carry
+ * resumes from its last checkpoint, other jobs begin anew; epochs that were reported before carry
  * "replayed": true. */
 #ifndef AFFECT_JOBS_JOB_QUEUE_H
 #define AFFECT_JOBS_JOB_QUEUE_H
@@ -78,7 +78,7 @@ typedef enum { API_ASK_ACCEPTED, API_ASK_DONE, API_ASK_REFUSED, API_ASK_CHANGED 
 /* Asks a job to CANCEL, PAUSE or RESUME. ACCEPTED: it does, or has just done so; DONE: it was so
  * already; REFUSED: not in its state, *state (and of some types none is ever paused);
  * CHANGED: the conditions of `request` (If-Match; NULL: none) do not hold for its state. A
- * pausing worker writes a checkpoint and ends; resumed, the job waits in the queue and goes on from
+ * pausing worker writes a checkpoint and ends; resumed, the job waits in the queue and resumes from
  * there to the same bits. */
 affect_status api_job_ask(api_job_queue *queue, const char *id, api_job_action action,
                           const api_request *request, api_ask_outcome *outcome,

@@ -31,9 +31,9 @@ typedef enum {
 typedef enum {
     API_JOB_START,   /* a worker is about to be started for it */
     API_JOB_RUN,     /* the worker says that the work proper begins */
-    API_JOB_CANCEL,  /* somebody asks to stop */
-    API_JOB_PAUSE,   /* somebody asks to keep it for later */
-    API_JOB_RESUME,  /* somebody asks to go on */
+    API_JOB_CANCEL,  /* a client asks to stop */
+    API_JOB_PAUSE,   /* a client asks to keep it for later */
+    API_JOB_RESUME,  /* a client asks to resume */
     API_JOB_SUCCEED, /* the worker ended well */
     API_JOB_FAIL,    /* the worker ended with an error, or crashed */
     API_JOB_STOP,    /* the worker ended because it was asked to */

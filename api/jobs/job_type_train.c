@@ -3,7 +3,7 @@
  * The request is checked by the engine's own parsers, and the architecture is built with the
  * dataset's sizes, so that what is accepted is what a worker can run. The best epoch's file becomes
  * a version of the model in the transaction that ends the job. The worker writes checkpoints: a
- * training is paused, and goes on after its worker was lost. */
+ * training is paused, and resumes after its worker was lost. */
 #include "api/jobs/job_type.h"
 #include "api/models/model_registry.h"
 #include "api/schema.h"

@@ -160,7 +160,7 @@ int affect_command_train(int argc, char **argv) {
          "fp32, tf32, bf16 or auto: tf32 on a GPU, fp32 on a CPU"},
         {"threads", 't', AFFECT_FLAG_INTEGER, &given.threads, "N", "0: all cores"},
         {"resume", 0, AFFECT_FLAG_BOOL, &given.resume, NULL,
-         "go on from the output folder's checkpoint, if it has one"},
+         "resume from the output folder's checkpoint, if it has one"},
         {"dry-run", 0, AFFECT_FLAG_BOOL, &given.dry_run, NULL,
          "train nothing: print memory, largest batch, seconds an epoch"},
         {"memory-bytes", 0, AFFECT_FLAG_LARGE, &given.memory_bytes, "N",

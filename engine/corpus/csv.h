@@ -26,9 +26,9 @@ typedef struct {
 /* Borrows text. A byte order mark is skipped. */
 void affect_csv_begin(affect_csv *csv, const char *text, size_t size, char separator);
 /* The next row that is not empty; false at the end. MALFORMED: the row is not well-formed (a quote
- * that does not end, text behind one, a NUL, too many cells or bytes); the next call goes on behind
- * it. After AFFECT_CSV_MAX_OPEN quotes that do not end each line is a row, so that no text takes
- * more than linear time. */
+ * that does not end, text behind one, a NUL, too many cells or bytes); the next call continues
+ * behind it. After AFFECT_CSV_MAX_OPEN quotes that do not end each line is a row, so that no text
+ * takes more than linear time. */
 affect_status affect_csv_next(affect_csv *csv, bool *more, affect_error *err);
 void affect_csv_end(affect_csv *csv);
 

@@ -2,8 +2,8 @@
  * corpus is read once.
  *
  * One piece of memory of AFFECT_DIALOG_FILES_BYTES (touched only as far as it is used) serves one
- * dialog after another; a file that finds no room is not kept, and is read again by whoever needs
- * it. Belongs to one thread. */
+ * dialog after another; a file that finds no room is not kept, and is read again where it is
+ * needed. Belongs to one thread. */
 #ifndef AFFECT_CORPUS_DIALOG_FILES_H
 #define AFFECT_CORPUS_DIALOG_FILES_H
 

@@ -157,7 +157,7 @@ typedef struct {
     affect_issues issues;
     affect_shard_key *keys; /* (n_dialogs) */
     bool is_staged;         /* the staging folder is of this run */
-    atomic_size_t next;     /* dialog that nobody has taken */
+    atomic_size_t next;     /* the next dialog to be taken */
     atomic_bool stopped;
     pthread_mutex_t lock; /* guards the callbacks and everything below */
     affect_status status; /* the first failure */
@@ -259,7 +259,7 @@ static void keep_failure(import_run *run, affect_status status, const affect_err
     atomic_store(&run->stopped, true);
 }
 
-/* One thread's share: dialogs, until none is left or somebody failed. */
+/* One thread's share: dialogs, until none is left or another thread failed. */
 static void import_dialogs(void *context, size_t begin, size_t end, int thread) {
     import_run *run = context;
     affect_feature_extractor *extractor = NULL;

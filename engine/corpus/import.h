@@ -4,8 +4,8 @@
  * transcripts, sound and motion only (archive.h). Then dialogs are read in parallel, a dialog being
  * the unit of work: its labels (reader.h), the sound of each utterance, and one pass over its
  * motion text for all its utterances. A dialog's features become one shard in the store, addressed
- * by digest; a shard that is there already is used as it is, so an import that was stopped goes on
- * where it was.
+ * by digest; a shard that is there already is used as it is, so an import that was stopped
+ * continues where it was.
  *
  * What is wrong in the data never stops the rest: a malformed row or file is named with its line in
  * the report. The run fails only when there is nothing to import, the options are wrong, the

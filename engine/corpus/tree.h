@@ -1,4 +1,4 @@
-/* A folder of somebody else's, read and never left.
+/* A folder of the user's, read and never left.
  *
  * Every name is relative to the root and resolved beneath it: `..` and symbolic links that lead out
  * are refused by the kernel (openat2, RESOLVE_BENEATH); where that call is missing no link is

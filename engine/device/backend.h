@@ -203,15 +203,15 @@ typedef struct affect_backend_ops {
     void (*record_end)(affect_backend *backend, int kind);
 
     /* Work side by side. After fork, use_stream(i) sends what is enqueued to stream i (0 ..
-     * n_streams - 1; fork itself goes on with 0), until join, from which on everything comes after
-     * all streams. Between the two a stream sees what was enqueued before fork and its own work:
-     * outputs, scratch and workspaces of streams must be apart. Where n_streams is 1 these do
+     * n_streams - 1; fork itself continues with 0), until join, from which on everything comes
+     * after all streams. Between the two a stream sees what was enqueued before fork and its own
+     * work: outputs, scratch and workspaces of streams must be apart. Where n_streams is 1 these do
      * nothing. */
     void (*fork)(affect_backend *backend);
     void (*use_stream)(affect_backend *backend, int stream);
     void (*join)(affect_backend *backend);
 
-    /* Host memory that uploads read while the host goes on (pinned). A mark is a place in the
+    /* Host memory that uploads read while the host continues (pinned). A mark is a place in the
      * order of what is enqueued; wait_for returns when everything before the mark's last place is
      * done. marks: 0 .. AFFECT_MARKS - 1. */
     void *(*allocate_host)(affect_backend *backend, size_t n_bytes);

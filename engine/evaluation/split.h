@@ -10,7 +10,7 @@
  *   paper-random: random 80:20; session-out, speaker-out, dialog-disjoint, script-disjoint,
  *   improvised-only: group-out with their own defaults
  *
- * random: sizes are ceil(share * n) (ceil(0.2 * 5521) = 1105 is the study's), test drawn first;
+ * random: sizes are ceil(share * n) (ceil(0.2 * 5521) = 1105 is the paper's), test drawn first;
  * with stratified each class keeps its share, by largest remainder. speakers: named true speakers
  * validate or are tested, all others train. group-out: the utterances of fold `fold` (from 0, the
  * default) are tested; "all" makes each group a fold, in the order of names (scikit-learn's

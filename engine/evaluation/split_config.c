@@ -26,7 +26,7 @@ const affect_split_kind affect_split_kinds[] = {
     {"given", AFFECT_SPLIT_GIVEN, "validation seed subset", NULL, 0, "0.1", NULL,
      "the corpus' own parts"},
     {"paper-random", AFFECT_SPLIT_RANDOM, "stratified seed subset", NULL, 0, NULL, NULL,
-     "80:20 at random; the validation part is the one reported, as the study does"},
+     "80:20 at random; the validation part is the one reported, as the paper does"},
     {"session-out", AFFECT_SPLIT_GROUP_OUT, GROUP_FIELDS, "session", 0,
      "{\"by\":\"speaker\",\"groups\":1}", NULL,
      "each session is tested in turn, one other speaker validates"},

@@ -368,7 +368,7 @@ static void reject_long_line(affect_mocap_reader *reader) {
     reject(reader, reason);
 }
 
-/* Keeps the start of a line that the next piece goes on with. */
+/* Keeps the start of a line that the next piece continues. */
 static void keep(affect_mocap_reader *reader, const char *p, size_t size) {
     if (reader->skipping) return;
     if (reader->carry_size + size > AFFECT_MOCAP_MAX_LINE) {

@@ -4,7 +4,7 @@
  * the face, 6 for the head, 18 for the hands; LF or CRLF, blank lines anywhere, the last newline
  * optional. Header text is never looked at: data starts at the first line whose first token is an
  * integer. Bytes are fed in pieces of any size; each good row is given to a callback, each bad one
- * (wrong number of values, a token that is no number, a time that is not finite, a line longer
+ * (wrong number of values, a token that is not a number, a time that is not finite, a line longer
  * than AFFECT_MOCAP_MAX_LINE) is reported with its line, counted and skipped. Memory is one line.
  *
  * Numbers are read by our own code, whatever the locale: [+-]digits[.digits][e[+-]digits], NaN and

@@ -12,7 +12,7 @@ const affect_field affect_motion_fields[] = {
     AFFECT_FIELD_INTEGER(affect_motion_config, parts, 200, 1, 4096,
                          "runs of rows that an utterance's motion is averaged over"),
     AFFECT_FIELD_CHOICE(affect_motion_config, compat, AFFECT_MOTION_COMPAT_NONE, compats,
-                        "none, or reference8: what the study's reference code computes"),
+                        "none, or reference8: what the paper's reference code computes"),
     AFFECT_FIELD_END};
 
 struct affect_segments {

@@ -9,7 +9,7 @@
  *
  * Columns of a part, AFFECT_MOTION_COLUMNS in all:
  *   compat "none":       face 0-164, head 165-170, hand 171-188; rows with start <= t < end
- *   compat "reference8": what the study's reference code computes. Rows with start < t < end; order
+ *   compat "reference8": what the paper's reference code computes. Rows with start < t < end; order
  *                        head, hand, face = 18 + 6 + 165: it takes head for 18 and hand for 6
  *                        columns, the reverse of the files, and then puts zeros, so columns 0-23
  *                        are always 0 and the face is at 24-188; a run that is empty or has any

@@ -83,7 +83,7 @@ affect_status affect_session_create(affect_session **session, affect_backend *ba
 
 void affect_session_free(affect_session *s) {
     if (!s) return;
-    affect_session_flush(s, AFFECT_SESSION_RECORDS_PIECE);
+    affect_session_flush(s, AFFECT_SESSION_RECORDS_MICRO_BATCH);
     void *blocks[] = {s->blocks.parameters, s->blocks.gradients, s->blocks.adam_m, s->blocks.adam_v,
                       s->blocks.statistics, s->activations,      s->inputs,        s->workspace};
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++)
@@ -146,7 +146,7 @@ static affect_status check_batch(const affect_session *s, size_t batch, affect_e
 static affect_status upload_inputs(affect_session *s, const float *const *inputs, size_t batch,
                                    affect_error *err) {
     AFFECT_TRY(check_batch(s, batch, err));
-    affect_session_flush(s, AFFECT_SESSION_RECORDS_PIECE);
+    affect_session_flush(s, AFFECT_SESSION_RECORDS_MICRO_BATCH);
     for (size_t i = 0; i < s->architecture->n_inputs; i++) {
         if (s->architecture->inputs[i].mask) measure_lengths(s, i, inputs[i], batch);
         if (s->layout.shared[i]) {
@@ -191,13 +191,13 @@ static affect_status begin_batch(affect_session *s, const affect_session_batch *
                                  affect_error *err) {
     AFFECT_TRY(check_batch(s, batch->batch, err));
     AFFECT_TRY(check_labels(s, batch, err));
-    affect_session_flush(s, AFFECT_SESSION_RECORDS_PIECE);
-    if (!batch->resident) AFFECT_TRY(upload_inputs(s, batch->inputs, batch->batch, err));
+    affect_session_flush(s, AFFECT_SESSION_RECORDS_MICRO_BATCH);
+    if (!batch->cache) AFFECT_TRY(upload_inputs(s, batch->inputs, batch->batch, err));
     affect_session_record(s);
     put_labels(s, batch);
-    if (!batch->resident) return AFFECT_STATUS_OK;
+    if (!batch->cache) return AFFECT_STATUS_OK;
     affect_status status = affect_session_gather(s, batch, err);
-    if (status != AFFECT_STATUS_OK) affect_session_flush(s, AFFECT_SESSION_RECORDS_PIECE);
+    if (status != AFFECT_STATUS_OK) affect_session_flush(s, AFFECT_SESSION_RECORDS_MICRO_BATCH);
     return status;
 }
 
@@ -239,10 +239,10 @@ affect_status affect_session_accumulate(affect_session *s, const affect_session_
     const affect_session_node *last = &s->layout.nodes[s->architecture->n_layers - 1];
     measure_loss(s, (affect_real *)(s->activations + last->d_y), output, batch);
     affect_session_backward(s, &run);
-    /* The last piece's recording goes on with the step. Before that the caller may mark and wait:
-     * not within a recording. */
+    /* The last micro-batch's recording continues with the step. Before that the caller may mark and
+     * wait: not within a recording. */
     if (batch->first + batch->batch < batch->divisor)
-        affect_session_flush(s, AFFECT_SESSION_RECORDS_PIECE);
+        affect_session_flush(s, AFFECT_SESSION_RECORDS_MICRO_BATCH);
     return AFFECT_STATUS_OK;
 }
 
@@ -265,7 +265,7 @@ size_t affect_session_n_totals(const affect_session *s) {
 }
 
 affect_status affect_session_read_totals(double *totals, affect_session *s, affect_error *err) {
-    affect_session_flush(s, AFFECT_SESSION_RECORDS_PIECE);
+    affect_session_flush(s, AFFECT_SESSION_RECORDS_MICRO_BATCH);
     s->backend->ops->download(s->backend, totals, totals_of(s),
                               affect_session_n_totals(s) * sizeof *totals);
     return affect_backend_synchronize(s->backend, err);
@@ -274,7 +274,7 @@ affect_status affect_session_read_totals(double *totals, affect_session *s, affe
 affect_status affect_session_set_totals(affect_session *s, const double *totals,
                                         affect_error *err) {
     size_t n_bytes = affect_session_n_totals(s) * sizeof *totals;
-    affect_session_flush(s, AFFECT_SESSION_RECORDS_PIECE);
+    affect_session_flush(s, AFFECT_SESSION_RECORDS_MICRO_BATCH);
     if (totals)
         s->backend->ops->upload(s->backend, totals_of(s), totals, n_bytes);
     else
@@ -297,7 +297,7 @@ static void penalize(affect_session *s, double *total, affect_real *gradients, d
 
 affect_status affect_session_l2(affect_session *s, double *l2, affect_error *err) {
     double *total = (double *)(s->inputs + s->layout.l2);
-    affect_session_flush(s, AFFECT_SESSION_RECORDS_PIECE);
+    affect_session_flush(s, AFFECT_SESSION_RECORDS_MICRO_BATCH);
     s->backend->ops->zero(s->backend, total, sizeof *total);
     penalize(s, total, NULL, 1);
     s->backend->ops->download(s->backend, l2, total, sizeof *l2);

@@ -79,23 +79,24 @@ affect_status affect_session_predict(affect_session *session, float *probabiliti
  * device apart from the host needs to train without waiting for it. Inputs whose padding is
  * computed once keep their distinct rows only. Belongs to the session's thread; free it before the
  * backend. rows[u]: the distinct rows of any ragged input of utterance u, at most. NO_MEMORY. */
-typedef struct affect_resident affect_resident;
-affect_status affect_resident_create(affect_resident **resident, affect_session *session,
-                                     const size_t *rows, size_t n_utterances, affect_error *err);
+typedef struct affect_device_cache affect_device_cache;
+affect_status affect_device_cache_create(affect_device_cache **cache, affect_session *session,
+                                         const size_t *rows, size_t n_utterances,
+                                         affect_error *err);
 /* Uploads one utterance: inputs[i] is host memory (shape of input i). */
-affect_status affect_resident_fill(affect_resident *resident, size_t utterance,
-                                   const float *const *inputs, affect_error *err);
-void affect_resident_free(affect_resident *resident);
+affect_status affect_device_cache_fill(affect_device_cache *cache, size_t utterance,
+                                       const float *const *inputs, affect_error *err);
+void affect_device_cache_free(affect_device_cache *cache);
 /* Bytes of such a store. */
-size_t affect_resident_bytes(const affect_session *session, const size_t *rows,
-                             size_t n_utterances);
+size_t affect_device_cache_bytes(const affect_session *session, const size_t *rows,
+                                 size_t n_utterances);
 
 typedef struct {
-    const float *const *inputs;      /* host, as for predict; or NULL: */
-    const affect_resident *resident; /* of the same session, */
-    const size_t *utterances;        /* (batch) of it */
-    const int32_t *labels;           /* (batch) host */
-    const float *weights;            /* (batch) host, or NULL for 1 */
+    const float *const *inputs;       /* host, as for predict; or NULL: */
+    const affect_device_cache *cache; /* of the same session, */
+    const size_t *utterances;         /* (batch) of it */
+    const int32_t *labels;            /* (batch) host */
+    const float *weights;             /* (batch) host, or NULL for 1 */
     size_t batch;
     size_t divisor;            /* rows that the loss is averaged over (the whole batch's when it is
                                   accumulated in pieces); 0 = batch */

@@ -59,8 +59,9 @@ static size_t row_reader(const affect_architecture *a, const affect_branch *bran
         if (a->edges[i].n != 1 || a->edges[i].from[0].node != before) return SIZE_MAX;
         if (i > branch->first && a->edges[before].n_readers != 1) return SIZE_MAX;
         if (is_identity(layer, training) && layer->fold > 1) continue;
-        if (layer->fold == 1) return i > branch->first && layer->class->shares_rows ? i : SIZE_MAX;
-        if (layer->fold != frames || !layer->class->equal_rows) return SIZE_MAX;
+        if (layer->fold == 1)
+            return i > branch->first && layer->class->reads_deduplicated ? i : SIZE_MAX;
+        if (layer->fold != frames || !layer->class->is_rowwise) return SIZE_MAX;
     }
     return SIZE_MAX;
 }

@@ -57,12 +57,12 @@ struct affect_session {
 
 /* Kinds of recordings (backend.h). */
 enum {
-    AFFECT_SESSION_RECORDS_PIECE, /* forward and backward of a piece of a batch */
-    AFFECT_SESSION_RECORDS_STEP,  /* of a batch or its last piece, and the optimiser's step */
+    AFFECT_SESSION_RECORDS_MICRO_BATCH, /* forward and backward of a piece of a batch */
+    AFFECT_SESSION_RECORDS_STEP,        /* of a batch or its last piece, and the optimiser's step */
     AFFECT_SESSION_RECORDS_EVALUATION
 };
 
-struct affect_resident {
+struct affect_device_cache {
     affect_session *session;                /* borrowed */
     affect_real *memory[AFFECT_MAX_INPUTS]; /* device */
     size_t *first[AFFECT_MAX_INPUTS];       /* (n + 1) rows of each utterance */

@@ -37,7 +37,7 @@ affect_status affect_session_read(float *values, affect_session *s, const affect
                                   size_t n, affect_error *err) {
     bool convert = sizeof(affect_real) != sizeof(float);
     const affect_real *staging = s->staging;
-    affect_session_flush(s, AFFECT_SESSION_RECORDS_PIECE);
+    affect_session_flush(s, AFFECT_SESSION_RECORDS_MICRO_BATCH);
     s->backend->ops->download(s->backend, convert ? s->staging : values, from,
                               n * sizeof(affect_real));
     AFFECT_TRY(affect_backend_synchronize(s->backend, err));
@@ -51,7 +51,7 @@ static affect_real *tensor_memory(const affect_session *s, const affect_paramete
 
 affect_status affect_session_write(affect_session *s, affect_real *to, const float *values,
                                    size_t n, affect_error *err) {
-    affect_session_flush(s, AFFECT_SESSION_RECORDS_PIECE);
+    affect_session_flush(s, AFFECT_SESSION_RECORDS_MICRO_BATCH);
     affect_session_upload(s, to, values, n);
     return affect_backend_synchronize(s->backend, err);
 }

@@ -50,7 +50,7 @@ static size_t saved_size(const affect_layer *layer, affect_backend *backend, siz
     return 2 * shape_of(layer, n).channels * sizeof(affect_real);
 }
 
-/* Room for a d_x that nobody reads: the operation always writes one. */
+/* Room for a d_x that is never read: the operation always writes one. */
 static size_t workspace_size(const affect_layer *layer, affect_backend *backend, size_t n,
                              size_t n_rows) {
     (void)n_rows;

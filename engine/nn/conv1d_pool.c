@@ -46,10 +46,10 @@ static void backward(const affect_layer *layer, const affect_layer_pass *pass) {
         affect_layer_tensor(conv, pass, AFFECT_KERNEL), pass->workspace, &shape);
 }
 
-static const affect_layer_class identity = {.can_fold = true, .equal_rows = true};
+static const affect_layer_class identity = {.can_fold = true, .is_rowwise = true};
 static const affect_layer_class both = {
     .can_fold = true,
-    .equal_rows = true,
+    .is_rowwise = true,
     .saved_size = saved_size,
     .workspace_size = workspace_size,
     .forward = forward,

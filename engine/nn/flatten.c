@@ -13,6 +13,6 @@ const affect_layer_class affect_layer_flatten = {
     .type = "flatten",
     .fields = fields,
     .can_fold = true,
-    .equal_rows = true,
+    .is_rowwise = true,
     .build = build,
 };

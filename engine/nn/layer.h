@@ -32,7 +32,7 @@ typedef struct affect_layer_class affect_layer_class;
 
 /* What collects tensors while layers are made. */
 typedef struct {
-    affect_parameter *parameters; /* owned by whoever made the builder */
+    affect_parameter *parameters; /* owned by the caller that made the builder */
     size_t n_parameters, capacity;
     size_t n_trainable, n_statistics; /* numbers so far in each block */
     size_t n_layers;
@@ -90,13 +90,13 @@ struct affect_layer_class {
     const char *type;
     const affect_field *fields; /* of options; "type", "name" and "layer" are not among them */
     size_t options_size;
-    const char *gates; /* their order in its tensors; NULL: none */
-    bool joins;        /* reads several inputs; others read one */
-    bool can_fold;     /* means the same when frames are folded into the rows */
-    bool equal_rows;   /* equal rows of x give equal rows of y: they may be computed once */
-    bool shares_rows;  /* can read an x whose equal last rows were computed once */
-    bool masks;        /* heeds pass->lengths */
-    bool keeps_steps;  /* each step of y depends on that step of x only */
+    const char *gates;       /* their order in its tensors; NULL: none */
+    bool joins;              /* reads several inputs; others read one */
+    bool can_fold;           /* means the same when frames are folded into the rows */
+    bool is_rowwise;         /* equal rows of x give equal rows of y: they may be computed once */
+    bool reads_deduplicated; /* can read an x whose equal last rows were computed once */
+    bool masks;              /* heeds pass->lengths */
+    bool keeps_steps;        /* each step of y depends on that step of x only */
 
     /* Wrappers only: makes the layer they hold. */
     affect_status (*wrap)(affect_layer **layer, affect_layer_builder *builder,

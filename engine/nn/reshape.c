@@ -41,6 +41,6 @@ const affect_layer_class affect_layer_reshape = {
     .fields = fields,
     .options_size = sizeof(reshape),
     .can_fold = true,
-    .equal_rows = true,
+    .is_rowwise = true,
     .build = build,
 };

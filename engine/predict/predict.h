@@ -8,8 +8,8 @@
  *
  * Utterances are answered one or many at a time: streams are read by the threads side by side (an
  * utterance's sound and motion too), then the network runs once for all of them. An utterance's
- * probabilities are the same bits in any company (tests/engine/predict/test_predict.c). A predictor
- * belongs to one thread.
+ * probabilities are the same bits with any batch peers (tests/engine/predict/test_predict.c). A
+ * predictor belongs to one thread.
  *
  * An answer as JSON, shared with the HTTP interface:
  *   {"label": "angry", "probabilities": {"angry": 0.71, ...}, (in the model's order)

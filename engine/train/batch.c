@@ -20,7 +20,7 @@ struct affect_batch {
     affect_batch_options options;
     size_t n_inputs, n_classes, n_sets, turn; /* turn: the set that is filled next */
     host_set sets[2];
-    affect_resident *resident;   /* NULL: batches come from the host */
+    affect_device_cache *cache;  /* NULL: batches come from the host */
     size_t features[MAX_INPUTS]; /* of the dataset, that each input reads */
     uint8_t *missing;            /* of one feature of an utterance */
     int class_map[AFFECT_MAX_CLASSES];
@@ -137,7 +137,7 @@ static void free_inputs(affect_batch *batch) {
 void affect_batch_free(affect_batch *batch) {
     if (!batch) return;
     affect_backend_synchronize(batch->options.backend, NULL);
-    affect_resident_free(batch->resident);
+    affect_device_cache_free(batch->cache);
     free_inputs(batch);
     for (size_t k = 0; k < batch->n_sets; k++) {
         free(batch->sets[k].labels);
@@ -163,10 +163,10 @@ affect_status affect_batch_keep_on_device(affect_batch *batch, affect_session *s
                                           const size_t *rows, affect_error *err) {
     size_t n = affect_dataset_n_utterances(batch->options.dataset);
     host_set *set = &batch->sets[0];
-    AFFECT_TRY(affect_resident_create(&batch->resident, session, rows, n, err));
+    AFFECT_TRY(affect_device_cache_create(&batch->cache, session, rows, n, err));
     for (size_t u = 0; u < n; u++) {
         for (size_t i = 0; i < batch->n_inputs; i++) fill_input(batch, set, i, 0, u);
-        AFFECT_TRY(affect_resident_fill(batch->resident, u, set->borrowed, err));
+        AFFECT_TRY(affect_device_cache_fill(batch->cache, u, set->borrowed, err));
     }
     free_inputs(batch);
     return AFFECT_STATUS_OK;
@@ -177,7 +177,7 @@ affect_session_batch affect_batch_fill(affect_batch *batch, const size_t *indice
     host_set *set = &batch->sets[batch->turn];
     options->backend->ops->wait_for(options->backend, (int)batch->turn);
     for (size_t row = 0; row < n; row++) {
-        for (size_t i = 0; !batch->resident && i < batch->n_inputs; i++)
+        for (size_t i = 0; !batch->cache && i < batch->n_inputs; i++)
             fill_input(batch, set, i, row, indices[row]);
         int label =
             batch->class_map[affect_dataset_utterance(options->dataset, indices[row])->label];
@@ -185,7 +185,7 @@ affect_session_batch affect_batch_fill(affect_batch *batch, const size_t *indice
         set->weights[row] = batch->class_weights[label];
     }
     return (affect_session_batch){.inputs = set->borrowed,
-                                  .resident = batch->resident,
+                                  .cache = batch->cache,
                                   .utterances = indices,
                                   .labels = set->labels,
                                   .weights = options->class_weights ? set->weights : NULL,

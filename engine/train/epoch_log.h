@@ -1,7 +1,7 @@
 /* The log of epochs: what a training said of each, on the disk before the checkpoint that holds it.
  *
  * Events travel through a pipe; a server that is killed takes what is in it along, and the resumed
- * training goes on behind its checkpoint. The log has what the pipe lost. It keeps the newest
+ * training resumes behind its checkpoint. The log has what the pipe lost. It keeps the newest
  * epochs (two files of about a megabyte), far more than a pipe does. */
 #ifndef AFFECT_TRAIN_EPOCH_LOG_H
 #define AFFECT_TRAIN_EPOCH_LOG_H

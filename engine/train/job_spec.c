@@ -107,7 +107,7 @@ static const affect_field train_fields[] = {
                         "of products: fp32, tf32, bf16; auto: tf32 on a GPU, fp32 on a CPU"),
     AFFECT_FIELD_INTEGER(affect_train_spec, threads, 0, 0, 1024, "0 = all cores"),
     AFFECT_FIELD_BOOL(affect_train_spec, resume, false,
-                      "go on from the output folder's checkpoint, if it has one"),
+                      "resume from the output folder's checkpoint, if it has one"),
     AFFECT_FIELD_INTEGER(affect_train_spec, told_epochs, -1, -1, 9007199254740991.0,
                          "epochs that the server has stored; -1: no server"),
     AFFECT_FIELD_BOOL(affect_train_spec, dry_run, false, "plan and probe only"),

@@ -42,7 +42,7 @@ typedef struct {
     char device[32];
     int precision; /* affect_precision */
     int64_t threads;
-    bool resume;          /* go on from the output folder's checkpoint, if it has one */
+    bool resume;          /* resume from the output folder's checkpoint, if it has one */
     int64_t told_epochs;  /* that who listens has, for a resume to tell the others; -1: no log */
     bool dry_run;         /* plan and probe only: nothing is written */
     int64_t memory_bytes; /* that the training may take; 0: nine tenths of what is available */

@@ -25,9 +25,9 @@ typedef struct affect_memory_plan {
     size_t total;
     size_t limit; /* what a training may take */
     bool fits;
-    size_t batch;   /* utterances a step, at most those there are */
-    size_t at_once; /* of them computed at once: as many as fit, at least 1 */
-    size_t n_pieces;
+    size_t batch;       /* utterances a step, at most those there are */
+    size_t micro_batch; /* of them computed at once: as many as fit, at least 1 */
+    size_t accumulation_steps;
     size_t rows; /* the most distinct rows (session.h) of what is computed at once */
 } affect_memory_plan;
 
@@ -46,11 +46,11 @@ void affect_memory_plan_print(affect_json *json, const affect_memory_plan *plan)
 /* Distinct rows of each utterance: its frames, and one for the padding. Owned (free); NULL without
  * memory. */
 size_t *affect_memory_plan_rows(const affect_training *t);
-/* The most distinct rows of a ragged input that any `at_once` utterances of a batch have that are
- * computed together, in all epochs and evaluations. lengths[i]: distinct rows of utterance i. With
- * very many epochs: the rows of the longest utterances. */
+/* The most distinct rows of a ragged input that any `micro_batch` utterances of a batch have that
+ * are computed together, in all epochs and evaluations. lengths[i]: distinct rows of utterance i.
+ * With very many epochs: the rows of the longest utterances. */
 affect_status affect_memory_plan_count_rows(size_t *rows, const affect_training *t,
-                                            const size_t *lengths, size_t batch, size_t at_once,
+                                            const size_t *lengths, size_t batch, size_t micro_batch,
                                             affect_error *err);
 
 #endif

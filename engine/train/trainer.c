@@ -21,8 +21,8 @@ static affect_status accumulate(affect_training *t, const size_t *indices, size_
                                 affect_error *err) {
     affect_random_key dropout = {(uint64_t)t->config->seed,
                                  affect_random_stream("dropout", t->step, 0)};
-    for (size_t first = 0; first < rows; first += t->plan.at_once) {
-        size_t n = rows - first < t->plan.at_once ? rows - first : t->plan.at_once;
+    for (size_t first = 0; first < rows; first += t->plan.micro_batch) {
+        size_t n = rows - first < t->plan.micro_batch ? rows - first : t->plan.micro_batch;
         affect_session_batch batch = affect_batch_fill(t->batch, indices + first, n);
         batch.divisor = rows;
         batch.first = first;
@@ -70,7 +70,7 @@ static affect_status set_totals(affect_training *t, affect_error *err) {
     return affect_session_set_totals(t->session, totals, err);
 }
 
-/* Somebody asked to stop in the middle of an epoch: what was done of it is kept. */
+/* The caller asked to stop in the middle of an epoch: what was done of it is kept. */
 static affect_status stop(affect_training *t, affect_error *err) {
     t->position.seconds = affect_clock_seconds() - t->epoch_began;
     AFFECT_TRY(affect_checkpoint_save(t, err));
@@ -116,8 +116,9 @@ static affect_status evaluate_part(affect_training *t, affect_metrics *metrics, 
     double totals[AFFECT_MAX_STATS + 1], l2 = 0;
     const affect_train_callbacks *to = t->callbacks;
     AFFECT_TRY(affect_session_set_totals(t->session, NULL, err));
-    for (size_t begin = 0; begin < t->n[part]; begin += t->plan.at_once) {
-        size_t rows = t->n[part] - begin < t->plan.at_once ? t->n[part] - begin : t->plan.at_once;
+    for (size_t begin = 0; begin < t->n[part]; begin += t->plan.micro_batch) {
+        size_t rows =
+            t->n[part] - begin < t->plan.micro_batch ? t->n[part] - begin : t->plan.micro_batch;
         AFFECT_TRY(
             affect_batch_evaluate(NULL, t->batch, t->session, t->indices[part] + begin, rows, err));
         if (to->may_go_on && !to->may_go_on(to->context))
@@ -221,8 +222,8 @@ static void tell_lost(affect_training *t) {
         t->callbacks->on_checkpoint(t->callbacks->context, "best", t->result->best_epoch, 0);
 }
 
-/* Goes on from the folder's checkpoint, if there is one. Its last epoch is told again: whoever
- * listens may have been gone when it was done. */
+/* Resumes from the folder's checkpoint, if there is one. Its last epoch is reported again: a reader
+ * that listens may have been gone when it was done. */
 static affect_status resume(affect_training *t, affect_error *err) {
     if (!t->checkpoint) return AFFECT_STATUS_OK;
     AFFECT_TRY(affect_checkpoint_restore(t, err));
@@ -316,7 +317,7 @@ static affect_status time_steps(double *seconds, affect_training *t, affect_erro
 
 static affect_status time_evaluation(double *seconds, affect_training *t, affect_error *err) {
     size_t n = t->n[AFFECT_PART_VALIDATION];
-    size_t rows = n < t->plan.at_once ? n : t->plan.at_once;
+    size_t rows = n < t->plan.micro_batch ? n : t->plan.micro_batch;
     double before = affect_clock_seconds();
     AFFECT_TRY(affect_batch_evaluate(NULL, t->batch, t->session, t->indices[AFFECT_PART_VALIDATION],
                                      rows, err));

@@ -9,7 +9,7 @@
  *
  * Files in the output folder: best.safetensors (a model file: the best epoch so far) and
  * last.safetensors (a checkpoint; checkpoint.h), written after each epoch, when it is stopped, and
- * every spec->checkpoint_seconds in between. With spec->resume a training goes on from that
+ * every spec->checkpoint_seconds in between. With spec->resume a training resumes from that
  * checkpoint, also in the middle of an epoch; random numbers depend only on seed, epoch and step,
  * so the rest of the curve and the final weights are bit for bit those of an undisturbed run. The
  * library never prints: all goes through callbacks; a callback that returns false stops with

@@ -77,7 +77,7 @@ static affect_status keep_on_device(affect_training *t, affect_error *err) {
     if (t->backend->ops->memory_free(t->backend) == 0) return AFFECT_STATUS_OK;
     size_t *rows = affect_memory_plan_rows(t), n = affect_dataset_n_utterances(t->dataset);
     if (!rows) return affect_fail(err, NO_MEMORY, "no memory for %zu utterances", n);
-    size_t bytes = affect_resident_bytes(t->session, rows, n);
+    size_t bytes = affect_device_cache_bytes(t->session, rows, n);
     bool fits = t->plan.total + bytes <= t->plan.limit;
     affect_status status = AFFECT_STATUS_OK;
     if (fits) status = affect_batch_keep_on_device(t->batch, t->session, rows, err);
@@ -91,7 +91,7 @@ static affect_status keep_on_device(affect_training *t, affect_error *err) {
 
 static affect_status make_session(affect_training *t, affect_error *err) {
     affect_session_options options = {
-        .max_batch = t->plan.at_once, .training = true, .max_rows = t->plan.rows};
+        .max_batch = t->plan.micro_batch, .training = true, .max_rows = t->plan.rows};
     float weights[AFFECT_MAX_CLASSES];
     int class_map[AFFECT_MAX_CLASSES];
     bool weighted;
@@ -107,12 +107,12 @@ static affect_status make_session(affect_training *t, affect_error *err) {
                                   .normalizer = &t->normalizer,
                                   .class_map = class_map,
                                   .class_weights = weighted ? weights : NULL,
-                                  .capacity = t->plan.at_once};
+                                  .capacity = t->plan.micro_batch};
     AFFECT_TRY(affect_batch_create(&t->batch, &batch, err));
     return keep_on_device(t, err);
 }
 
-/* "All cores" of a training that goes on are as many as it began with: the bits depend on it. */
+/* "All cores" of a training that resumes are as many as it began with: the bits depend on it. */
 static affect_status open_backend(affect_training *t, affect_error *err) {
     int64_t cores = affect_parallel_n_cores();
     t->n_threads = (int)(t->spec->threads ? t->spec->threads
@@ -132,7 +132,7 @@ static affect_json *engine_json(const affect_training *t) {
     affect_json_set_string(json, "level", t->backend->ops->level);
     affect_json_set_string(json, "precision", affect_precision_names[t->backend->precision]);
     affect_json_set_number(json, "threads", t->n_threads);
-    affect_json_set_number(json, "rows_at_once", (double)t->plan.at_once);
+    affect_json_set_number(json, "rows_at_once", (double)t->plan.micro_batch);
     return json;
 }
 
@@ -175,11 +175,11 @@ static void tell_plan(const affect_training *t) {
     affect_json *json = affect_json_new_object();
     affect_memory_plan_print(json, plan);
     affect_json_set_number(json, "anonymous_bytes_before", (double)affect_memory_anonymous());
-    if (plan->n_pieces > 1)
+    if (plan->accumulation_steps > 1)
         snprintf(
             text, sizeof text,
             "a batch of %zu does not fit in %zu MB: it is computed in %zu pieces of up to %zu%s",
-            plan->batch, plan->limit >> 20, plan->n_pieces, plan->at_once,
+            plan->batch, plan->limit >> 20, plan->accumulation_steps, plan->micro_batch,
             affect_architecture_n_statistics(t->architecture)
                 ? "; batch normalisation uses the statistics of each piece"
                 : "");

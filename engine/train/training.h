@@ -1,4 +1,4 @@
-/* The inside of a training: what trainer.c and training.c share. Nobody else includes this.
+/* The inside of a training: what trainer.c and training.c share. No other file includes this.
  *
  * training.c makes everything that a training holds (split, architecture, normaliser, session,
  * batch, metadata) and undoes it; trainer.c runs the epochs and ends; checkpoint.c writes and reads
@@ -40,7 +40,7 @@ struct affect_training {
     size_t n[AFFECT_PART_COUNT];
     size_t *order, *permutation; /* of the training part, this epoch */
     affect_json *metadata;       /* of model files; "metrics" is of the last finished epoch */
-    affect_model *checkpoint;    /* to go on from; NULL: from the start */
+    affect_model *checkpoint;    /* to resume from; NULL: from the start */
     affect_schedule schedule;
     affect_stopping stopping;
     uint64_t step; /* optimiser steps done, of all epochs */

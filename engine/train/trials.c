@@ -15,7 +15,7 @@ typedef struct {
     affect_trial *trials;
     size_t n;
     atomic_size_t next;
-    size_t at_once;
+    size_t micro_batch;
     size_t cpu_bytes, gpu_bytes[AFFECT_MAX_DEVICES]; /* a trial's share, by device number */
     int n_threads;                                   /* of a trial on a CPU */
 } trials_run;
@@ -32,11 +32,11 @@ static int gpu_of(const trials_run *run, const char *device) {
 static void share_out(trials_run *run) {
     affect_device devices[AFFECT_MAX_DEVICES];
     size_t n = affect_devices_list(devices, NULL);
-    double share = AFFECT_SHARE_OF_MEMORY / (double)run->at_once;
+    double share = AFFECT_SHARE_OF_MEMORY / (double)run->micro_batch;
     run->cpu_bytes = (size_t)(share * (double)affect_memory_available());
     for (size_t i = 1; i < n; i++)
         run->gpu_bytes[i - 1] = (size_t)(share * (double)devices[i].memory_free_bytes);
-    run->n_threads = affect_parallel_n_cores() / (int)run->at_once;
+    run->n_threads = affect_parallel_n_cores() / (int)run->micro_batch;
     if (run->n_threads < 1) run->n_threads = 1;
 }
 
@@ -56,16 +56,17 @@ static void *run_trials(void *context) {
     return NULL;
 }
 
-affect_status affect_trials_run(affect_trial *trials, size_t n, size_t at_once, affect_error *err) {
+affect_status affect_trials_run(affect_trial *trials, size_t n, size_t micro_batch,
+                                affect_error *err) {
     pthread_t threads[AFFECT_MAX_TRIALS_AT_ONCE];
     size_t n_started = 0;
-    if (at_once < 1 || at_once > AFFECT_MAX_TRIALS_AT_ONCE)
-        return affect_fail(err, INVALID, "%zu trials at once (need 1..%d)", at_once,
+    if (micro_batch < 1 || micro_batch > AFFECT_MAX_TRIALS_AT_ONCE)
+        return affect_fail(err, INVALID, "%zu trials at once (need 1..%d)", micro_batch,
                            AFFECT_MAX_TRIALS_AT_ONCE);
-    trials_run run = {.trials = trials, .n = n, .at_once = at_once < n ? at_once : n};
+    trials_run run = {.trials = trials, .n = n, .micro_batch = micro_batch < n ? micro_batch : n};
     if (n == 0) return AFFECT_STATUS_OK;
     share_out(&run);
-    while (n_started < run.at_once &&
+    while (n_started < run.micro_batch &&
            pthread_create(&threads[n_started], NULL, run_trials, &run) == 0)
         n_started++;
     for (size_t i = 0; i < n_started; i++) pthread_join(threads[i], NULL);

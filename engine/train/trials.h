@@ -1,4 +1,4 @@
-/* Trials: several trainings (seeds, folds, hyperparameters) side by side in one process.
+/* Trials: several training runs (seeds, folds, hyperparameters) side by side in one process.
  *
  * Each trial is a training of its own (trainer.h) on a thread of its own: its device is opened for
  * that thread, so that on a GPU each trial has its own stream and the device runs their kernels at
@@ -20,9 +20,10 @@ typedef struct {
     affect_error error;
 } affect_trial;
 
-/* Runs all n trials, at most at_once (1 .. AFFECT_MAX_TRIALS_AT_ONCE) at a time, in their order. A
- * trial that fails or is cancelled does not stop the others. Fails itself only when no thread could
- * be started. */
-affect_status affect_trials_run(affect_trial *trials, size_t n, size_t at_once, affect_error *err);
+/* Runs all n trials, at most micro_batch (1 .. AFFECT_MAX_TRIALS_AT_ONCE) at a time, in their
+ * order. A trial that fails or is cancelled does not stop the others. Fails itself only when no
+ * thread could be started. */
+affect_status affect_trials_run(affect_trial *trials, size_t n, size_t micro_batch,
+                                affect_error *err);
 
 #endif

@@ -40,7 +40,7 @@ typedef struct {
     affect_architecture *architecture;
     affect_session *session;
     affect_session_plan plan;
-    affect_resident *resident; /* of a device apart from the host, else NULL */
+    affect_device_cache *cache; /* of a device apart from the host, else NULL */
     float *inputs[2];
     int32_t labels[MAX_BATCH];
     size_t lengths[MAX_BATCH], clip_rows[MAX_BATCH], clips[MAX_BATCH], rows;
@@ -160,9 +160,9 @@ static void make_inputs(bench *b, const settings *at) {
     }
 }
 
-static void make_resident(bench *b, const settings *at) {
+static void make_device_cache(bench *b, const settings *at) {
     affect_error err = {0};
-    if (affect_resident_create(&b->resident, b->session, b->clip_rows, at->batch, &err) !=
+    if (affect_device_cache_create(&b->cache, b->session, b->clip_rows, at->batch, &err) !=
         AFFECT_STATUS_OK)
         stop(err.message);
     for (size_t clip = 0; clip < at->batch; clip++) {
@@ -172,7 +172,7 @@ static void make_resident(bench *b, const settings *at) {
                         clip * affect_shape_count(
                                    affect_architecture_input(b->architecture, i)->feature.shape);
         b->clips[clip] = clip;
-        if (affect_resident_fill(b->resident, clip, inputs, &err) != AFFECT_STATUS_OK)
+        if (affect_device_cache_fill(b->cache, clip, inputs, &err) != AFFECT_STATUS_OK)
             stop(err.message);
     }
 }
@@ -192,14 +192,14 @@ static void open_bench(bench *b, const settings *at) {
             AFFECT_STATUS_OK ||
         affect_session_initialize(b->session, 1, &err) != AFFECT_STATUS_OK)
         stop(err.message);
-    if (b->backend->ops->memory_free(b->backend) > 0) make_resident(b, at);
+    if (b->backend->ops->memory_free(b->backend) > 0) make_device_cache(b, at);
 }
 
 /* Enqueues one training step. */
 static void train(bench *b, const settings *at) {
     affect_error err = {0};
     affect_session_batch batch = {.inputs = (const float *const *)b->inputs,
-                                  .resident = b->resident,
+                                  .cache = b->cache,
                                   .utterances = b->clips,
                                   .labels = b->labels,
                                   .batch = at->batch,
@@ -265,7 +265,7 @@ int main(int argc, char **argv) {
         print_losses(&b, &at);
     else
         print_times(&b, &at);
-    affect_resident_free(b.resident);
+    affect_device_cache_free(b.cache);
     affect_session_free(b.session);
     affect_backend_free(b.backend);
     affect_architecture_free(b.architecture);

@@ -1,4 +1,4 @@
-/* The CPU engine's inside: what its files share. Nobody outside engine/device/cpu/ includes this.
+/* The CPU engine's inside: what its files share. No file outside engine/device/cpu/ includes this.
  *
  * Every operation splits its rows, items, channels or directions into the pool's fixed ranges and
  * computes each on tiles that fit the L2 cache, all products by cpu_product. Sums that cross ranges

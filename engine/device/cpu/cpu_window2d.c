@@ -136,7 +136,7 @@ static size_t first_maximum(const affect_window2d_shape *s, covered rows, covere
             size_t at = (r * s->width + k) * s->channels + c;
             if (x[at] == y) return at;
         }
-    return (rows.begin * s->width + columns.begin) * s->channels + c; /* y is no number */
+    return (rows.begin * s->width + columns.begin) * s->channels + c; /* y is not a number */
 }
 
 static void pool_gradients(void *context, size_t first, size_t last, int thread) {

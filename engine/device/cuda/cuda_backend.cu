@@ -107,7 +107,7 @@ namespace {
 
 /* A capture of any thread ends in failure when another thread makes the device wait: opening and
  * closing a backend (cuBLAS handles), freeing memory. Captures pass together, whatever waits for
- * the device alone; whoever wants to be alone holds up the captures that come after it. */
+ * the device alone; a caller that wants to be alone holds up the captures that come after it. */
 class capture_gate {
   public:
     void enter() {

@@ -1,9 +1,10 @@
-/* The CUDA engine's inside: what its files share. Nobody outside engine/device/cuda/ includes this.
+/* The CUDA engine's inside: what its files share. No file outside engine/device/cuda/ includes
+ * this.
  *
  * The files carry the names of engine/device/cpu/ and define the same operations (contracts in
- * device/backend.h). An operation only enqueues: kernels, copies and cuBLAS calls go to the backend's
- * stream in order; nothing in it allocates, waits or reads back, so that a whole step can be
- * recorded as one CUDA graph (record_begin, record_end). The first failure sticks in base.error.
+ * device/backend.h). An operation only enqueues: kernels, copies and cuBLAS calls go to the
+ * backend's stream in order; nothing in it allocates, waits or reads back, so that a whole step can
+ * be recorded as one CUDA graph (record_begin, record_end). The first failure sticks in base.error.
  *
  * The same sources are compiled twice: by nvcc for devices, and by a C++ compiler against an
  * emulation of CUDA on the host (tests/cuda_host), where the tests run them without a device. So:

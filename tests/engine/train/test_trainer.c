@@ -313,11 +313,11 @@ static void test_unequal_pieces(void) {
                                  (affect_backend_options){.device = "cpu", .n_threads = 1}, err));
     affect_memory_plan whole, plan;
     CHECK_OK(affect_memory_plan_make(&whole, &t, err));
-    CHECK(whole.fits && whole.at_once == N && whole.rows == 10 * 5 + 10 * 9 + 10);
+    CHECK(whole.fits && whole.micro_batch == N && whole.rows == 10 * 5 + 10 * 9 + 10);
     for (size_t part = 40; part < 100; part++) { /* hundredths of what all of it takes */
         spec.memory_bytes = (int64_t)(whole.total * part / 100);
         CHECK_OK(affect_memory_plan_make(&plan, &t, err));
-        if (!plan.fits) fprintf(stderr, "    %zu %%: %zu at once\n", part, plan.at_once);
+        if (!plan.fits) fprintf(stderr, "    %zu %%: %zu at once\n", part, plan.micro_batch);
         CHECK(plan.fits && plan.total <= plan.limit);
     }
     affect_backend_free(t.backend);

@@ -96,12 +96,13 @@ static bool on_trial_epoch(void *context, const affect_json *report, bool best) 
 }
 
 /* In children, as no thread may be alive when the other tests fork. */
-static void run_trials(size_t at_once) {
+static void run_trials(size_t micro_batch) {
     one_trial all[TRIALS];
     affect_trial runs[TRIALS];
     for (int i = 0; i < TRIALS; i++) {
         char output[AFFECT_PATH_MAX], more[200];
-        snprintf(output, sizeof output, "%s-%s-%zu-%d", scratch_path("trial"), device, at_once, i);
+        snprintf(output, sizeof output, "%s-%s-%zu-%d", scratch_path("trial"), device, micro_batch,
+                 i);
         snprintf(more, sizeof more,
                  ",\"threads\":1,\"training\":{\"epochs\":%d,\"batch_size\":1,\"seed\":%d}", EPOCHS,
                  i + 1);
@@ -110,7 +111,7 @@ static void run_trials(size_t at_once) {
         all[i].callbacks = (affect_train_callbacks){.context = &all[i], .on_epoch = on_trial_epoch};
         runs[i] = (affect_trial){.spec = &all[i].spec, .callbacks = &all[i].callbacks};
     }
-    CHECK_OK(affect_trials_run(runs, TRIALS, at_once, err));
+    CHECK_OK(affect_trials_run(runs, TRIALS, micro_batch, err));
     for (int i = 0; i < TRIALS; i++) {
         CHECK(runs[i].status == AFFECT_STATUS_OK);
         shared->loss[i] = all[i].val_loss;
@@ -121,14 +122,14 @@ static void run_trials(size_t at_once) {
     shared->status = test_n_failed ? AFFECT_STATUS_INTERNAL : AFFECT_STATUS_OK;
 }
 
-static void run_trials_in_child(size_t at_once) {
+static void run_trials_in_child(size_t micro_batch) {
     int status = 0;
     forget();
     shared->status = AFFECT_STATUS_BUSY;
     fflush(NULL);
     pid_t pid = fork();
     if (pid == 0) {
-        run_trials(at_once);
+        run_trials(micro_batch);
         _exit(0);
     }
     CHECK(waitpid(pid, &status, 0) == pid && status == 0);

@@ -17,7 +17,7 @@ static size_t rows_of(const affect_session *s, size_t i, const size_t *rows, siz
     return input->feature.modality->is_ragged && rows[utterance] < most ? rows[utterance] : most;
 }
 
-static affect_status allocate(affect_resident *r, const size_t *rows, affect_error *err) {
+static affect_status allocate(affect_device_cache *r, const size_t *rows, affect_error *err) {
     affect_session *s = r->session;
     size_t n = r->n_utterances;
     for (size_t i = 0; i < s->architecture->n_inputs; i++) {
@@ -34,22 +34,23 @@ static affect_status allocate(affect_resident *r, const size_t *rows, affect_err
     return AFFECT_STATUS_OK;
 }
 
-affect_status affect_resident_create(affect_resident **resident, affect_session *session,
-                                     const size_t *rows, size_t n_utterances, affect_error *err) {
-    affect_resident *made = calloc(1, sizeof *made);
-    if (!made) return affect_fail(err, NO_MEMORY, "no memory for resident inputs");
+affect_status affect_device_cache_create(affect_device_cache **cache, affect_session *session,
+                                         const size_t *rows, size_t n_utterances,
+                                         affect_error *err) {
+    affect_device_cache *made = calloc(1, sizeof *made);
+    if (!made) return affect_fail(err, NO_MEMORY, "no memory for a device cache");
     made->session = session;
     made->n_utterances = n_utterances;
     affect_status status = allocate(made, rows, err);
     if (status != AFFECT_STATUS_OK) {
-        affect_resident_free(made);
+        affect_device_cache_free(made);
         return status;
     }
-    *resident = made;
+    *cache = made;
     return AFFECT_STATUS_OK;
 }
 
-void affect_resident_free(affect_resident *r) {
+void affect_device_cache_free(affect_device_cache *r) {
     if (!r) return;
     affect_backend *backend = r->session->backend;
     for (size_t i = 0; i < AFFECT_MAX_INPUTS; i++) {
@@ -61,8 +62,8 @@ void affect_resident_free(affect_resident *r) {
     free(r);
 }
 
-size_t affect_resident_bytes(const affect_session *session, const size_t *rows,
-                             size_t n_utterances) {
+size_t affect_device_cache_bytes(const affect_session *session, const size_t *rows,
+                                 size_t n_utterances) {
     size_t n = 0;
     for (size_t i = 0; i < session->architecture->n_inputs; i++)
         for (size_t u = 0; u < n_utterances; u++)
@@ -70,8 +71,8 @@ size_t affect_resident_bytes(const affect_session *session, const size_t *rows,
     return n * sizeof(affect_real);
 }
 
-affect_status affect_resident_fill(affect_resident *r, size_t utterance, const float *const *inputs,
-                                   affect_error *err) {
+affect_status affect_device_cache_fill(affect_device_cache *r, size_t utterance,
+                                       const float *const *inputs, affect_error *err) {
     affect_session *s = r->session;
     for (size_t i = 0; i < s->architecture->n_inputs; i++) {
         affect_shape shape = s->architecture->inputs[i].feature.shape;
@@ -93,7 +94,7 @@ affect_status affect_resident_fill(affect_resident *r, size_t utterance, const f
 /* The copies of input i, in a list of its own a batch. */
 static affect_status gather_input(affect_session *s, size_t i, const affect_session_batch *batch,
                                   affect_error *err) {
-    const affect_resident *r = batch->resident;
+    const affect_device_cache *r = batch->cache;
     affect_run *runs = s->runs;
     size_t size = row_size(s, i), *first = s->first[i];
     for (size_t b = 0; b < batch->batch; b++) {
@@ -115,9 +116,9 @@ static affect_status gather_input(affect_session *s, size_t i, const affect_sess
 affect_status affect_session_gather(affect_session *s, const affect_session_batch *batch,
                                     affect_error *err) {
     for (size_t b = 0; b < batch->batch; b++)
-        if (batch->utterances[b] >= batch->resident->n_utterances)
+        if (batch->utterances[b] >= batch->cache->n_utterances)
             return affect_fail(err, INVALID, "session: utterance %zu (need 0..%zu)",
-                               batch->utterances[b], batch->resident->n_utterances - 1);
+                               batch->utterances[b], batch->cache->n_utterances - 1);
     for (size_t i = 0; i < s->architecture->n_inputs; i++)
         AFFECT_TRY(gather_input(s, i, batch, err));
     return AFFECT_STATUS_OK;
