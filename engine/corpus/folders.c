@@ -44,11 +44,16 @@ typedef struct {
     affect_json *pattern; /* owned */
 } folders_options;
 
+static void add_patterns(affect_json *schema) {
+    affect_corpus_add_preset_names(schema, "configs/patterns");
+}
+
 const affect_field affect_folders_options[] = {
     AFFECT_FIELD_CHOICE(folders_options, folders, FOLDERS_AUTO, folders_names,
                         "what the folders above a file are"),
     AFFECT_FIELD_JSON(folders_options, pattern, "a preset's name, or {\"expression\": ...}",
-                      .schema = "{'type':'string'}", .fields = pattern_fields),
+                      .schema = "{'type':'string'}", .fields = pattern_fields,
+                      .complete = add_patterns),
     AFFECT_FIELD_END};
 
 static affect_status parse_pattern(pattern_options *pattern, const affect_json *json,

@@ -14,6 +14,14 @@ affect_status affect_corpus_no_options(const affect_json *options, const char *p
     return affect_field_fail(err, path, "", "this layout has no options");
 }
 
+void affect_corpus_add_preset_names(affect_json *schema, const char *folder) {
+    char name[64];
+    affect_json *text = affect_json_at(affect_json_get(schema, "oneOf"), 0);
+    affect_json *names = affect_json_set_array(text, "enum");
+    for (size_t i = 0; affect_embedded_preset_name(name, folder, i); i++)
+        affect_json_append(names, affect_json_new_string(name));
+}
+
 affect_status affect_corpus_preset(affect_json **json, const char *folder, const affect_json *name,
                                    const char *path, affect_error *err) {
     char known[200];

@@ -24,4 +24,7 @@ bool affect_corpus_keep_path(const char *name, char path[AFFECT_PATH_MAX]);
  * only when that holds no sound. */
 affect_status affect_corpus_descend(affect_tree **tree, bool folders_are_labels, affect_error *err);
 
+/* Makes the first alternative of a schema, a text, one of the presets' names. */
+void affect_corpus_add_preset_names(affect_json *schema, const char *folder);
+
 #endif

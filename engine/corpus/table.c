@@ -25,13 +25,18 @@ typedef struct {
     affect_json *columns, *words, *unknown; /* owned */
 } table_options;
 
+static void add_columns(affect_json *schema) {
+    affect_corpus_add_preset_names(schema, "configs/columns");
+}
+
 const affect_field affect_table_options[] = {
     AFFECT_FIELD_STRING(table_options, file, "", "the table; the only one where it is not given"),
     AFFECT_FIELD_STRING(table_options, audio, "", "folder of the sound files, from the table's"),
     AFFECT_FIELD_JSON(table_options, columns, "a preset's name, or {fact: column}",
                       .schema = "{'oneOf':[{'type':'string'},"
                                 "{'type':'object','additionalProperties':{'type':'string'}}"
-                                "]}"),
+                                "]}",
+                      .complete = add_columns),
     AFFECT_FIELD_JSON(
         table_options, words, "what values mean, {fact: {value: word}}",
         .schema = "{'type':'object','additionalProperties':{'type':'object','additionalProperties':"

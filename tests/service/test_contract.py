@@ -97,6 +97,23 @@ def test_every_answer_has_fields():
                     assert named.get("properties") and named.get("required"), f"{method} {path} {status}"
 
 
+def test_names_of_other_tables_are_in_the_contract():
+    """Presets, layouts, types: what is a row or a file elsewhere is an enum here, without being written twice."""
+    schemas = CONTRACT["components"]["schemas"]
+    request = schemas["DatasetRequest"]["properties"]
+    options = {one["title"]: one["properties"] for one in request["options"]["anyOf"]}
+    assert set(options) == set(request["layout"]["enum"])
+    presets = {folder: sorted(path.stem for path in (ROOT / "configs" / folder).glob("*.json"))
+               for folder in ("patterns", "columns", "models")}
+    assert options["folders"]["pattern"]["oneOf"][0]["enum"] == presets["patterns"]
+    assert options["table"]["columns"]["oneOf"][0]["enum"] == presets["columns"]
+    train = schemas["TrainRequest"]["properties"]
+    assert train["architecture"]["oneOf"][0]["enum"] == presets["models"]
+    assert train["training"] == {"$ref": "#/components/schemas/Training", "description": train["training"]["description"]}
+    assert schemas["Training"]["properties"]["batch_size"]["maximum"] == 65536
+    assert {"train", "evaluate", "import"} <= set(schemas["Job"]["properties"]["type"]["enum"])
+
+
 @pytest.fixture(scope="module")
 def corpora(tmp_path_factory):
     if not shutil.which("espeak-ng"):
