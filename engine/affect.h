@@ -28,7 +28,8 @@
  *   affect_error err = {0};
  *   affect_predictor *predictor = NULL;
  *   affect_json *answer = NULL;
- *   affect_features_input input = {.audio = {.path = "u.wav"}};
+ *   affect_features_input input = {0};
+ *   affect_features_input_set(&input, "audio", (affect_source){.path = "u.wav"});
  *   const char *file = "model.safetensors";
  *   if (affect_predictor_open(&predictor, file, NULL, &err) != AFFECT_STATUS_OK ||
  *       affect_predictor_run(predictor, &answer, &input, &err) != AFFECT_STATUS_OK)
