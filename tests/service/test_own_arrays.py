@@ -9,6 +9,7 @@ import tarfile
 
 import numpy as np
 import pytest
+from safetensors.numpy import save
 
 from test_jobs import wait_end
 
@@ -92,3 +93,17 @@ def test_networks_that_do_not_fit(server):
     masked = {**ALONE, "inputs": {"vec": {"feature": "embedding:vec", "mask": True}}}
     answer = server.post_json("/v1/jobs", {"type": "train", "dataset": "mine", "model": "m", "architecture": masked})
     assert answer.status == 422 and "a vector has no padding" in answer.json()["detail"]
+
+
+def test_many_parts(server):
+    """The number of streams is bounded; one tensor of any name is an array, two are not."""
+    train(server, "alone", ALONE)
+    many = {f"embedding__e{i}": array(vector(0)) for i in range(13)}
+    answer = predict(server, "alone", **many)
+    assert answer.status == 422 and "more than 12 streams" in answer.json()["detail"], answer.body
+    good = predict(server, "alone", embedding__vec=array(vector(1)))
+    assert good.status == 200
+    same = predict(server, "alone", embedding__vec=("v.safetensors", save({"anything": vector(1)})))
+    assert same.json()["probabilities"] == good.json()["probabilities"]
+    two = predict(server, "alone", embedding__vec=("v.safetensors", save({"a": vector(1), "b": vector(1)})))
+    assert two.status == 422 and "has 2 tensors (need one)" in two.json()["detail"]
