@@ -15,13 +15,15 @@
 #include <string.h>
 #include <strings.h>
 
-#define MAX_TABLE_BYTES ((size_t)512 << 20)
+#define MAX_TABLE_BYTES     ((size_t)512 << 20)
+#define MAX_LABEL_MAP_BYTES ((size_t)1 << 20)
 enum { MAX_VALUE = 64 << 10 };
 
 /* ---- Options ---- */
 
 typedef struct {
-    char file[AFFECT_PATH_MAX], audio[AFFECT_PATH_MAX];
+    char file[AFFECT_PATH_MAX], audio[AFFECT_PATH_MAX], label_map[AFFECT_PATH_MAX];
+    bool label_map_may_be_absent;           /* it is the preset's */
     affect_json *columns, *words, *unknown; /* owned */
 } table_options;
 
@@ -32,6 +34,8 @@ static void add_columns(affect_json *schema) {
 const affect_field affect_table_options[] = {
     AFFECT_FIELD_STRING(table_options, file, "", "the table; the only one where it is not given"),
     AFFECT_FIELD_STRING(table_options, audio, "", "folder of the sound files, from the table's"),
+    AFFECT_FIELD_STRING(table_options, label_map, "",
+                        "a JSON file {value: label} in the table's folder"),
     AFFECT_FIELD_JSON(table_options, columns, "a preset's name, or {fact: column}",
                       .schema = "{'oneOf':[{'type':'string'},"
                                 "{'type':'object','additionalProperties':{'type':'string'}}"
@@ -64,6 +68,11 @@ static affect_status use_preset(table_options *options, const char *path, affect
     affect_json_free(options->columns);
     options->columns = affect_json_detach(preset, "columns");
     if (!options->words) options->words = affect_json_detach(preset, "words");
+    if (!*options->label_map) {
+        snprintf(options->label_map, sizeof options->label_map, "%s",
+                 affect_json_get_string(preset, "label_map", ""));
+        options->label_map_may_be_absent = true;
+    }
     if (!options->unknown) options->unknown = affect_json_detach(preset, "unknown");
     affect_json_free(preset);
     return AFFECT_STATUS_OK;
@@ -74,6 +83,7 @@ static affect_status parse_options(table_options *options, const affect_json *js
                                    const char *path, affect_error *err) {
     char below[AFFECT_PATH_MAX];
     affect_fields_default(options, affect_table_options);
+    options->label_map_may_be_absent = false;
     AFFECT_TRY(affect_fields_parse(options, affect_table_options, json, path, err));
     if (affect_json_is_string(options->columns)) AFFECT_TRY(use_preset(options, path, err));
     AFFECT_TRY(check_texts(options->columns, path, "columns", err));
@@ -100,7 +110,8 @@ static bool is_table(const char *name) {
 
 bool affect_table_select(const char *name, char path[AFFECT_PATH_MAX]) {
     return (affect_corpus_is_sound(name) || is_table(name) || has_ending(name, ".txt") ||
-            has_ending(name, ".npy") || has_ending(name, ".safetensors")) &&
+            has_ending(name, ".json") || has_ending(name, ".npy") ||
+            has_ending(name, ".safetensors")) &&
            affect_corpus_keep_path(name, path);
 }
 
@@ -377,6 +388,41 @@ static affect_status set_folder(reading *r, affect_error *err) {
     return AFFECT_STATUS_OK;
 }
 
+/* The labels that a file beside the table gives to values; a label stands for itself too. Words of
+ * the request come before it. */
+static affect_status use_label_map(table_options *options, const affect_tree *tree,
+                                   affect_error *err) {
+    char path[AFFECT_PATH_MAX], *text = NULL;
+    const char *slash = strrchr(options->file, '/');
+    size_t size = 0;
+    affect_json *map = NULL;
+    if (!*options->label_map || affect_json_get(options->words, "label")) return AFFECT_STATUS_OK;
+    int n = snprintf(path, sizeof path, "%.*s%s", slash ? (int)(slash - options->file) + 1 : 0,
+                     options->file, options->label_map);
+    if (n >= (int)sizeof path)
+        return affect_fail(err, INVALID, "/options/label_map: too long a path");
+    affect_status status = affect_tree_read(&text, &size, tree, path, MAX_LABEL_MAP_BYTES, err);
+    if (status == AFFECT_STATUS_NOT_FOUND && options->label_map_may_be_absent) {
+        if (err) *err = (affect_error){.fields = err->fields};
+        return AFFECT_STATUS_OK;
+    }
+    if (status == AFFECT_STATUS_OK) status = affect_json_parse(&map, text, size, err);
+    free(text);
+    if (status != AFFECT_STATUS_OK) return affect_error_prefix(err, status, "%s", path);
+    status = check_texts(map, path, "", err);
+    affect_json *labels = status == AFFECT_STATUS_OK ? affect_json_copy(map) : NULL;
+    for (const affect_json *m = affect_json_first(map); labels && m; m = affect_json_next(m)) {
+        const char *label = affect_json_string(m, "");
+        if (!affect_json_get(labels, label)) affect_json_set_string(labels, label, label);
+    }
+    affect_json_free(map);
+    if (status != AFFECT_STATUS_OK) return status;
+    if (!options->words) options->words = affect_json_new_object();
+    return affect_json_set(options->words, "label", labels)
+               ? AFFECT_STATUS_OK
+               : affect_fail(err, NO_MEMORY, "no memory for a label map");
+}
+
 static affect_status read_table(affect_corpus *corpus, affect_issues *issues,
                                 table_options *options, affect_error *err) {
     char *text = NULL;
@@ -386,6 +432,7 @@ static affect_status read_table(affect_corpus *corpus, affect_issues *issues,
                  .issues = issues,
                  .list = {.file = options->file, .features = corpus->features}};
     AFFECT_TRY(set_folder(&r, err));
+    AFFECT_TRY(use_label_map(options, corpus->tree, err));
     AFFECT_TRY(affect_tree_read(&text, &size, corpus->tree, options->file, MAX_TABLE_BYTES, err));
     affect_status status =
         has_ending(options->file, ".jsonl")

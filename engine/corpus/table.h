@@ -10,9 +10,10 @@
  *
  * Columns say what facts they are (corpus_list.h) by their names, in any case; `columns` says it
  * for others: a name, or a text with names in braces. Other columns are kept with the utterance.
- * "unknown": values that mean that a fact is not known. Paths are relative to the table's folder,
- * and below `audio` there. A row that is malformed, names no file that is there or has no label is
- * an issue with its line and left out.
+ * "label_map": a file of {value: label} in the table's folder, as EmoBox has them; a value that is
+ * neither of it is an issue. "unknown": values that mean that a fact is not known. Paths are
+ * relative to the table's folder, and below `audio` there. A row that is malformed, names no file
+ * that is there or has no label is an issue with its line and left out.
  *
  * Presets: meld, msp-podcast, emobox. */
 #ifndef AFFECT_CORPUS_TABLE_H

@@ -270,6 +270,27 @@ def test_emobox_and_json_lines(importing, tmp_path):
     assert [row["line"] for row in done.report["rejected"]] == [3, 4]
 
 
+def test_label_maps(importing, tmp_path):
+    """EmoBox names its labels in a file beside the table; a label of its own stands for itself."""
+    lines = "".join(json.dumps({"key": f"k{i}", "wav": f"d/{i}.wav", "emo": emo}) + "\n"
+                    for i, emo in enumerate(("anger", "Sad", "bored", "sad"), 1))
+    sounds = [f"d/{i}.wav" for i in range(1, 5)]
+    root = table(tmp_path / "c", lines, "m.jsonl", sounds)
+    (root / "label_map.json").write_text('{"anger": "Angry", "sad": "Sad"}')
+    done = importing(root, "table", {"columns": "emobox"})
+    assert done.facts("raw_label") == {"k1": ("Angry",), "k2": ("Sad",), "k4": ("Sad",)}
+    assert ['label "bored" is not among the words' in row["reason"] for row in done.report["rejected"]] == [True]
+    own = importing(root, "table", {"columns": "emobox", "words": {"label": {"anger": "x", "Sad": "y"}}})
+    assert own.facts("raw_label") == {"k1": ("x",), "k2": ("y",)}
+    for content, reason in (("[1]", "is not an object"), ('{"a": 1}', "is not text"), ("{", "label_map.json")):
+        (root / "label_map.json").write_text(content)
+        assert reason in importing(root, "table", {"columns": "emobox"}, check=False).run.stderr
+    (root / "label_map.json").unlink()
+    assert len(importing(root, "table", {"columns": "emobox"}).rows) == 4
+    missing = importing(root, "table", {"columns": "emobox", "label_map": "labels.json"}, check=False)
+    assert "labels.json" in missing.run.stderr
+
+
 @pytest.mark.parametrize("row, reason", [
     ("3.wav,", "no label"),
     ("absent.wav,a", "no file absent.wav"),
