@@ -11,7 +11,7 @@ enum { MAX_SIZE = 65536, MAX_FRAMES = 8192 };
 
 static const affect_field fields[] = {
     AFFECT_FIELD_INTEGER(affect_embedding_config, size, 0, 1, MAX_SIZE,
-                         "numbers of a vector, or of a frame"),
+                         "numbers of a vector, or of a frame", .required = true),
     AFFECT_FIELD_INTEGER(affect_embedding_config, frames, 0, 0, MAX_FRAMES,
                          "frames of an utterance, cut or padded to that; 0: one vector"),
     AFFECT_FIELD_END};
@@ -25,7 +25,6 @@ typedef struct {
 
 static affect_status check(const void *options, const char *path, affect_error *err) {
     const affect_embedding_config *config = options;
-    if (!config->size) return affect_field_fail(err, path, "size", "is missing");
     if (config->size * config->frames > 1 << 24)
         return affect_field_fail(err, path, "frames", "more than %d numbers an utterance", 1 << 24);
     return AFFECT_STATUS_OK;
