@@ -162,8 +162,8 @@ const api_route api_routes[] = {
     ROUTE(GET, "/v1/jobs/{job}/artifacts", api_handle_job_artifacts, VIEWER, "200 ArtifactList",
           "files that it made: predictions of an evaluation"),
     ROUTE(GET, "/v1/jobs/{job}/artifacts/{name}", api_handle_job_artifact, VIEWER,
-          "200 application/octet-stream|application/x-ndjson, 206 "
-          "application/octet-stream|application/x-ndjson, 304, 412, 416",
+          "200 application/octet-stream|application/x-ndjson|text/csv, 206 "
+          "application/octet-stream|application/x-ndjson|text/csv, 304, 412, 416",
           "one of its files", .headers = file_headers),
 
     ROUTE(GET, "/v1/models", api_handle_model_list, VIEWER, "200 ModelPage", "all models",

@@ -21,7 +21,9 @@ static affect_status read_files(affect_json **body, const affect_json **files, a
 
 static const char *content_type_of(const char *name) {
     const char *dot = strrchr(name, '.');
-    return dot && strcmp(dot, ".jsonl") == 0 ? "application/x-ndjson" : "application/octet-stream";
+    if (dot && strcmp(dot, ".jsonl") == 0) return "application/x-ndjson";
+    if (dot && strcmp(dot, ".csv") == 0) return "text/csv; charset=utf-8";
+    return "application/octet-stream";
 }
 
 void api_handle_job_artifacts(api_request *request) {

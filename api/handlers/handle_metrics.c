@@ -30,6 +30,15 @@ static void free_curve(curve *c) {
 
 /* ---- Tables ---- */
 
+/* Names of members are a user's labels. */
+static void print_member_name(affect_buffer *csv, const char *object, const char *member) {
+    affect_buffer name = {0};
+    affect_buffer_printf(&name, "%s_%s", object, member);
+    affect_buffer_append(csv, ",", 1);
+    affect_buffer_append_csv(csv, name.failed ? "" : affect_buffer_string(&name));
+    affect_buffer_free(&name);
+}
+
 /* Numbers are columns; an object of numbers (recall) is a column for each member. */
 static void print_names(affect_buffer *csv, const affect_json *epoch) {
     bool first = true;
@@ -40,7 +49,7 @@ static void print_names(affect_buffer *csv, const affect_json *epoch) {
         }
         if (!affect_json_is_object(m)) continue;
         for (const affect_json *e = affect_json_first(m); e; e = affect_json_next(e))
-            affect_buffer_printf(csv, ",%s_%s", affect_json_name(m), affect_json_name(e));
+            print_member_name(csv, affect_json_name(m), affect_json_name(e));
     }
     affect_buffer_append_string(csv, "\n");
 }

@@ -45,7 +45,7 @@ int affect_command_evaluate(int argc, char **argv) {
         {"dataset", 'd', AFFECT_FLAG_STRING, &given.dataset, "DIR", "a dataset's folder"},
         {"part", 'p', AFFECT_FLAG_STRING, &given.part, "NAME", "training, validation, test or all"},
         {"output", 'o', AFFECT_FLAG_STRING, &given.output, "DIR",
-         "folder for predictions.jsonl, a line an utterance"},
+         "folder for predictions.jsonl and predictions.csv, a row an utterance"},
         {"device", 0, AFFECT_FLAG_STRING, &given.device, "NAME", "cpu, cuda, cuda:N or auto"},
         {"precision", 0, AFFECT_FLAG_STRING, &given.precision, "NAME",
          "fp32, tf32, bf16 or auto: tf32 on a GPU, fp32 on a CPU"},

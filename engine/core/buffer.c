@@ -7,6 +7,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+void affect_buffer_append_csv(affect_buffer *buffer, const char *text) {
+    bool quoted = text[strcspn(text, ",\"\r\n")] != '\0';
+    if (quoted) affect_buffer_append(buffer, "\"", 1);
+    if (*text && strchr("=+-@\t\r", *text)) affect_buffer_append(buffer, "'", 1);
+    for (const char *c = text; *c; c++) {
+        if (*c == '"') affect_buffer_append(buffer, "\"", 1);
+        affect_buffer_append(buffer, c, 1);
+    }
+    if (quoted) affect_buffer_append(buffer, "\"", 1);
+}
+
 char *affect_buffer_reserve(affect_buffer *buffer, size_t size) {
     if (buffer->failed) return NULL;
     bool absurd = size > SIZE_MAX / 4 || buffer->size > SIZE_MAX / 4;

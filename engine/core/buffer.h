@@ -21,6 +21,10 @@ void affect_buffer_append(affect_buffer *buffer, const void *bytes, size_t size)
 void affect_buffer_append_string(affect_buffer *buffer, const char *text);
 void affect_buffer_printf(affect_buffer *buffer, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+/* Text as a cell of a CSV file (RFC 4180): in quotes where it holds a comma, a quote or a line
+ * break. Before one that a spreadsheet would compute, as it begins with = + - @ or a tab, an
+ * apostrophe. */
+void affect_buffer_append_csv(affect_buffer *buffer, const char *text);
 /* Makes room for `size` more bytes and returns where they go (NULL on failure); the caller then
  * adds what it wrote to `size`. */
 char *affect_buffer_reserve(affect_buffer *buffer, size_t size);

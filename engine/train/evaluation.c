@@ -137,43 +137,76 @@ static affect_status run(evaluation *e, bool (*keep_going)(void *, size_t, size_
     return AFFECT_STATUS_OK;
 }
 
-static affect_json *prediction_of(const evaluation *e, size_t i) {
+/* What was predicted for utterance i of those evaluated. */
+static size_t predicted_class(const evaluation *e, size_t i) {
     const float *p = e->probabilities + i * e->n_classes;
+    size_t best = 0;
+    for (size_t c = 1; c < e->n_classes; c++)
+        if (p[c] > p[best]) best = c;
+    return best;
+}
+
+static void print_line(affect_buffer *line, const evaluation *e, size_t i) {
     const affect_utterance *utterance = affect_dataset_utterance(e->dataset, e->indices[i]);
     affect_json *row = affect_json_new_object(), *all = affect_json_new_object();
-    size_t best = 0;
-    for (size_t c = 0; c < e->n_classes; c++) {
-        if (p[c] > p[best]) best = c;
-        affect_json_set_number(all, e->classes[c], p[c]);
-    }
+    for (size_t c = 0; c < e->n_classes; c++)
+        affect_json_set_number(all, e->classes[c], e->probabilities[i * e->n_classes + c]);
     affect_json_set_string(row, "utterance", utterance->id);
     affect_json_set_string(row, "label", e->classes[e->class_map[utterance->label]]);
-    affect_json_set_string(row, "predicted", e->classes[best]);
+    affect_json_set_string(row, "predicted", e->classes[predicted_class(e, i)]);
     affect_json_set(row, "probabilities", all);
-    return row;
+    affect_json_print(line, row);
+    affect_buffer_append(line, "\n", 1);
+    affect_json_free(row);
+}
+
+/* Nine digits tell any float from its neighbours. */
+static void print_cells(affect_buffer *line, const evaluation *e, size_t i) {
+    const affect_utterance *utterance = affect_dataset_utterance(e->dataset, e->indices[i]);
+    const char *const texts[] = {utterance->id, e->classes[e->class_map[utterance->label]],
+                                 e->classes[predicted_class(e, i)]};
+    if (i == 0) {
+        affect_buffer_append_string(line, "utterance,label,predicted");
+        for (size_t c = 0; c < e->n_classes; c++) {
+            affect_buffer_append(line, ",", 1);
+            affect_buffer_append_csv(line, e->classes[c]);
+        }
+        affect_buffer_append(line, "\n", 1);
+    }
+    for (size_t k = 0; k < sizeof texts / sizeof *texts; k++) {
+        if (k) affect_buffer_append(line, ",", 1);
+        affect_buffer_append_csv(line, texts[k]);
+    }
+    for (size_t c = 0; c < e->n_classes; c++)
+        affect_buffer_printf(line, ",%.9g", (double)e->probabilities[i * e->n_classes + c]);
+    affect_buffer_append(line, "\n", 1);
 }
 
 /* Row by row: a corpus of any size needs the memory of one. */
-static affect_status write_predictions(const evaluation *e, affect_error *err) {
+static affect_status write_rows(const evaluation *e, const char *name,
+                                void (*print)(affect_buffer *, const evaluation *, size_t),
+                                affect_error *err) {
     char path[AFFECT_PATH_MAX];
     affect_file_writer *writer = NULL;
     affect_buffer line = {0};
-    AFFECT_TRY(affect_directory_make(e->spec->output, err));
-    AFFECT_TRY(affect_path_join(path, err, e->spec->output, AFFECT_PREDICTIONS_FILE));
+    AFFECT_TRY(affect_path_join(path, err, e->spec->output, "%s", name));
     AFFECT_TRY(affect_file_writer_open(&writer, path, err));
     for (size_t i = 0; i < e->n && !line.failed; i++) {
-        affect_json *row = prediction_of(e, i);
         affect_buffer_clear(&line);
-        affect_json_print(&line, row);
-        affect_buffer_append(&line, "\n", 1);
+        print(&line, e, i);
         affect_file_writer_append(writer, line.data, line.size);
-        affect_json_free(row);
     }
     affect_status status = line.failed ? affect_fail(err, NO_MEMORY, "no memory for predictions")
                                        : affect_file_writer_commit(writer, err);
     affect_file_writer_free(writer);
     affect_buffer_free(&line);
     return status;
+}
+
+static affect_status write_predictions(const evaluation *e, affect_error *err) {
+    AFFECT_TRY(affect_directory_make(e->spec->output, err));
+    AFFECT_TRY(write_rows(e, AFFECT_PREDICTIONS_FILE, print_line, err));
+    return write_rows(e, AFFECT_PREDICTIONS_TABLE, print_cells, err);
 }
 
 static affect_json *summarize(const evaluation *e, const affect_metrics *metrics) {
@@ -190,8 +223,10 @@ static affect_json *summarize(const evaluation *e, const affect_metrics *metrics
         affect_json_set(json, "selection",
                         affect_json_copy(affect_model_metadata(e->model, "selection")));
     affect_json *artifacts = affect_json_set_array(json, "artifacts");
-    if (e->spec->output[0])
+    if (e->spec->output[0]) {
         affect_json_append(artifacts, affect_json_new_string(AFFECT_PREDICTIONS_FILE));
+        affect_json_append(artifacts, affect_json_new_string(AFFECT_PREDICTIONS_TABLE));
+    }
     return json;
 }
 
@@ -236,11 +271,8 @@ static affect_status report_numbers(const evaluation *e, affect_json *summary,
     affect_calibration calibration;
     size_t n_right = 0;
     for (size_t i = 0; i < e->n; i++) {
-        const float *p = e->probabilities + i * e->n_classes;
         columns[0][i] = e->class_map[affect_dataset_utterance(e->dataset, e->indices[i])->label];
-        columns[1][i] = 0;
-        for (size_t c = 1; c < e->n_classes; c++)
-            if (p[c] > p[columns[1][i]]) columns[1][i] = (int)c;
+        columns[1][i] = (int)predicted_class(e, i);
         n_right += columns[0][i] == columns[1][i];
     }
     AFFECT_TRY(

@@ -11,7 +11,8 @@
 #include "engine/evaluation/metrics.h"
 #include "engine/train/job_spec.h"
 
-#define AFFECT_PREDICTIONS_FILE "predictions.jsonl"
+#define AFFECT_PREDICTIONS_FILE  "predictions.jsonl"
+#define AFFECT_PREDICTIONS_TABLE "predictions.csv" /* utterance, label, predicted, a class each */
 
 typedef struct {
     affect_metrics metrics;

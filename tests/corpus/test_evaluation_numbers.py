@@ -1,4 +1,5 @@
 """What an evaluation says of its own uncertainty, against the probabilities that it wrote: intervals and calibration."""
+import csv
 import json
 import subprocess
 
@@ -33,6 +34,11 @@ def test_intervals_and_calibration(tmp_path):
     p = np.array([[line["probabilities"][c] for c in "ab"] for line in lines])
     true = np.array(["ab".index(line["label"]) for line in lines])
     right = np.array([line["label"] == line["predicted"] for line in lines])
+    with open(tmp_path / "e/predictions.csv", newline="") as table:
+        cells = list(csv.DictReader(table))
+    assert [(row["utterance"], row["label"], row["predicted"]) for row in cells] == [
+        (line["utterance"], line["label"], line["predicted"]) for line in lines]
+    assert np.array_equal(np.float32([[row[c] for c in "ab"] for row in cells]), np.float32(p))
     wilson = binomtest(int(right.sum()), 24).proportion_ci(method="wilson")
     np.testing.assert_allclose(result["intervals"]["accuracy"], wilson, atol=1e-12)
     calibration = result["calibration"]

@@ -31,10 +31,11 @@ def test_evaluation_results_are_files(real):  # noqa: F811
     evaluated = evaluate(server)
     body = wait_end(server, evaluated)
     assert body["state"] == "succeeded" and body["result"]["metrics"]["accuracy"] >= 0, body
-    file, = body["result"]["artifacts"]
-    assert file["name"] == "predictions.jsonl"
+    file, table = body["result"]["artifacts"]
+    assert (file["name"], table["name"]) == ("predictions.jsonl", "predictions.csv")
 
-    listed, = server.get(body["links"]["artifacts"]).json()["data"]
+    listed, second = server.get(body["links"]["artifacts"]).json()["data"]
+    assert second["content_type"].startswith("text/csv") and second["bytes"] == table["bytes"]
     assert listed == file | {"content_type": "application/x-ndjson", "links": {
         "self": f"/v1/jobs/{evaluated}/artifacts/predictions.jsonl"}}
     answer = server.get(listed["links"]["self"])

@@ -1,4 +1,5 @@
 """A corpus of the user's own over HTTP: folders by a pattern, a table in an archive, wrong options; train and predict on it."""
+import csv
 import io
 import pathlib
 import sys
@@ -50,6 +51,8 @@ def test_a_table_in_an_archive(make_server, tmp_path):
     picture = server.get(job["links"]["plot"]).body.decode() if "plot" in job["links"] else ""
     assert "<b>" not in picture
     assert server.get("/metrics").status == 200
+    head = next(csv.reader(io.StringIO(server.get(job["links"]["metrics"] + "?format=csv").body.decode())))
+    assert "recall_=1+1, a" in head and "val_recall_=1+1, b" in head
 
 
 def test_wrong_options(make_server, tmp_path):

@@ -138,7 +138,7 @@ def metadata(path):
 def evaluate(model, dataset, part="validation"):
     folder = pathlib.Path(tempfile.mkdtemp(dir=pathlib.Path(model).parent))
     job = Job("evaluate", "-m", model, "-d", dataset, "-p", part, "-t", "2", "--device", "cpu", "-o", folder).succeeded()
-    assert job.end["result"]["artifacts"] == ["predictions.jsonl"]
+    assert job.end["result"]["artifacts"] == ["predictions.jsonl", "predictions.csv"]
     rows = [json.loads(line) for line in (folder / "predictions.jsonl").read_text().splitlines()]
     return job.end["result"] | {"predictions": rows}
 

@@ -25,6 +25,28 @@ static void test_long_format(void) {
     affect_buffer_free(&buffer);
 }
 
+static void test_csv(void) {
+    static const char *const cells[][2] = {{"", ""},
+                                           {"happy", "happy"},
+                                           {"a,b", "\"a,b\""},
+                                           {"a\"b", "\"a\"\"b\""},
+                                           {"a\nb", "\"a\nb\""},
+                                           {"=1+1", "'=1+1"},
+                                           {"=1,\"x\"", "\"'=1,\"\"x\"\"\""},
+                                           {"-5", "'-5"},
+                                           {"@a", "'@a"},
+                                           {"+a", "'+a"},
+                                           {"\ta", "'\ta"},
+                                           {"a=1", "a=1"},
+                                           {"\rx", "\"'\rx\""}};
+    for (size_t i = 0; i < sizeof cells / sizeof *cells; i++) {
+        affect_buffer buffer = {0};
+        affect_buffer_append_csv(&buffer, cells[i][0]);
+        CHECK_STRING(affect_buffer_string(&buffer), cells[i][1]);
+        affect_buffer_free(&buffer);
+    }
+}
+
 static void test_bytes_and_reserve(void) {
     affect_buffer buffer = {0};
     affect_buffer_append(&buffer, "a\0b", 3);
@@ -55,6 +77,7 @@ static void test_failure_sticks(void) {
 int main(void) {
     TEST_RUN(test_growth);
     TEST_RUN(test_long_format);
+    TEST_RUN(test_csv);
     TEST_RUN(test_bytes_and_reserve);
     TEST_RUN(test_failure_sticks);
     return TEST_END();
