@@ -4,15 +4,8 @@
  * operation. Pointers named in operations point to the device's memory. Operations are enqueued in
  * order and return nothing: the first failure sticks and affect_backend_synchronize reports it;
  * after a failure operations do nothing. Layers call the table directly:
- * backend->ops->dropout(backend, ...).
- *
- * Conventions of every operation:
- *  - tensors are row-major and contiguous unless a stride is named; layouts and formulas are Keras
- * 3's;
- *  - gradients of parameters (d_kernel, d_bias, ...) are ADDED to what is there, so that batches
- *    accumulate; gradients of activations (d_x) are WRITTEN, unless the comment says added;
- *  - outputs never overlap inputs unless the comment says "may be the same";
- *  - `workspace` is scratch of at least the stated bytes, undefined before and after.
+ * backend->ops->dropout(backend, ...). The operations, with their contracts, are listed in
+ * operations.h.
  *
  * Valid C and C++ (a CUDA plug-in fills the same table). */
 #ifndef AFFECT_DEVICE_BACKEND_H
@@ -21,6 +14,7 @@
 #include "engine/core/random.h"
 #include "engine/core/status.h"
 #include "engine/core/tensor.h"
+#include "engine/device/operations.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -163,6 +157,8 @@ typedef enum {
 
 /* "fp32", "tf32", "bf16", "auto", ended by NULL. */
 extern const char *const affect_precision_names[];
+/* Of all operations, ended by NULL. */
+extern const char *const affect_operation_names[];
 
 enum { AFFECT_RECORDING_KINDS = 4, AFFECT_MARKS = 4, AFFECT_MAX_STREAMS = 2 };
 
@@ -175,172 +171,8 @@ typedef struct affect_backend_ops {
     int n_streams;      /* at most AFFECT_MAX_STREAMS */
     const char *level;  /* cpu: the vector instructions used, "avx512" (core/cpu_level.h); or "" */
 
-    void (*free)(affect_backend *backend);
-    affect_status (*synchronize)(affect_backend *backend, affect_error *err);
-
-    /* Memory, aligned to 64 bytes. allocate returns NULL and sticks NO_MEMORY when it fails. */
-    void *(*allocate)(affect_backend *backend, size_t n_bytes);
-    void (*deallocate)(affect_backend *backend, void *memory);
-    void (*zero)(affect_backend *backend, void *memory, size_t n_bytes);
-    void (*copy)(affect_backend *backend, void *to, const void *from, size_t n_bytes);
-    void (*upload)(affect_backend *backend, void *to, const void *from_host, size_t n_bytes);
-    void (*download)(affect_backend *backend, void *to_host, const void *from, size_t n_bytes);
-    /* y[i] += x[i], i < n. */
-    void (*add)(affect_backend *backend, affect_real *y, const affect_real *x, size_t n);
-    /* Copies rows: to[r * to_stride + c] = from[r * from_stride + c], c < columns (in numbers). */
-    void (*copy_rows)(affect_backend *backend, affect_real *to, size_t to_stride,
-                      const affect_real *from, size_t from_stride, size_t rows, size_t columns);
-    /* Gathers: to[r.to + i] = from[r.from + i], i < r.count, for each run r (host, copied). */
-    void (*copy_runs)(affect_backend *backend, affect_real *to, const affect_real *from,
-                      const affect_run *runs, size_t n_runs);
-    /* Copies host bytes of a small array; the host memory is free at once, also in a recording. */
-    void (*put)(affect_backend *backend, void *to, const void *from_host, size_t n_bytes);
-
-    /* What is enqueued between the two may be recorded and started as a whole at the end; in
-     * between: no upload, download, allocation, mark, wait_for or synchronize. Recordings of one
-     * kind (0 .. AFFECT_RECORDING_KINDS - 1) are expected to differ in arguments only. */
-    void (*record_begin)(affect_backend *backend);
-    void (*record_end)(affect_backend *backend, int kind);
-
-    /* Work side by side. After fork, use_stream(i) sends what is enqueued to stream i (0 ..
-     * n_streams - 1; fork itself continues with 0), until join, from which on everything comes
-     * after all streams. Between the two a stream sees what was enqueued before fork and its own
-     * work: outputs, scratch and workspaces of streams must be apart. Where n_streams is 1 these do
-     * nothing. */
-    void (*fork)(affect_backend *backend);
-    void (*use_stream)(affect_backend *backend, int stream);
-    void (*join)(affect_backend *backend);
-
-    /* Host memory that uploads read while the host continues (pinned). A mark is a place in the
-     * order of what is enqueued; wait_for returns when everything before the mark's last place is
-     * done. marks: 0 .. AFFECT_MARKS - 1. */
-    void *(*allocate_host)(affect_backend *backend, size_t n_bytes);
-    void (*deallocate_host)(affect_backend *backend, void *memory);
-    void (*mark)(affect_backend *backend, int mark);
-    void (*wait_for)(affect_backend *backend, int mark);
-    /* Bytes of the device that are free; 0: its memory is the host's. */
-    size_t (*memory_free)(affect_backend *backend);
-
-    size_t (*conv1d_workspace)(affect_backend *backend, const affect_conv1d_shape *shape);
-    void (*conv1d_forward)(affect_backend *backend, affect_real *y, const affect_real *x,
-                           const affect_real *kernel, const affect_real *bias, void *workspace,
-                           const affect_conv1d_shape *shape);
-    /* d_y is overwritten with the gradient before the activation. d_x, d_kernel, d_bias may be
-     * NULL. With a softmax activation d_y must already be the gradient of the logits (see loss). */
-    void (*conv1d_backward)(affect_backend *backend, affect_real *d_x, affect_real *d_kernel,
-                            affect_real *d_bias, affect_real *d_y, const affect_real *x,
-                            const affect_real *y, const affect_real *kernel, void *workspace,
-                            const affect_conv1d_shape *shape);
-
-    /* conv1d with relu, then the maximum of each pair of positions (size and stride 2, an odd last
-     * position left out): y (n, length_out / 2, filters) in one pass, without the convolution's own
-     * output in memory. switches: conv1d_pool_switches bytes that say which of each pair was the
-     * maximum (the first when equal), for backward; NULL in inference. Backward: d_y is read only;
-     * positions that lost their pair or whose maximum is 0 send no gradient. */
-    size_t (*conv1d_pool_switches)(affect_backend *backend, const affect_conv1d_shape *shape);
-    size_t (*conv1d_pool_workspace)(affect_backend *backend, const affect_conv1d_shape *shape);
-    void (*conv1d_pool_forward)(affect_backend *backend, affect_real *y, uint32_t *switches,
-                                const affect_real *x, const affect_real *kernel,
-                                const affect_real *bias, void *workspace,
-                                const affect_conv1d_shape *shape);
-    void (*conv1d_pool_backward)(affect_backend *backend, affect_real *d_x, affect_real *d_kernel,
-                                 affect_real *d_bias, const affect_real *d_y, const affect_real *x,
-                                 const affect_real *y, const uint32_t *switches,
-                                 const affect_real *kernel, void *workspace,
-                                 const affect_conv1d_shape *shape);
-
-    void (*pool1d_forward)(affect_backend *backend, affect_real *y, const affect_real *x,
-                           const affect_pool1d_shape *shape);
-    /* The gradient goes to the first maximum of each window. */
-    void (*pool1d_backward)(affect_backend *backend, affect_real *d_x, const affect_real *d_y,
-                            const affect_real *x, const affect_real *y,
-                            const affect_pool1d_shape *shape);
-
-    /* Training: normalises by the batch's mean and biased variance, keeps mean and 1/deviation in
-     * `saved` (2, channels), and moves the statistics: moving = moving momentum + batch (1 -
-     * momentum). */
-    void (*batch_norm_forward)(affect_backend *backend, affect_real *y, affect_real *saved,
-                               affect_real *moving_mean, affect_real *moving_variance,
-                               const affect_real *x, const affect_real *gamma,
-                               const affect_real *beta, const affect_batch_norm_shape *shape);
-    void (*batch_norm_infer)(affect_backend *backend, affect_real *y, const affect_real *x,
-                             const affect_real *gamma, const affect_real *beta,
-                             const affect_real *moving_mean, const affect_real *moving_variance,
-                             const affect_batch_norm_shape *shape);
-    void (*batch_norm_backward)(affect_backend *backend, affect_real *d_x, affect_real *d_gamma,
-                                affect_real *d_beta, const affect_real *d_y, const affect_real *x,
-                                const affect_real *gamma, const affect_real *saved,
-                                const affect_batch_norm_shape *shape);
-
-    /* y = gamma (x - mean) / sqrt(variance + epsilon) + beta over the channels of each row, with
-     * the biased variance; saved (2, rows), or NULL in inference: mean and 1/deviation. Backward:
-     * d_x may be NULL. */
-    void (*layer_norm_forward)(affect_backend *backend, affect_real *y, affect_real *saved,
-                               const affect_real *x, const affect_real *gamma,
-                               const affect_real *beta, const affect_layer_norm_shape *shape);
-    void (*layer_norm_backward)(affect_backend *backend, affect_real *d_x, affect_real *d_gamma,
-                                affect_real *d_beta, const affect_real *d_y, const affect_real *x,
-                                const affect_real *gamma, const affect_real *saved,
-                                const affect_layer_norm_shape *shape);
-
-    /* columns (n height_out width_out, window_height window_width channels) = what each window
-     * covers of x, 0 beyond the edges: a convolution is then a product. Backward: each number of
-     * d_x is the sum over the windows that cover it. */
-    void (*window2d_forward)(affect_backend *backend, affect_real *columns, const affect_real *x,
-                             const affect_window2d_shape *shape);
-    void (*window2d_backward)(affect_backend *backend, affect_real *d_x,
-                              const affect_real *d_columns, const affect_window2d_shape *shape);
-    /* y (n, height_out, width_out, channels) = the maximum of each window, clipped to the image.
-     * Backward: to the first maximum, row by row. */
-    void (*pool2d_forward)(affect_backend *backend, affect_real *y, const affect_real *x,
-                           const affect_window2d_shape *shape);
-    void (*pool2d_backward)(affect_backend *backend, affect_real *d_x, const affect_real *d_y,
-                            const affect_real *x, const affect_real *y,
-                            const affect_window2d_shape *shape);
-
-    /* weights (batch, steps): written, 0 in masked steps. scores (batch, steps) or NULL. A sequence
-     * without steps gives 0. Backward: d_x and d_scores may be NULL; masked steps get 0. */
-    void (*pool_steps_forward)(affect_backend *backend, affect_real *y, affect_real *weights,
-                               const affect_real *x, const affect_real *scores,
-                               const affect_pool_steps_shape *shape);
-    void (*pool_steps_backward)(affect_backend *backend, affect_real *d_x, affect_real *d_scores,
-                                const affect_real *d_y, const affect_real *x, const affect_real *y,
-                                const affect_real *weights, const affect_pool_steps_shape *shape);
-
-    /* The same function forward (x to y) and backward (d_y to d_x); may be the same memory. */
-    void (*dropout)(affect_backend *backend, affect_real *y, const affect_real *x,
-                    const affect_dropout_shape *shape);
-
-    /* On rows of n numbers; y and x may be the same. Backward: d_x from d_y and y; not for softmax.
-     */
-    void (*activation_forward)(affect_backend *backend, affect_real *y, const affect_real *x,
-                               size_t rows, size_t n, affect_activation activation);
-    void (*activation_backward)(affect_backend *backend, affect_real *d_x, const affect_real *d_y,
-                                const affect_real *y, size_t rows, size_t n,
-                                affect_activation activation);
-
-    /* `reserve` carries what backward needs from forward. Inference passes reserve = NULL. */
-    size_t (*lstm_reserve)(affect_backend *backend, const affect_lstm_shape *shape);
-    size_t (*lstm_workspace)(affect_backend *backend, const affect_lstm_shape *shape);
-    void (*lstm_forward)(affect_backend *backend, affect_real *y, void *reserve,
-                         const affect_real *x, const affect_lstm_parameters *parameters,
-                         void *workspace, const affect_lstm_shape *shape);
-    /* d_x may be NULL. `reserve` is consumed (may be overwritten). */
-    void (*lstm_backward)(affect_backend *backend, affect_real *d_x,
-                          const affect_lstm_parameters *gradients, const affect_real *d_y,
-                          const affect_real *x, const affect_real *y, void *reserve,
-                          const affect_lstm_parameters *parameters, void *workspace,
-                          const affect_lstm_shape *shape);
-
-    /* probabilities (batch, classes), labels (batch), weights (batch) or NULL; d_logits or NULL. */
-    void (*cross_entropy)(affect_backend *backend, affect_real *d_logits, double *stats,
-                          const affect_real *probabilities, const int32_t *labels,
-                          const affect_real *weights, const affect_loss_shape *shape);
-    /* total[0] += weight scale sum of squares of w[0..n); when d_w is given, d_w += 2 scale w. */
-    void (*l2_penalty)(affect_backend *backend, double *total, affect_real *d_w,
-                       const affect_real *w, size_t n, double scale, double weight);
-    void (*adam_step)(affect_backend *backend, affect_real *parameters, affect_real *m,
-                      affect_real *v, const affect_real *gradients, const affect_adam_shape *shape);
+#define AFFECT_OPERATION_MEMBER(type, name, parameters) type(*name) parameters;
+    AFFECT_OPERATIONS(AFFECT_OPERATION_MEMBER)
 } affect_backend_ops;
 
 /* What every backend starts with; a backend's own struct has it as first member. */

@@ -51,79 +51,8 @@ void affect_cpu_activation_gradient(affect_real *d, const affect_real *y, size_t
 /* y = activation(y) on rows of n numbers. */
 void affect_cpu_activate(affect_real *y, size_t rows, size_t n, affect_activation activation);
 
-/* The operations, file by file; contracts in device/backend.h. */
-size_t affect_cpu_conv1d_workspace(affect_backend *, const affect_conv1d_shape *);
-void affect_cpu_conv1d_forward(affect_backend *, affect_real *, const affect_real *,
-                               const affect_real *, const affect_real *, void *,
-                               const affect_conv1d_shape *);
-void affect_cpu_conv1d_backward(affect_backend *, affect_real *, affect_real *, affect_real *,
-                                affect_real *, const affect_real *, const affect_real *,
-                                const affect_real *, void *, const affect_conv1d_shape *);
-size_t affect_cpu_conv1d_pool_switches(affect_backend *, const affect_conv1d_shape *);
-size_t affect_cpu_conv1d_pool_workspace(affect_backend *, const affect_conv1d_shape *);
-void affect_cpu_conv1d_pool_forward(affect_backend *, affect_real *, uint32_t *,
-                                    const affect_real *, const affect_real *, const affect_real *,
-                                    void *, const affect_conv1d_shape *);
-void affect_cpu_conv1d_pool_backward(affect_backend *, affect_real *, affect_real *, affect_real *,
-                                     const affect_real *, const affect_real *, const affect_real *,
-                                     const uint32_t *, const affect_real *, void *,
-                                     const affect_conv1d_shape *);
-void affect_cpu_pool1d_forward(affect_backend *, affect_real *, const affect_real *,
-                               const affect_pool1d_shape *);
-void affect_cpu_pool1d_backward(affect_backend *, affect_real *, const affect_real *,
-                                const affect_real *, const affect_real *,
-                                const affect_pool1d_shape *);
-void affect_cpu_batch_norm_forward(affect_backend *, affect_real *, affect_real *, affect_real *,
-                                   affect_real *, const affect_real *, const affect_real *,
-                                   const affect_real *, const affect_batch_norm_shape *);
-void affect_cpu_batch_norm_infer(affect_backend *, affect_real *, const affect_real *,
-                                 const affect_real *, const affect_real *, const affect_real *,
-                                 const affect_real *, const affect_batch_norm_shape *);
-void affect_cpu_batch_norm_backward(affect_backend *, affect_real *, affect_real *, affect_real *,
-                                    const affect_real *, const affect_real *, const affect_real *,
-                                    const affect_real *, const affect_batch_norm_shape *);
-void affect_cpu_dropout(affect_backend *, affect_real *, const affect_real *,
-                        const affect_dropout_shape *);
-void affect_cpu_activation_forward(affect_backend *, affect_real *, const affect_real *, size_t,
-                                   size_t, affect_activation);
-void affect_cpu_activation_backward(affect_backend *, affect_real *, const affect_real *,
-                                    const affect_real *, size_t, size_t, affect_activation);
-void affect_cpu_copy_rows(affect_backend *, affect_real *, size_t, const affect_real *, size_t,
-                          size_t, size_t);
-void affect_cpu_add(affect_backend *, affect_real *, const affect_real *, size_t);
-void affect_cpu_layer_norm_forward(affect_backend *, affect_real *, affect_real *,
-                                   const affect_real *, const affect_real *, const affect_real *,
-                                   const affect_layer_norm_shape *);
-void affect_cpu_layer_norm_backward(affect_backend *, affect_real *, affect_real *, affect_real *,
-                                    const affect_real *, const affect_real *, const affect_real *,
-                                    const affect_real *, const affect_layer_norm_shape *);
-void affect_cpu_window2d_forward(affect_backend *, affect_real *, const affect_real *,
-                                 const affect_window2d_shape *);
-void affect_cpu_window2d_backward(affect_backend *, affect_real *, const affect_real *,
-                                  const affect_window2d_shape *);
-void affect_cpu_pool2d_forward(affect_backend *, affect_real *, const affect_real *,
-                               const affect_window2d_shape *);
-void affect_cpu_pool2d_backward(affect_backend *, affect_real *, const affect_real *,
-                                const affect_real *, const affect_real *,
-                                const affect_window2d_shape *);
-void affect_cpu_pool_steps_forward(affect_backend *, affect_real *, affect_real *,
-                                   const affect_real *, const affect_real *,
-                                   const affect_pool_steps_shape *);
-void affect_cpu_pool_steps_backward(affect_backend *, affect_real *, affect_real *,
-                                    const affect_real *, const affect_real *, const affect_real *,
-                                    const affect_real *, const affect_pool_steps_shape *);
-size_t affect_cpu_lstm_reserve(affect_backend *, const affect_lstm_shape *);
-size_t affect_cpu_lstm_workspace(affect_backend *, const affect_lstm_shape *);
-void affect_cpu_lstm_forward(affect_backend *, affect_real *, void *, const affect_real *,
-                             const affect_lstm_parameters *, void *, const affect_lstm_shape *);
-void affect_cpu_lstm_backward(affect_backend *, affect_real *, const affect_lstm_parameters *,
-                              const affect_real *, const affect_real *, const affect_real *, void *,
-                              const affect_lstm_parameters *, void *, const affect_lstm_shape *);
-void affect_cpu_cross_entropy(affect_backend *, affect_real *, double *, const affect_real *,
-                              const int32_t *, const affect_real *, const affect_loss_shape *);
-void affect_cpu_l2_penalty(affect_backend *, double *, affect_real *, const affect_real *, size_t,
-                           double, double);
-void affect_cpu_adam_step(affect_backend *, affect_real *, affect_real *, affect_real *,
-                          const affect_real *, const affect_adam_shape *);
+/* The operations; contracts in device/operations.h. */
+#define AFFECT_CPU_DECLARED(type, name, parameters) type AFFECT_CPU_OPERATION(name) parameters;
+AFFECT_OPERATIONS(AFFECT_CPU_DECLARED)
 
 #endif

@@ -60,7 +60,8 @@ static void cut_workspace(conv_call *call, void *workspace, size_t n_threads) {
     call->packed.numbers = affect_cpu_take(&rest, packed_size(call));
 }
 
-size_t affect_cpu_conv1d_workspace(affect_backend *backend, const affect_conv1d_shape *shape) {
+size_t AFFECT_CPU_OPERATION(conv1d_workspace)(affect_backend *backend,
+                                              const affect_conv1d_shape *shape) {
     conv_call call = {0};
     size_t n_threads = affect_cpu_of(backend)->n_threads, real = sizeof(affect_real);
     plan(&call, shape);
@@ -220,9 +221,10 @@ static void forward_items(void *context, size_t begin, size_t end, int thread) {
         forward_tile(call, columns, i, end - i < call->tile_items ? end - i : call->tile_items);
 }
 
-void affect_cpu_conv1d_forward(affect_backend *backend, affect_real *y, const affect_real *x,
-                               const affect_real *kernel, const affect_real *bias, void *workspace,
-                               const affect_conv1d_shape *shape) {
+void AFFECT_CPU_OPERATION(conv1d_forward)(affect_backend *backend, affect_real *y,
+                                          const affect_real *x, const affect_real *kernel,
+                                          const affect_real *bias, void *workspace,
+                                          const affect_conv1d_shape *shape) {
     if (!affect_cpu_ready(backend)) return;
     conv_call call = {.y = y, .x = x, .kernel = kernel, .bias = bias};
     plan(&call, shape);
@@ -271,10 +273,11 @@ static void backward_items(void *context, size_t begin, size_t end, int thread) 
                       end - i < call->tile_items ? end - i : call->tile_items);
 }
 
-void affect_cpu_conv1d_backward(affect_backend *backend, affect_real *d_x, affect_real *d_kernel,
-                                affect_real *d_bias, affect_real *d_y, const affect_real *x,
-                                const affect_real *y, const affect_real *kernel, void *workspace,
-                                const affect_conv1d_shape *shape) {
+void AFFECT_CPU_OPERATION(conv1d_backward)(affect_backend *backend, affect_real *d_x,
+                                           affect_real *d_kernel, affect_real *d_bias,
+                                           affect_real *d_y, const affect_real *x,
+                                           const affect_real *y, const affect_real *kernel,
+                                           void *workspace, const affect_conv1d_shape *shape) {
     if (!affect_cpu_ready(backend)) return;
     size_t n_threads = affect_cpu_of(backend)->n_threads;
     conv_call call = {.x = x,

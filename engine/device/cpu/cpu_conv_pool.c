@@ -57,7 +57,8 @@ static size_t words_of(const affect_conv1d_shape *s) {
     return (s->filters + 31) / 32;
 }
 
-size_t affect_cpu_conv1d_pool_switches(affect_backend *backend, const affect_conv1d_shape *s) {
+size_t AFFECT_CPU_OPERATION(conv1d_pool_switches)(affect_backend *backend,
+                                                  const affect_conv1d_shape *s) {
     (void)backend;
     return s->n * (s->length_out / 2) * words_of(s) * sizeof(uint32_t);
 }
@@ -94,7 +95,7 @@ static size_t cut(pool_call *call, affect_backend *backend, const affect_conv1d_
         affect_conv1d_shape tile = tile_shape(call, call->tile_items);
         call->plain = affect_cpu_take(&rest, call->tile_items * s->length_out * s->filters);
         call->conv_workspace = rest;
-        return (size_t)(rest - begin) + affect_cpu_conv1d_workspace(backend, &tile);
+        return (size_t)(rest - begin) + backend->ops->conv1d_workspace(backend, &tile);
     }
     call->tile_items = tile_of(s, TILE_BYTES, s->length * s->channels);
     call->packed = (affect_cpu_packed){.k = call->depth, .n = s->filters};
@@ -108,7 +109,8 @@ static size_t cut(pool_call *call, affect_backend *backend, const affect_conv1d_
     return (size_t)(rest - begin);
 }
 
-size_t affect_cpu_conv1d_pool_workspace(affect_backend *backend, const affect_conv1d_shape *s) {
+size_t AFFECT_CPU_OPERATION(conv1d_pool_workspace)(affect_backend *backend,
+                                                   const affect_conv1d_shape *s) {
     pool_call call = {0};
     return cut(&call, backend, s, (void *)64); /* only differences are used */
 }
@@ -204,16 +206,16 @@ static void forward_plain(affect_backend *backend, const pool_call *whole) {
         pool_call call = *whole;
         call.y += first * call.pairs * s->filters;
         if (call.switches) call.switches += first * call.pairs * call.words;
-        affect_cpu_conv1d_forward(backend, call.plain, call.x + first * s->length * s->channels,
-                                  call.kernel, call.bias, call.conv_workspace, &tile);
+        backend->ops->conv1d_forward(backend, call.plain, call.x + first * s->length * s->channels,
+                                     call.kernel, call.bias, call.conv_workspace, &tile);
         affect_cpu_run(backend, items, pool_items, &call);
     }
 }
 
-void affect_cpu_conv1d_pool_forward(affect_backend *backend, affect_real *y, uint32_t *switches,
-                                    const affect_real *x, const affect_real *kernel,
-                                    const affect_real *bias, void *workspace,
-                                    const affect_conv1d_shape *shape) {
+void AFFECT_CPU_OPERATION(conv1d_pool_forward)(affect_backend *backend, affect_real *y,
+                                               uint32_t *switches, const affect_real *x,
+                                               const affect_real *kernel, const affect_real *bias,
+                                               void *workspace, const affect_conv1d_shape *shape) {
     if (!affect_cpu_ready(backend)) return;
     pool_call call = {.y = y, .switches = switches, .x = x, .kernel = kernel, .bias = bias};
     cut(&call, backend, shape, workspace);
@@ -398,9 +400,9 @@ static void backward_plain(affect_backend *backend, const pool_call *whole, affe
         call.y_saved += pair * s->filters;
         call.saved_switches += pair * call.words;
         affect_cpu_run(backend, items, unpool_items, &call);
-        affect_cpu_conv1d_backward(backend, call.d_x ? call.d_x + input : NULL, d_kernel, d_bias,
-                                   call.plain, call.x + input, NULL, call.kernel,
-                                   call.conv_workspace, &tile);
+        backend->ops->conv1d_backward(backend, call.d_x ? call.d_x + input : NULL, d_kernel, d_bias,
+                                      call.plain, call.x + input, NULL, call.kernel,
+                                      call.conv_workspace, &tile);
     }
 }
 
@@ -425,12 +427,12 @@ static void list_by_filter(const pool_call *call) {
             call->by_filter[f * call->depth + i] = call->kernel[i * filters + f];
 }
 
-void affect_cpu_conv1d_pool_backward(affect_backend *backend, affect_real *d_x,
-                                     affect_real *d_kernel, affect_real *d_bias,
-                                     const affect_real *d_y, const affect_real *x,
-                                     const affect_real *y, const uint32_t *switches,
-                                     const affect_real *kernel, void *workspace,
-                                     const affect_conv1d_shape *shape) {
+void AFFECT_CPU_OPERATION(conv1d_pool_backward)(affect_backend *backend, affect_real *d_x,
+                                                affect_real *d_kernel, affect_real *d_bias,
+                                                const affect_real *d_y, const affect_real *x,
+                                                const affect_real *y, const uint32_t *switches,
+                                                const affect_real *kernel, void *workspace,
+                                                const affect_conv1d_shape *shape) {
     if (!affect_cpu_ready(backend)) return;
     size_t threads = affect_cpu_of(backend)->n_threads, weights;
     pool_call call = {

@@ -34,9 +34,10 @@ static void forward_rows(void *context, size_t begin, size_t end, int thread) {
     }
 }
 
-void affect_cpu_layer_norm_forward(affect_backend *backend, affect_real *y, affect_real *saved,
-                                   const affect_real *x, const affect_real *gamma,
-                                   const affect_real *beta, const affect_layer_norm_shape *shape) {
+void AFFECT_CPU_OPERATION(layer_norm_forward)(affect_backend *backend, affect_real *y,
+                                              affect_real *saved, const affect_real *x,
+                                              const affect_real *gamma, const affect_real *beta,
+                                              const affect_layer_norm_shape *shape) {
     if (!affect_cpu_ready(backend)) return;
     layer_norm_call call = {
         .y = y, .saved = saved, .x = x, .gamma = gamma, .beta = beta, .shape = shape};
@@ -84,11 +85,11 @@ static void gradient_channels(void *context, size_t begin, size_t end, int threa
     }
 }
 
-void affect_cpu_layer_norm_backward(affect_backend *backend, affect_real *d_x, affect_real *d_gamma,
-                                    affect_real *d_beta, const affect_real *d_y,
-                                    const affect_real *x, const affect_real *gamma,
-                                    const affect_real *saved,
-                                    const affect_layer_norm_shape *shape) {
+void AFFECT_CPU_OPERATION(layer_norm_backward)(affect_backend *backend, affect_real *d_x,
+                                               affect_real *d_gamma, affect_real *d_beta,
+                                               const affect_real *d_y, const affect_real *x,
+                                               const affect_real *gamma, const affect_real *saved,
+                                               const affect_layer_norm_shape *shape) {
     if (!affect_cpu_ready(backend)) return;
     layer_norm_call call = {.d_x = d_x,
                             .d_gamma = d_gamma,

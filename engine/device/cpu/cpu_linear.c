@@ -77,8 +77,9 @@ static void forward_rows(void *context, size_t begin, size_t end, int thread) {
     affect_cpu_activate(call->y + offset, end - begin, call->n, call->activation);
 }
 
-void affect_cpu_activation_forward(affect_backend *backend, affect_real *y, const affect_real *x,
-                                   size_t rows, size_t n, affect_activation activation) {
+void AFFECT_CPU_OPERATION(activation_forward)(affect_backend *backend, affect_real *y,
+                                              const affect_real *x, size_t rows, size_t n,
+                                              affect_activation activation) {
     if (!affect_cpu_ready(backend)) return;
     activation_call call = {.y = y, .x = x, .n = n, .activation = activation};
     affect_cpu_run(backend, rows, forward_rows, &call);
@@ -93,9 +94,10 @@ static void backward_rows(void *context, size_t begin, size_t end, int thread) {
     affect_cpu_activation_gradient(call->y + offset, call->x + offset, count, call->activation);
 }
 
-void affect_cpu_activation_backward(affect_backend *backend, affect_real *d_x,
-                                    const affect_real *d_y, const affect_real *y, size_t rows,
-                                    size_t n, affect_activation activation) {
+void AFFECT_CPU_OPERATION(activation_backward)(affect_backend *backend, affect_real *d_x,
+                                               const affect_real *d_y, const affect_real *y,
+                                               size_t rows, size_t n,
+                                               affect_activation activation) {
     if (!affect_cpu_ready(backend)) return;
     activation_call call = {.y = d_x, .x = y, .from = d_y, .n = n, .activation = activation};
     affect_cpu_run(backend, rows, backward_rows, &call);
@@ -127,17 +129,17 @@ static void dropout_pairs(void *context, size_t begin, size_t end, int thread) {
     }
 }
 
-void affect_cpu_dropout(affect_backend *backend, affect_real *y, const affect_real *x,
-                        const affect_dropout_shape *shape) {
+void AFFECT_CPU_OPERATION(dropout)(affect_backend *backend, affect_real *y, const affect_real *x,
+                                   const affect_dropout_shape *shape) {
     if (!affect_cpu_ready(backend)) return;
     dropout_call call = {y, x, shape};
     uint64_t pairs = (shape->first + shape->n + 1) / 2 - shape->first / 2;
     affect_cpu_run(backend, (size_t)pairs, dropout_pairs, &call);
 }
 
-void affect_cpu_copy_rows(affect_backend *backend, affect_real *to, size_t to_stride,
-                          const affect_real *from, size_t from_stride, size_t rows,
-                          size_t columns) {
+void AFFECT_CPU_OPERATION(copy_rows)(affect_backend *backend, affect_real *to, size_t to_stride,
+                                     const affect_real *from, size_t from_stride, size_t rows,
+                                     size_t columns) {
     if (!affect_cpu_ready(backend) || columns == 0) return;
     for (size_t r = 0; r < rows; r++)
         memcpy(to + r * to_stride, from + r * from_stride, columns * sizeof *to);
@@ -154,7 +156,8 @@ static void add_range(void *context, size_t begin, size_t end, int thread) {
     for (size_t i = begin; i < end; i++) call->y[i] += call->x[i];
 }
 
-void affect_cpu_add(affect_backend *backend, affect_real *y, const affect_real *x, size_t n) {
+void AFFECT_CPU_OPERATION(add)(affect_backend *backend, affect_real *y, const affect_real *x,
+                               size_t n) {
     if (!affect_cpu_ready(backend)) return;
     affect_cpu_run(backend, n, add_range, &(add_call){y, x});
 }

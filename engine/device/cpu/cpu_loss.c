@@ -5,9 +5,10 @@
 
 #define SMALLEST_PROBABILITY 1e-7 /* Keras' epsilon */
 
-void affect_cpu_cross_entropy(affect_backend *backend, affect_real *d_logits, double *stats,
-                              const affect_real *probabilities, const int32_t *labels,
-                              const affect_real *weights, const affect_loss_shape *shape) {
+void AFFECT_CPU_OPERATION(cross_entropy)(affect_backend *backend, affect_real *d_logits,
+                                         double *stats, const affect_real *probabilities,
+                                         const int32_t *labels, const affect_real *weights,
+                                         const affect_loss_shape *shape) {
     if (!affect_cpu_ready(backend)) return;
     size_t n = shape->classes;
     for (size_t r = 0; r < shape->batch; r++) {
@@ -31,8 +32,8 @@ static void add_scaled(affect_real *restrict d_w, const affect_real *restrict w,
     for (size_t i = 0; i < n; i++) d_w[i] += scale * w[i];
 }
 
-void affect_cpu_l2_penalty(affect_backend *backend, double *total, affect_real *d_w,
-                           const affect_real *w, size_t n, double scale, double weight) {
+void AFFECT_CPU_OPERATION(l2_penalty)(affect_backend *backend, double *total, affect_real *d_w,
+                                      const affect_real *w, size_t n, double scale, double weight) {
     if (!affect_cpu_ready(backend)) return;
     double sum = 0;
     for (size_t i = 0; i < n; i++) sum += (double)w[i] * (double)w[i];

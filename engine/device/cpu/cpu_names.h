@@ -1,7 +1,7 @@
 /* The CPU engine is compiled once a level of vector instructions (core/cpu_level.h): the build sets
  * AFFECT_CPU_LEVEL to generic, avx2 or avx512, and each name below gets it as its ending, so that
  * all copies live in one program. Every function that engine/device/cpu/ files share stands
- * here. */
+ * here; those of the table are named by AFFECT_CPU_OPERATION. */
 #ifndef AFFECT_CPU_CPU_NAMES_H
 #define AFFECT_CPU_CPU_NAMES_H
 
@@ -22,38 +22,7 @@
 #define affect_cpu_add_outer           AFFECT_CPU_AT_LEVEL(affect_cpu_add_outer)
 #define affect_cpu_combine             AFFECT_CPU_AT_LEVEL(affect_cpu_combine)
 
-/* Operations of the table. */
-#define affect_cpu_conv1d_workspace      AFFECT_CPU_AT_LEVEL(affect_cpu_conv1d_workspace)
-#define affect_cpu_conv1d_forward        AFFECT_CPU_AT_LEVEL(affect_cpu_conv1d_forward)
-#define affect_cpu_conv1d_backward       AFFECT_CPU_AT_LEVEL(affect_cpu_conv1d_backward)
-#define affect_cpu_conv1d_pool_switches  AFFECT_CPU_AT_LEVEL(affect_cpu_conv1d_pool_switches)
-#define affect_cpu_conv1d_pool_workspace AFFECT_CPU_AT_LEVEL(affect_cpu_conv1d_pool_workspace)
-#define affect_cpu_conv1d_pool_forward   AFFECT_CPU_AT_LEVEL(affect_cpu_conv1d_pool_forward)
-#define affect_cpu_conv1d_pool_backward  AFFECT_CPU_AT_LEVEL(affect_cpu_conv1d_pool_backward)
-#define affect_cpu_pool1d_forward        AFFECT_CPU_AT_LEVEL(affect_cpu_pool1d_forward)
-#define affect_cpu_pool1d_backward       AFFECT_CPU_AT_LEVEL(affect_cpu_pool1d_backward)
-#define affect_cpu_batch_norm_forward    AFFECT_CPU_AT_LEVEL(affect_cpu_batch_norm_forward)
-#define affect_cpu_batch_norm_infer      AFFECT_CPU_AT_LEVEL(affect_cpu_batch_norm_infer)
-#define affect_cpu_batch_norm_backward   AFFECT_CPU_AT_LEVEL(affect_cpu_batch_norm_backward)
-#define affect_cpu_dropout               AFFECT_CPU_AT_LEVEL(affect_cpu_dropout)
-#define affect_cpu_activation_forward    AFFECT_CPU_AT_LEVEL(affect_cpu_activation_forward)
-#define affect_cpu_activation_backward   AFFECT_CPU_AT_LEVEL(affect_cpu_activation_backward)
-#define affect_cpu_copy_rows             AFFECT_CPU_AT_LEVEL(affect_cpu_copy_rows)
-#define affect_cpu_add                   AFFECT_CPU_AT_LEVEL(affect_cpu_add)
-#define affect_cpu_layer_norm_forward    AFFECT_CPU_AT_LEVEL(affect_cpu_layer_norm_forward)
-#define affect_cpu_layer_norm_backward   AFFECT_CPU_AT_LEVEL(affect_cpu_layer_norm_backward)
-#define affect_cpu_window2d_forward      AFFECT_CPU_AT_LEVEL(affect_cpu_window2d_forward)
-#define affect_cpu_window2d_backward     AFFECT_CPU_AT_LEVEL(affect_cpu_window2d_backward)
-#define affect_cpu_pool2d_forward        AFFECT_CPU_AT_LEVEL(affect_cpu_pool2d_forward)
-#define affect_cpu_pool2d_backward       AFFECT_CPU_AT_LEVEL(affect_cpu_pool2d_backward)
-#define affect_cpu_pool_steps_forward    AFFECT_CPU_AT_LEVEL(affect_cpu_pool_steps_forward)
-#define affect_cpu_pool_steps_backward   AFFECT_CPU_AT_LEVEL(affect_cpu_pool_steps_backward)
-#define affect_cpu_lstm_reserve          AFFECT_CPU_AT_LEVEL(affect_cpu_lstm_reserve)
-#define affect_cpu_lstm_workspace        AFFECT_CPU_AT_LEVEL(affect_cpu_lstm_workspace)
-#define affect_cpu_lstm_forward          AFFECT_CPU_AT_LEVEL(affect_cpu_lstm_forward)
-#define affect_cpu_lstm_backward         AFFECT_CPU_AT_LEVEL(affect_cpu_lstm_backward)
-#define affect_cpu_cross_entropy         AFFECT_CPU_AT_LEVEL(affect_cpu_cross_entropy)
-#define affect_cpu_l2_penalty            AFFECT_CPU_AT_LEVEL(affect_cpu_l2_penalty)
-#define affect_cpu_adam_step             AFFECT_CPU_AT_LEVEL(affect_cpu_adam_step)
+/* A function of the table: AFFECT_CPU_OPERATION(dropout) is affect_cpu_dropout_avx2. */
+#define AFFECT_CPU_OPERATION(name) AFFECT_CPU_AT_LEVEL(affect_cpu_##name)
 
 #endif

@@ -123,10 +123,11 @@ static void channels(void *context, size_t begin, size_t end, int thread) {
     }
 }
 
-void affect_cpu_batch_norm_forward(affect_backend *backend, affect_real *y, affect_real *saved,
-                                   affect_real *moving_mean, affect_real *moving_variance,
-                                   const affect_real *x, const affect_real *gamma,
-                                   const affect_real *beta, const affect_batch_norm_shape *shape) {
+void AFFECT_CPU_OPERATION(batch_norm_forward)(affect_backend *backend, affect_real *y,
+                                              affect_real *saved, affect_real *moving_mean,
+                                              affect_real *moving_variance, const affect_real *x,
+                                              const affect_real *gamma, const affect_real *beta,
+                                              const affect_batch_norm_shape *shape) {
     if (!affect_cpu_ready(backend)) return;
     norm_call call = {.y = y,
                       .saved = saved,
@@ -139,10 +140,11 @@ void affect_cpu_batch_norm_forward(affect_backend *backend, affect_real *y, affe
     affect_cpu_run(backend, shape->channels, channels, &call);
 }
 
-void affect_cpu_batch_norm_infer(affect_backend *backend, affect_real *y, const affect_real *x,
-                                 const affect_real *gamma, const affect_real *beta,
-                                 const affect_real *moving_mean, const affect_real *moving_variance,
-                                 const affect_batch_norm_shape *shape) {
+void AFFECT_CPU_OPERATION(batch_norm_infer)(affect_backend *backend, affect_real *y,
+                                            const affect_real *x, const affect_real *gamma,
+                                            const affect_real *beta, const affect_real *moving_mean,
+                                            const affect_real *moving_variance,
+                                            const affect_batch_norm_shape *shape) {
     if (!affect_cpu_ready(backend)) return;
     norm_call call = {.y = y,
                       .x = x,
@@ -154,11 +156,11 @@ void affect_cpu_batch_norm_infer(affect_backend *backend, affect_real *y, const 
     affect_cpu_run(backend, shape->channels, channels, &call);
 }
 
-void affect_cpu_batch_norm_backward(affect_backend *backend, affect_real *d_x, affect_real *d_gamma,
-                                    affect_real *d_beta, const affect_real *d_y,
-                                    const affect_real *x, const affect_real *gamma,
-                                    const affect_real *saved,
-                                    const affect_batch_norm_shape *shape) {
+void AFFECT_CPU_OPERATION(batch_norm_backward)(affect_backend *backend, affect_real *d_x,
+                                               affect_real *d_gamma, affect_real *d_beta,
+                                               const affect_real *d_y, const affect_real *x,
+                                               const affect_real *gamma, const affect_real *saved,
+                                               const affect_batch_norm_shape *shape) {
     if (!affect_cpu_ready(backend)) return;
     norm_call call = {.d_x = d_x,
                       .d_gamma = d_gamma,

@@ -33,9 +33,9 @@ static void step_task(void *context, size_t begin, size_t end, int thread) {
                end - begin, call);
 }
 
-void affect_cpu_adam_step(affect_backend *backend, affect_real *parameters, affect_real *m,
-                          affect_real *v, const affect_real *gradients,
-                          const affect_adam_shape *shape) {
+void AFFECT_CPU_OPERATION(adam_step)(affect_backend *backend, affect_real *parameters,
+                                     affect_real *m, affect_real *v, const affect_real *gradients,
+                                     const affect_adam_shape *shape) {
     if (!affect_cpu_ready(backend)) return;
     double t = (double)shape->step;
     double rate =

@@ -37,8 +37,8 @@ static void forward_items(void *context, size_t first, size_t last, int thread) 
     }
 }
 
-void affect_cpu_pool1d_forward(affect_backend *backend, affect_real *y, const affect_real *x,
-                               const affect_pool1d_shape *shape) {
+void AFFECT_CPU_OPERATION(pool1d_forward)(affect_backend *backend, affect_real *y,
+                                          const affect_real *x, const affect_pool1d_shape *shape) {
     if (!affect_cpu_ready(backend)) return;
     pool_call call = {.y = y, .x = x, .shape = shape};
     affect_cpu_run(backend, shape->n, forward_items, &call);
@@ -87,9 +87,9 @@ static void backward_items(void *context, size_t first, size_t last, int thread)
     }
 }
 
-void affect_cpu_pool1d_backward(affect_backend *backend, affect_real *d_x, const affect_real *d_y,
-                                const affect_real *x, const affect_real *y,
-                                const affect_pool1d_shape *shape) {
+void AFFECT_CPU_OPERATION(pool1d_backward)(affect_backend *backend, affect_real *d_x,
+                                           const affect_real *d_y, const affect_real *x,
+                                           const affect_real *y, const affect_pool1d_shape *shape) {
     if (!affect_cpu_ready(backend)) return;
     pool_call call = {.d_x = d_x, .x = x, .y_saved = y, .d_y = d_y, .shape = shape};
     affect_cpu_run(backend, shape->n, backward_items, &call);

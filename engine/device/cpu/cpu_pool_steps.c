@@ -58,9 +58,10 @@ static void forward_sequences(void *context, size_t begin, size_t end, int threa
     }
 }
 
-void affect_cpu_pool_steps_forward(affect_backend *backend, affect_real *y, affect_real *weights,
-                                   const affect_real *x, const affect_real *scores,
-                                   const affect_pool_steps_shape *shape) {
+void AFFECT_CPU_OPERATION(pool_steps_forward)(affect_backend *backend, affect_real *y,
+                                              affect_real *weights, const affect_real *x,
+                                              const affect_real *scores,
+                                              const affect_pool_steps_shape *shape) {
     if (!affect_cpu_ready(backend)) return;
     pool_steps_call call = {.y = y, .weights = weights, .x = x, .scores = scores, .shape = shape};
     affect_cpu_run(backend, shape->batch, forward_sequences, &call);
@@ -99,11 +100,11 @@ static void backward_sequences(void *context, size_t begin, size_t end, int thre
     }
 }
 
-void affect_cpu_pool_steps_backward(affect_backend *backend, affect_real *d_x,
-                                    affect_real *d_scores, const affect_real *d_y,
-                                    const affect_real *x, const affect_real *y,
-                                    const affect_real *weights,
-                                    const affect_pool_steps_shape *shape) {
+void AFFECT_CPU_OPERATION(pool_steps_backward)(affect_backend *backend, affect_real *d_x,
+                                               affect_real *d_scores, const affect_real *d_y,
+                                               const affect_real *x, const affect_real *y,
+                                               const affect_real *weights,
+                                               const affect_pool_steps_shape *shape) {
     if (!affect_cpu_ready(backend)) return;
     pool_steps_call call = {.d_x = d_x,
                             .d_scores = d_scores,

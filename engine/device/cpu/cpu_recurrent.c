@@ -86,13 +86,14 @@ static size_t common_size(const affect_lstm_shape *s) {
     return size * (size_t)s->directions;
 }
 
-size_t affect_cpu_lstm_reserve(affect_backend *backend, const affect_lstm_shape *shape) {
+size_t AFFECT_CPU_OPERATION(lstm_reserve)(affect_backend *backend, const affect_lstm_shape *shape) {
     size_t splits = count_splits(affect_cpu_of(backend), shape);
     return reserve_size(shape, splits) * splits * (size_t)shape->directions;
 }
 
 /* Inference keeps what training reserves at the workspace's end. */
-size_t affect_cpu_lstm_workspace(affect_backend *backend, const affect_lstm_shape *shape) {
+size_t AFFECT_CPU_OPERATION(lstm_workspace)(affect_backend *backend,
+                                            const affect_lstm_shape *shape) {
     size_t splits = count_splits(affect_cpu_of(backend), shape);
     return common_size(shape) + (carry_size(shape, splits) + reserve_size(shape, splits)) * splits *
                                     (size_t)shape->directions;
@@ -330,9 +331,10 @@ static void forward_units(void *context, size_t begin, size_t end, int thread) {
     }
 }
 
-void affect_cpu_lstm_forward(affect_backend *backend, affect_real *y, void *reserve,
-                             const affect_real *x, const affect_lstm_parameters *parameters,
-                             void *workspace, const affect_lstm_shape *shape) {
+void AFFECT_CPU_OPERATION(lstm_forward)(affect_backend *backend, affect_real *y, void *reserve,
+                                        const affect_real *x,
+                                        const affect_lstm_parameters *parameters, void *workspace,
+                                        const affect_lstm_shape *shape) {
     if (!affect_cpu_ready(backend)) return;
     lstm_call call = make_call(backend, shape, reserve, workspace);
     call.parameters = parameters;
@@ -567,11 +569,12 @@ static void input_rows(void *context, size_t begin, size_t end, int thread) {
     multiply_input_rows(call, c, both, n);
 }
 
-void affect_cpu_lstm_backward(affect_backend *backend, affect_real *d_x,
-                              const affect_lstm_parameters *gradients, const affect_real *d_y,
-                              const affect_real *x, const affect_real *y, void *reserve,
-                              const affect_lstm_parameters *parameters, void *workspace,
-                              const affect_lstm_shape *shape) {
+void AFFECT_CPU_OPERATION(lstm_backward)(affect_backend *backend, affect_real *d_x,
+                                         const affect_lstm_parameters *gradients,
+                                         const affect_real *d_y, const affect_real *x,
+                                         const affect_real *y, void *reserve,
+                                         const affect_lstm_parameters *parameters, void *workspace,
+                                         const affect_lstm_shape *shape) {
     (void)y; /* the reserve has the outputs in step-major order */
     if (!affect_cpu_ready(backend)) return;
     lstm_call call = make_call(backend, shape, reserve, workspace);

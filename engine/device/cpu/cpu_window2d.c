@@ -60,8 +60,9 @@ static void take_windows(void *context, size_t first, size_t last, int thread) {
     }
 }
 
-void affect_cpu_window2d_forward(affect_backend *backend, affect_real *columns,
-                                 const affect_real *x, const affect_window2d_shape *shape) {
+void AFFECT_CPU_OPERATION(window2d_forward)(affect_backend *backend, affect_real *columns,
+                                            const affect_real *x,
+                                            const affect_window2d_shape *shape) {
     if (!affect_cpu_ready(backend)) return;
     window2d_call call = {.to = columns, .from = x, .shape = shape};
     affect_cpu_run(backend, shape->n, take_windows, &call);
@@ -91,9 +92,9 @@ static void add_windows(void *context, size_t first, size_t last, int thread) {
     }
 }
 
-void affect_cpu_window2d_backward(affect_backend *backend, affect_real *d_x,
-                                  const affect_real *d_columns,
-                                  const affect_window2d_shape *shape) {
+void AFFECT_CPU_OPERATION(window2d_backward)(affect_backend *backend, affect_real *d_x,
+                                             const affect_real *d_columns,
+                                             const affect_window2d_shape *shape) {
     if (!affect_cpu_ready(backend)) return;
     window2d_call call = {.to = d_x, .from = d_columns, .shape = shape};
     affect_cpu_run(backend, shape->n, add_windows, &call);
@@ -121,8 +122,9 @@ static void pool_images(void *context, size_t first, size_t last, int thread) {
     }
 }
 
-void affect_cpu_pool2d_forward(affect_backend *backend, affect_real *y, const affect_real *x,
-                               const affect_window2d_shape *shape) {
+void AFFECT_CPU_OPERATION(pool2d_forward)(affect_backend *backend, affect_real *y,
+                                          const affect_real *x,
+                                          const affect_window2d_shape *shape) {
     if (!affect_cpu_ready(backend)) return;
     window2d_call call = {.to = y, .from = x, .shape = shape};
     affect_cpu_run(backend, shape->n, pool_images, &call);
@@ -158,9 +160,10 @@ static void pool_gradients(void *context, size_t first, size_t last, int thread)
     }
 }
 
-void affect_cpu_pool2d_backward(affect_backend *backend, affect_real *d_x, const affect_real *d_y,
-                                const affect_real *x, const affect_real *y,
-                                const affect_window2d_shape *shape) {
+void AFFECT_CPU_OPERATION(pool2d_backward)(affect_backend *backend, affect_real *d_x,
+                                           const affect_real *d_y, const affect_real *x,
+                                           const affect_real *y,
+                                           const affect_window2d_shape *shape) {
     if (!affect_cpu_ready(backend)) return;
     window2d_call call = {.to = d_x, .from = d_y, .x = x, .y = y, .shape = shape};
     affect_cpu_run(backend, shape->n, pool_gradients, &call);

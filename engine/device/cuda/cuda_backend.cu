@@ -148,9 +148,11 @@ class alone_with_device {
     ~alone_with_device() { gate.leave_alone(); }
 };
 
+} // namespace
+
 /* ---- Memory and copies ---- */
 
-affect_status cuda_synchronize(affect_backend *backend, affect_error *err) {
+affect_status affect_cuda_synchronize(affect_backend *backend, affect_error *err) {
     if (affect_cuda_ready(backend))
         affect_cuda_check(backend, cudaStreamSynchronize(affect_cuda_of(backend)->stream),
                           "synchronize");
@@ -158,7 +160,7 @@ affect_status cuda_synchronize(affect_backend *backend, affect_error *err) {
     return backend->error.status;
 }
 
-void *cuda_allocate(affect_backend *backend, size_t n_bytes) {
+void *affect_cuda_allocate(affect_backend *backend, size_t n_bytes) {
     void *memory = nullptr;
     if (!affect_cuda_ready(backend)) return nullptr;
     alone_with_device alone;
@@ -175,35 +177,38 @@ void *cuda_allocate(affect_backend *backend, size_t n_bytes) {
     return affect_cuda_check(backend, code, "allocate") ? memory : nullptr;
 }
 
-void cuda_deallocate(affect_backend *, void *memory) {
+void affect_cuda_deallocate(affect_backend *, void *memory) {
     alone_with_device alone;
     cudaFree(memory);
 }
 
-void cuda_zero(affect_backend *backend, void *memory, size_t n_bytes) {
+void affect_cuda_zero(affect_backend *backend, void *memory, size_t n_bytes) {
     if (!affect_cuda_ready(backend) || !n_bytes) return;
     affect_cuda_check(backend, cudaMemsetAsync(memory, 0, n_bytes, affect_cuda_of(backend)->stream),
                       "zero");
 }
 
-void copy(affect_backend *backend, void *to, const void *from, size_t n_bytes, cudaMemcpyKind kind,
-          const char *what) {
+static void copy(affect_backend *backend, void *to, const void *from, size_t n_bytes,
+                 cudaMemcpyKind kind, const char *what) {
     if (!affect_cuda_ready(backend) || !n_bytes) return;
     affect_cuda_check(
         backend, cudaMemcpyAsync(to, from, n_bytes, kind, affect_cuda_of(backend)->stream), what);
 }
 
-void cuda_copy(affect_backend *backend, void *to, const void *from, size_t n_bytes) {
+void affect_cuda_copy(affect_backend *backend, void *to, const void *from, size_t n_bytes) {
     copy(backend, to, from, n_bytes, cudaMemcpyDeviceToDevice, "copy");
 }
-void cuda_upload(affect_backend *backend, void *to, const void *from_host, size_t n_bytes) {
+void affect_cuda_upload(affect_backend *backend, void *to, const void *from_host, size_t n_bytes) {
     copy(backend, to, from_host, n_bytes, cudaMemcpyHostToDevice, "upload");
 }
-void cuda_download(affect_backend *backend, void *to_host, const void *from, size_t n_bytes) {
+void affect_cuda_download(affect_backend *backend, void *to_host, const void *from,
+                          size_t n_bytes) {
     copy(backend, to_host, from, n_bytes, cudaMemcpyDeviceToHost, "download");
 }
 
 /* ---- Small arrays by value ---- */
+
+namespace {
 
 const size_t put_size = 3072; /* kernel arguments hold 4096 */
 
@@ -218,6 +223,7 @@ __global__ void put_kernel(unsigned char *to, put_bytes bytes, unsigned n_bytes)
 
 } // namespace
 
+/* Through kernel arguments: a recorded step keeps its own copy. */
 void affect_cuda_put(affect_backend *backend, void *to, const void *from_host, size_t n_bytes) {
     for (size_t done = 0; done < n_bytes; done += put_size) {
         size_t n = n_bytes - done < put_size ? n_bytes - done : put_size;
@@ -263,12 +269,10 @@ void affect_cuda_copy_runs(affect_backend *backend, float *to, const float *from
     }
 }
 
-namespace {
-
 /* ---- Recordings ---- */
 
 /* Relaxed: the first call of a kernel or of a product may load or allocate. */
-void cuda_record_begin(affect_backend *backend) {
+void affect_cuda_record_begin(affect_backend *backend) {
     affect_cuda *cuda = affect_cuda_of(backend);
     if (!affect_cuda_ready(backend) || affect_cuda_debug) return;
     gate.enter();
@@ -280,7 +284,7 @@ void cuda_record_begin(affect_backend *backend) {
 
 /* Recordings of a kind differ in arguments only: the graph that was made for one takes the next
  * one's. Where it does not, it is made again. */
-bool take_graph(affect_backend *backend, cudaGraphExec_t *exec, cudaGraph_t graph) {
+static bool take_graph(affect_backend *backend, cudaGraphExec_t *exec, cudaGraph_t graph) {
     cudaGraphExecUpdateResultInfo info;
     if (*exec && cudaGraphExecUpdate(*exec, graph, &info) == cudaSuccess) return true;
     if (*exec) {
@@ -291,7 +295,7 @@ bool take_graph(affect_backend *backend, cudaGraphExec_t *exec, cudaGraph_t grap
     return affect_cuda_check(backend, cudaGraphInstantiate(exec, graph, 0), "graph");
 }
 
-void cuda_record_end(affect_backend *backend, int kind) {
+void affect_cuda_record_end(affect_backend *backend, int kind) {
     affect_cuda *cuda = affect_cuda_of(backend);
     cudaGraph_t graph = nullptr;
     if (!cuda->recording) return;
@@ -307,13 +311,13 @@ void cuda_record_end(affect_backend *backend, int kind) {
 
 /* ---- Work side by side ---- */
 
-void use_stream(affect_cuda *cuda, int stream) {
+static void use_stream(affect_cuda *cuda, int stream) {
     cuda->stream = cuda->streams[stream].stream;
     cuda->cublas = cuda->streams[stream].cublas;
     cuda->scratch = cuda->streams[stream].scratch;
 }
 
-void cuda_fork(affect_backend *backend) {
+void affect_cuda_fork(affect_backend *backend) {
     affect_cuda *cuda = affect_cuda_of(backend);
     if (!affect_cuda_ready(backend)) return;
     affect_cuda_check(backend, cudaEventRecord(cuda->forked, cuda->stream), "fork");
@@ -322,11 +326,11 @@ void cuda_fork(affect_backend *backend) {
                           "fork");
 }
 
-void cuda_use_stream(affect_backend *backend, int stream) {
+void affect_cuda_use_stream(affect_backend *backend, int stream) {
     use_stream(affect_cuda_of(backend), stream);
 }
 
-void cuda_join(affect_backend *backend) {
+void affect_cuda_join(affect_backend *backend) {
     affect_cuda *cuda = affect_cuda_of(backend);
     use_stream(cuda, 0);
     if (!affect_cuda_ready(backend)) return;
@@ -339,7 +343,7 @@ void cuda_join(affect_backend *backend) {
 
 /* ---- The host beside the device ---- */
 
-void *cuda_allocate_host(affect_backend *backend, size_t n_bytes) {
+void *affect_cuda_allocate_host(affect_backend *backend, size_t n_bytes) {
     void *memory = nullptr;
     if (!affect_cuda_ready(backend)) return nullptr;
     alone_with_device alone;
@@ -348,12 +352,12 @@ void *cuda_allocate_host(affect_backend *backend, size_t n_bytes) {
     return ok ? memory : nullptr;
 }
 
-void cuda_deallocate_host(affect_backend *, void *memory) {
+void affect_cuda_deallocate_host(affect_backend *, void *memory) {
     alone_with_device alone;
     if (memory) cudaFreeHost(memory);
 }
 
-void cuda_mark(affect_backend *backend, int mark) {
+void affect_cuda_mark(affect_backend *backend, int mark) {
     affect_cuda *cuda = affect_cuda_of(backend);
     if (!affect_cuda_ready(backend)) return;
     cudaEvent_t *event = &cuda->marks[mark];
@@ -363,13 +367,13 @@ void cuda_mark(affect_backend *backend, int mark) {
     affect_cuda_check(backend, cudaEventRecord(*event, cuda->stream), "mark");
 }
 
-void cuda_wait_for(affect_backend *backend, int mark) {
+void affect_cuda_wait_for(affect_backend *backend, int mark) {
     cudaEvent_t event = affect_cuda_of(backend)->marks[mark];
     if (affect_cuda_ready(backend) && event)
         affect_cuda_check(backend, cudaEventSynchronize(event), "wait_for");
 }
 
-size_t cuda_memory_free(affect_backend *backend) {
+size_t affect_cuda_memory_free(affect_backend *backend) {
     size_t n_free = 0, n_total = 0;
     affect_cuda_check(backend, cudaMemGetInfo(&n_free, &n_total), "memory");
     return n_free;
@@ -377,7 +381,7 @@ size_t cuda_memory_free(affect_backend *backend) {
 
 /* ---- Opening ---- */
 
-void free_device(affect_cuda *cuda) {
+static void free_device(affect_cuda *cuda) {
     if (cuda->streams[0].stream) cudaStreamSynchronize(cuda->streams[0].stream);
     for (cudaGraphExec_t exec : cuda->recordings)
         if (exec) cudaGraphExecDestroy(exec);
@@ -394,11 +398,13 @@ void free_device(affect_cuda *cuda) {
     delete cuda;
 }
 
-void cuda_free(affect_backend *backend) {
-    if (affect_cuda_of(backend)->recording) cuda_record_end(backend, 0);
+void affect_cuda_free(affect_backend *backend) {
+    if (affect_cuda_of(backend)->recording) affect_cuda_record_end(backend, 0);
     alone_with_device alone;
     free_device(affect_cuda_of(backend));
 }
+
+namespace {
 
 affect_backend_ops make_ops() {
     affect_backend_ops ops = {};
@@ -408,59 +414,10 @@ affect_backend_ops make_ops() {
     /* One after another unless asked for: side by side has run on the emulation only. */
     const char *streams = getenv("AFFECT_CUDA_STREAMS");
     ops.n_streams = streams && atoi(streams) > 1 ? AFFECT_MAX_STREAMS : 1;
-    ops.fork = cuda_fork;
-    ops.use_stream = cuda_use_stream;
-    ops.join = cuda_join;
     ops.level = "";
-    ops.free = cuda_free;
-    ops.synchronize = cuda_synchronize;
-    ops.allocate = cuda_allocate;
-    ops.deallocate = cuda_deallocate;
-    ops.zero = cuda_zero;
-    ops.copy = cuda_copy;
-    ops.upload = cuda_upload;
-    ops.download = cuda_download;
-    ops.copy_runs = affect_cuda_copy_runs;
-    ops.put = affect_cuda_put;
-    ops.record_begin = cuda_record_begin;
-    ops.record_end = cuda_record_end;
-    ops.allocate_host = cuda_allocate_host;
-    ops.deallocate_host = cuda_deallocate_host;
-    ops.mark = cuda_mark;
-    ops.wait_for = cuda_wait_for;
-    ops.memory_free = cuda_memory_free;
-    ops.add = affect_cuda_add;
-    ops.layer_norm_forward = affect_cuda_layer_norm_forward;
-    ops.layer_norm_backward = affect_cuda_layer_norm_backward;
-    ops.window2d_forward = affect_cuda_window2d_forward;
-    ops.window2d_backward = affect_cuda_window2d_backward;
-    ops.pool2d_forward = affect_cuda_pool2d_forward;
-    ops.pool2d_backward = affect_cuda_pool2d_backward;
-    ops.pool_steps_forward = affect_cuda_pool_steps_forward;
-    ops.pool_steps_backward = affect_cuda_pool_steps_backward;
-    ops.copy_rows = affect_cuda_copy_rows;
-    ops.conv1d_workspace = affect_cuda_conv1d_workspace;
-    ops.conv1d_forward = affect_cuda_conv1d_forward;
-    ops.conv1d_backward = affect_cuda_conv1d_backward;
-    ops.conv1d_pool_switches = affect_cuda_conv1d_pool_switches;
-    ops.conv1d_pool_workspace = affect_cuda_conv1d_pool_workspace;
-    ops.conv1d_pool_forward = affect_cuda_conv1d_pool_forward;
-    ops.conv1d_pool_backward = affect_cuda_conv1d_pool_backward;
-    ops.pool1d_forward = affect_cuda_pool1d_forward;
-    ops.pool1d_backward = affect_cuda_pool1d_backward;
-    ops.batch_norm_forward = affect_cuda_batch_norm_forward;
-    ops.batch_norm_infer = affect_cuda_batch_norm_infer;
-    ops.batch_norm_backward = affect_cuda_batch_norm_backward;
-    ops.dropout = affect_cuda_dropout;
-    ops.activation_forward = affect_cuda_activation_forward;
-    ops.activation_backward = affect_cuda_activation_backward;
-    ops.lstm_reserve = affect_cuda_lstm_reserve;
-    ops.lstm_workspace = affect_cuda_lstm_workspace;
-    ops.lstm_forward = affect_cuda_lstm_forward;
-    ops.lstm_backward = affect_cuda_lstm_backward;
-    ops.cross_entropy = affect_cuda_cross_entropy;
-    ops.l2_penalty = affect_cuda_l2_penalty;
-    ops.adam_step = affect_cuda_adam_step;
+#define OPERATION(type, name, parameters) ops.name = affect_cuda_##name;
+    AFFECT_OPERATIONS(OPERATION)
+#undef OPERATION
     return ops;
 }
 

@@ -71,11 +71,6 @@ bool affect_cublas_check(affect_backend *backend, cublasStatus_t code, const cha
 extern const bool affect_cuda_debug;
 void affect_cuda_debug_wait(affect_backend *backend, const char *name);
 
-/* Copies host bytes to the device by value, through kernel arguments: the host memory is free at
- * once, and a recorded step keeps its own copy. For small arrays (lengths, offsets). to: 8-byte
- * aligned. */
-void affect_cuda_put(affect_backend *backend, void *to, const void *from_host, size_t n_bytes);
-
 /* Blocks of `size` threads for n items, at most `most` blocks (kernels loop over the rest). */
 static inline unsigned affect_cuda_blocks(size_t n, size_t size, size_t most = 1u << 16) {
     size_t blocks = (n + size - 1) / size;
@@ -167,73 +162,8 @@ __device__ __forceinline__ float affect_cuda_activation_gradient(float d, float 
     }
 }
 
-/* The operations, file by file. */
-size_t affect_cuda_conv1d_workspace(affect_backend *, const affect_conv1d_shape *);
-void affect_cuda_conv1d_forward(affect_backend *, float *, const float *, const float *,
-                                const float *, void *, const affect_conv1d_shape *);
-void affect_cuda_conv1d_backward(affect_backend *, float *, float *, float *, float *,
-                                 const float *, const float *, const float *, void *,
-                                 const affect_conv1d_shape *);
-size_t affect_cuda_conv1d_pool_switches(affect_backend *, const affect_conv1d_shape *);
-size_t affect_cuda_conv1d_pool_workspace(affect_backend *, const affect_conv1d_shape *);
-void affect_cuda_conv1d_pool_forward(affect_backend *, float *, uint32_t *, const float *,
-                                     const float *, const float *, void *,
-                                     const affect_conv1d_shape *);
-void affect_cuda_conv1d_pool_backward(affect_backend *, float *, float *, float *, const float *,
-                                      const float *, const float *, const uint32_t *, const float *,
-                                      void *, const affect_conv1d_shape *);
-void affect_cuda_pool1d_forward(affect_backend *, float *, const float *,
-                                const affect_pool1d_shape *);
-void affect_cuda_pool1d_backward(affect_backend *, float *, const float *, const float *,
-                                 const float *, const affect_pool1d_shape *);
-void affect_cuda_batch_norm_forward(affect_backend *, float *, float *, float *, float *,
-                                    const float *, const float *, const float *,
-                                    const affect_batch_norm_shape *);
-void affect_cuda_batch_norm_infer(affect_backend *, float *, const float *, const float *,
-                                  const float *, const float *, const float *,
-                                  const affect_batch_norm_shape *);
-void affect_cuda_batch_norm_backward(affect_backend *, float *, float *, float *, const float *,
-                                     const float *, const float *, const float *,
-                                     const affect_batch_norm_shape *);
-void affect_cuda_dropout(affect_backend *, float *, const float *, const affect_dropout_shape *);
-void affect_cuda_activation_forward(affect_backend *, float *, const float *, size_t, size_t,
-                                    affect_activation);
-void affect_cuda_activation_backward(affect_backend *, float *, const float *, const float *,
-                                     size_t, size_t, affect_activation);
-void affect_cuda_copy_rows(affect_backend *, float *, size_t, const float *, size_t, size_t,
-                           size_t);
-void affect_cuda_copy_runs(affect_backend *, float *, const float *, const affect_run *, size_t);
-void affect_cuda_add(affect_backend *, float *, const float *, size_t);
-void affect_cuda_layer_norm_forward(affect_backend *, float *, float *, const float *,
-                                    const float *, const float *, const affect_layer_norm_shape *);
-void affect_cuda_layer_norm_backward(affect_backend *, float *, float *, float *, const float *,
-                                     const float *, const float *, const float *,
-                                     const affect_layer_norm_shape *);
-void affect_cuda_window2d_forward(affect_backend *, float *, const float *,
-                                  const affect_window2d_shape *);
-void affect_cuda_window2d_backward(affect_backend *, float *, const float *,
-                                   const affect_window2d_shape *);
-void affect_cuda_pool2d_forward(affect_backend *, float *, const float *,
-                                const affect_window2d_shape *);
-void affect_cuda_pool2d_backward(affect_backend *, float *, const float *, const float *,
-                                 const float *, const affect_window2d_shape *);
-void affect_cuda_pool_steps_forward(affect_backend *, float *, float *, const float *,
-                                    const float *, const affect_pool_steps_shape *);
-void affect_cuda_pool_steps_backward(affect_backend *, float *, float *, const float *,
-                                     const float *, const float *, const float *,
-                                     const affect_pool_steps_shape *);
-size_t affect_cuda_lstm_reserve(affect_backend *, const affect_lstm_shape *);
-size_t affect_cuda_lstm_workspace(affect_backend *, const affect_lstm_shape *);
-void affect_cuda_lstm_forward(affect_backend *, float *, void *, const float *,
-                              const affect_lstm_parameters *, void *, const affect_lstm_shape *);
-void affect_cuda_lstm_backward(affect_backend *, float *, const affect_lstm_parameters *,
-                               const float *, const float *, const float *, void *,
-                               const affect_lstm_parameters *, void *, const affect_lstm_shape *);
-void affect_cuda_cross_entropy(affect_backend *, float *, double *, const float *, const int32_t *,
-                               const float *, const affect_loss_shape *);
-void affect_cuda_l2_penalty(affect_backend *, double *, float *, const float *, size_t, double,
-                            double);
-void affect_cuda_adam_step(affect_backend *, float *, float *, float *, const float *,
-                           const affect_adam_shape *);
+/* The operations; contracts in device/operations.h. affect_real is float here. */
+#define AFFECT_CUDA_DECLARED(type, name, parameters) type affect_cuda_##name parameters;
+AFFECT_OPERATIONS(AFFECT_CUDA_DECLARED)
 
 #endif

@@ -97,6 +97,31 @@ def cases(sizes, seed=1):
     found.append(Case("batch normalisation", "batch_norm", [n, c, 0.99, 1e-3],
                       [normal(n, c) + 0.5, 1 + 0.1 * normal(c), normal(c), normal(c), 1 + normal(c) ** 2, normal(n, c)],
                       ["y", "mean", "variance", "y inference", "d_x", "d_gamma", "d_beta"]))
+    found.append(Case("layer normalisation", "layer_norm", [n // 3, c + 1, 1e-3],
+                      [normal(n // 3, c + 1) + 0.5, 1 + 0.1 * normal(c + 1), normal(c + 1), normal(n // 3, c + 1)],
+                      ["y", "y inference", "d_x", "d_gamma", "d_beta"]))
+
+    def window2d(name, operation, n, height, width, channels, window, stride, pad, out):
+        y = (n, *out, *(window if operation == "window2d" else ()), channels)
+        found.append(Case(name, operation, [n, height, width, channels, *window, *stride, *pad, *out],
+                          [normal(n, height, width, channels), normal(*y)], ["y", "d_x"]))
+
+    window2d("windows of images, same padding", "window2d", 3, 9, 12 if paper else 7, 5, (3, 3), (1, 1), (1, 1), (9, 12 if paper else 7))
+    window2d("windows of images, strided, beyond the edges", "window2d", 2, 4, 5, 3, (3, 2), (2, 3), (0, 1), (2, 2))
+    window2d("pool of images", "pool2d", 3, 8, 7, 6, (2, 2), (2, 2), (0, 0), (4, 3))
+    window2d("pool of images, overlapping, padded", "pool2d", 2, 4, 5, 3, (3, 3), (2, 2), (0, 1), (2, 3))
+
+    def pool_steps(name, batch, steps, channels, deviation, scores, lengths=None):
+        arrays = [a for a in (lengths, normal(batch, steps) if scores else None) if a is not None]
+        found.append(Case(name, "pool_steps", [batch, steps, channels, deviation, 1e-3, lengths is not None, scores],
+                          [*arrays, normal(batch, steps, channels), normal(batch, channels * (1 + deviation))],
+                          ["y", "weights", "d_x", *(["d_scores"] if scores else [])]))
+
+    pool_steps("mean of steps", 5, 7, 9, False, False)
+    pool_steps("mean of steps, masked", 4, 7, 3, False, False, np.array([7, 2, 0, 5]))
+    pool_steps("attentive mean and deviation, masked", 48 if paper else 4, 501 if paper else 7, 33, True, True,
+               np.minimum(np.arange(48 if paper else 4) * 3, 501 if paper else 7))
+    found.append(Case("sum of two", "add", [10007], [normal(10007), normal(10007)], ["y"]))
     found.append(Case("pool 2", "pool1d", [48, 99, 64, 2, 2, 0, 49], [normal(48, 99, 64), normal(48, 49, 64)], ["y", "d_x"]))
     found.append(Case("pool 3, overlapping, padded", "pool1d", [4, 9, 5, 3, 1, 1, 9], [normal(4, 9, 5), normal(4, 9, 5)],
                       ["y", "d_x"]))
@@ -110,8 +135,14 @@ def cases(sizes, seed=1):
     found.append(Case("L2 penalty", "l2_penalty", [10007, 0.01], [normal(10007)], ["penalty", "d_w"]))
     found.append(Case("Adam", "adam_step", [10007, 1e-3, 0.9, 0.999, 1e-7, 3],
                       [normal(10007), 0.1 * normal(10007), 0.1 * normal(10007) ** 2, normal(10007)], ["parameters", "m", "v"]))
-    found.append(Case("copies of rows and runs", "copies", [9, 7, 33, 5], [normal(33, 7)], ["rows", "runs"]))
+    found.append(Case("copies of rows and runs", "copy", [9, 7, 33, 5], [normal(33, 7)], ["rows", "runs"]))
     return found
+
+
+def operations(programs):
+    """Names of all operations of a device, and of those that run_ops has a request for."""
+    lines = subprocess.run([programs / "run_ops", "--operations"], capture_output=True, text=True, check=True).stdout.split()
+    return {line for line in lines if line[0] != "["}, {line[1:-1] for line in lines if line[0] == "["}
 
 
 def run(command, requests, environment=None, timeout=500):

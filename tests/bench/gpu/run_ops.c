@@ -3,6 +3,7 @@
  * float, for any device, and run_ops64 in double on the CPU, whose answers are the truth.
  *
  *   run_ops DEVICE PRECISION REQUESTS ANSWERS
+ *   run_ops --operations      names all operations of a device, and the requests in brackets
  *
  * REQUESTS: records of a line, the operation's name and its numbers in the order that its function
  * below reads them, and after the line its input arrays, doubles, as that function takes them.
@@ -193,6 +194,91 @@ static void run_batch_norm(void) {
     answer(d_x, n), answer(d_gamma, c), answer(d_beta, c);
 }
 
+/* rows channels epsilon; x, gamma, beta, d_y. Answers y, y of inference, d_x, d_gamma, d_beta. */
+static void run_layer_norm(void) {
+    affect_layer_norm_shape s = {0};
+    s.rows = size(), s.channels = size(), s.epsilon = number();
+    size_t n = s.rows * s.channels, c = s.channels;
+    affect_real *x = take(n), *gamma = take(c), *beta = take(c), *d_y = take(n);
+    affect_real *y = poisoned(n), *inferred = poisoned(n), *saved = poisoned(2 * s.rows);
+    affect_real *d_x = poisoned(n), *d_gamma = zeros(c), *d_beta = zeros(c);
+    begin();
+    backend->ops->layer_norm_forward(backend, y, saved, x, gamma, beta, &s);
+    backend->ops->layer_norm_forward(backend, inferred, NULL, x, gamma, beta, &s);
+    backend->ops->layer_norm_backward(backend, d_x, d_gamma, d_beta, d_y, x, gamma, saved, &s);
+    end();
+    answer(y, n), answer(inferred, n), answer(d_x, n), answer(d_gamma, c), answer(d_beta, c);
+}
+
+static affect_window2d_shape take_window2d(void) {
+    affect_window2d_shape s = {0};
+    s.n = size(), s.height = size(), s.width = size(), s.channels = size();
+    s.window_height = size(), s.window_width = size();
+    s.stride_height = size(), s.stride_width = size();
+    s.pad_top = size(), s.pad_left = size(), s.height_out = size(), s.width_out = size();
+    return s;
+}
+
+/* n height width channels window_height window_width stride_height stride_width pad_top pad_left
+ * height_out width_out; x, d_columns. Answers columns, d_x. */
+static void run_window2d(void) {
+    affect_window2d_shape s = take_window2d();
+    size_t n_x = s.n * s.height * s.width * s.channels;
+    size_t n_y = s.n * s.height_out * s.width_out * s.window_height * s.window_width * s.channels;
+    affect_real *x = take(n_x), *d_y = take(n_y), *y = poisoned(n_y), *d_x = poisoned(n_x);
+    begin();
+    backend->ops->window2d_forward(backend, y, x, &s);
+    backend->ops->window2d_backward(backend, d_x, d_y, &s);
+    end();
+    answer(y, n_y), answer(d_x, n_x);
+}
+
+/* The same; x, d_y. Answers y, d_x. */
+static void run_pool2d(void) {
+    affect_window2d_shape s = take_window2d();
+    size_t n_x = s.n * s.height * s.width * s.channels;
+    size_t n_y = s.n * s.height_out * s.width_out * s.channels;
+    affect_real *x = take(n_x), *d_y = take(n_y), *y = poisoned(n_y), *d_x = poisoned(n_x);
+    begin();
+    backend->ops->pool2d_forward(backend, y, x, &s);
+    backend->ops->pool2d_backward(backend, d_x, d_y, x, y, &s);
+    end();
+    answer(y, n_y), answer(d_x, n_x);
+}
+
+/* batch steps channels deviation epsilon is_masked has_scores; [lengths], [scores], x, d_y. Answers
+ * y, weights, d_x, [d_scores]. */
+static void run_pool_steps(void) {
+    affect_pool_steps_shape s = {0};
+    s.batch = size(), s.steps = size(), s.channels = size();
+    s.deviation = size(), s.epsilon = number();
+    bool is_masked = size(), has_scores = size();
+    size_t *lengths = is_masked ? take_sizes(s.batch) : NULL;
+    size_t n_a = s.batch * s.steps, n_x = n_a * s.channels;
+    size_t n_y = s.batch * s.channels * (s.deviation ? 2 : 1);
+    s.lengths = lengths;
+    affect_real *scores = has_scores ? take(n_a) : NULL, *x = take(n_x), *d_y = take(n_y);
+    affect_real *y = poisoned(n_y), *weights = poisoned(n_a), *d_x = poisoned(n_x);
+    affect_real *d_scores = has_scores ? poisoned(n_a) : NULL;
+    begin();
+    backend->ops->pool_steps_forward(backend, y, weights, x, scores, &s);
+    backend->ops->pool_steps_backward(backend, d_x, d_scores, d_y, x, y, weights, &s);
+    end();
+    answer(y, n_y), answer(weights, n_a), answer(d_x, n_x);
+    if (has_scores) answer(d_scores, n_a);
+    free(lengths);
+}
+
+/* n; y, x. Answers y + x. */
+static void run_add(void) {
+    size_t n = size();
+    affect_real *y = take(n), *x = take(n);
+    begin();
+    backend->ops->add(backend, y, x, n);
+    end();
+    answer(y, n);
+}
+
 /* n rate seed first; x. Answers y. */
 static void run_dropout(void) {
     affect_dropout_shape s = {0};
@@ -339,13 +425,18 @@ static const struct {
     {"conv1d_pool", run_conv1d_pool},
     {"pool1d", run_pool1d},
     {"batch_norm", run_batch_norm},
+    {"layer_norm", run_layer_norm},
+    {"window2d", run_window2d},
+    {"pool2d", run_pool2d},
+    {"pool_steps", run_pool_steps},
+    {"add", run_add},
     {"dropout", run_dropout},
     {"activation", run_activation},
     {"lstm", run_lstm},
     {"cross_entropy", run_cross_entropy},
     {"l2_penalty", run_l2_penalty},
     {"adam_step", run_adam_step},
-    {"copies", run_copies},
+    {"copy", run_copies},
 };
 
 static bool run_request(void) {
@@ -366,19 +457,17 @@ static bool run_request(void) {
     return false;
 }
 
-/* A backend under construction may lack operations; the table is pointers from `free` on. */
-static bool is_complete(const affect_backend_ops *ops) {
-    void (*const *functions)(void) = (void (*const *)(void))(const void *)&ops->free;
-    size_t n = (sizeof *ops - offsetof(affect_backend_ops, free)) / sizeof *functions;
-    for (size_t i = 0; i < n; i++)
-        if (!functions[i]) return false;
-    return true;
+static void list_operations(void) {
+    for (const char *const *name = affect_operation_names; *name; name++) puts(*name);
+    for (size_t i = 0; i < sizeof operations / sizeof *operations; i++)
+        printf("[%s]\n", operations[i].name);
 }
 
 int main(int argc, char **argv) {
     affect_error err = {0};
     affect_backend_options options = {.device = argc == 5 ? argv[1] : ""};
     int precision = 0;
+    if (argc == 2 && strcmp(argv[1], "--operations") == 0) return list_operations(), 0;
     if (argc != 5) stop("DEVICE PRECISION REQUESTS ANSWERS");
     while (affect_precision_names[precision] &&
            strcmp(affect_precision_names[precision], argv[2]) != 0)
@@ -386,7 +475,6 @@ int main(int argc, char **argv) {
     if (!affect_precision_names[precision]) stop("precision: fp32, tf32 or bf16");
     options.precision = (affect_precision)precision;
     if (affect_backend_open(&backend, options, &err) != AFFECT_STATUS_OK) stop(err.message);
-    if (!is_complete(backend->ops)) stop("the device lacks operations");
     requests = fopen(argv[3], "rb");
     answers = fopen(argv[4], "wb");
     if (!requests || !answers) stop("a file cannot be opened");

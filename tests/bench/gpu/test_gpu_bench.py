@@ -3,6 +3,7 @@ left out silently. What the figures say needs a GPU; what the scripts do with th
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -58,6 +59,21 @@ def test_the_cpu_agrees_with_double_precision(programs):
     assert len(rows) == len({row["case"] for row in rows}) >= 28
     assert all(len(row["errors"]) >= 1 for row in rows) and more["ties"] < 0.05
     assert {case.operation for case in op_cases.cases("small")} == {case.operation for case in op_cases.cases("paper")}
+
+
+# Operations that every request goes through: memory, transfers, order.
+PLUMBING = {"free", "synchronize", "allocate", "deallocate", "zero", "copy", "upload", "download", "put", "record_begin",
+            "record_end", "fork", "use_stream", "join", "allocate_host", "deallocate_host", "mark", "wait_for", "memory_free"}
+
+
+def test_every_operation_is_tried(programs):
+    """The list that engine/device/operations.h makes: each operation has a request, named as it is without the ending that
+    tells forward from backward, and each request has a case."""
+    named, requests = op_cases.operations(programs)
+    assert named >= PLUMBING and len(named) > 50
+    families = {re.sub(r"_(forward|backward|infer|workspace|switches|reserve|step|rows|runs)$", "", name) for name in named - PLUMBING}
+    assert families - {re.sub(r"_step$", "", name) for name in requests} == set()
+    assert requests == {case.operation for case in op_cases.cases("small")}
 
 
 @pytest.mark.parametrize("precision", op_cases.LIMITS)
