@@ -9,7 +9,7 @@
 # Building and running affect and affectd.
 BUILD_PACKAGES=(build-essential cmake pkg-config libmicrohttpd-dev libcjson-dev
     libfftw3-dev libsndfile1-dev libsoxr-dev libarchive-dev libpcre2-dev libseccomp-dev
-    libsqlite3-dev zlib1g-dev)
+    libsqlite3-dev libopenblas-dev zlib1g-dev)
 # The demo: a voice for its speakers, a client, Debian's own interpreter: it needs no package index.
 DEMO_PACKAGES=(espeak-ng curl ca-certificates python3 python3-numpy)
 # The tests: the same voice, other writers of what we read, an interpreter with room for packages.

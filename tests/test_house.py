@@ -35,6 +35,7 @@ HOMES = {
     r"pcre2": "engine/corpus/pattern.c",
     r"seccomp": "engine/core/confine.c",
     r"zlib": "engine/corpus/gzip.c",
+    r"cblas": "engine/device/cpu/cpu_gemm.c",
     r"cuda|cublas|cudnn": "engine/device/cuda/",
     r"(cstdio|cstdlib|cstring|cstdint|cmath|new|utility|type_traits|algorithm|mutex|condition_variable)$": "engine/device/cuda/",  # C++, of CUDA only
 }

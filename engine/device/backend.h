@@ -25,7 +25,7 @@ extern "C" {
 #endif
 
 /* Bumped with every change of the table; a plug-in of another version is refused. */
-#define AFFECT_BACKEND_VERSION 5
+#define AFFECT_BACKEND_VERSION 6
 
 typedef enum {
     AFFECT_ACTIVATION_LINEAR,
@@ -145,6 +145,27 @@ typedef struct {
 typedef struct {
     size_t to, from, count;
 } affect_run;
+
+/* c (m, n) = alpha op(a) op(b) + beta c. op transposes where asked: a is stored as (m, k), or as
+ * (k, m) when transposed, b as (k, n) or (n, k); lda, ldb and ldc are the numbers from one stored
+ * row to the next. With beta 0 c is written whatever it held. Each size below 2^31. */
+typedef struct {
+    size_t m, n, k;
+    bool transpose_a, transpose_b;
+    size_t lda, ldb, ldc;
+    affect_real alpha, beta;
+} affect_gemm_shape;
+
+/* Matrix i of a batch begins i stride numbers after the first; stride 0: all read the same one (a
+ * and b only). */
+typedef struct {
+    size_t count, stride_a, stride_b, stride_c;
+} affect_gemm_batch;
+
+/* n rows of a table (rows, columns), by number. */
+typedef struct {
+    size_t n, rows, columns;
+} affect_gather_shape;
 
 /* What products are computed in. Accumulators, parameters, states and losses are fp32 in all. */
 typedef enum {

@@ -45,6 +45,28 @@
     ROW(void, put, (affect_backend *backend, void *to, const void *from_host,                      \
         size_t n_bytes))                                                                           \
                                                                                                    \
+    /* c = alpha op(a) op(b) + beta c, for sums over rows in training: equal bits for every
+     * number of threads, but a row of c may depend on how many rows there are. */                 \
+    ROW(void, gemm, (affect_backend *backend, affect_real *c, const affect_real *a,                \
+        const affect_real *b, const affect_gemm_shape *shape))                                     \
+    /* The same for each of a batch of matrices, whose bits depend on its own shape only: those
+     * of a prediction are the same in any batch. */                                               \
+    ROW(void, gemm_batched, (affect_backend *backend, affect_real *c,                              \
+        const affect_real *a, const affect_real *b, const affect_gemm_shape *shape,                \
+        const affect_gemm_batch *batch))                                                           \
+    /* What gemm and gemm_batched compute with where their bits depend on it: "OpenBLAS 0.3.21,
+     * SkylakeX" (version, and the processor that its kernels are for), "none" where there is
+     * none and the CPU's own loops run; "" on CUDA. Borrowed for ever. */                         \
+    ROW(const char *, gemm_library, (affect_backend *backend))                                     \
+                                                                                                   \
+    /* Rows of a table by number: y (n, columns) = table[ids[i]], 0 where ids[i] is not in 0 ..
+     * rows - 1. scatter_add: d_table[ids[i]] += d_y[i], in the order of i; ids outside add
+     * nothing. Equal bits for every number of threads. */                                         \
+    ROW(void, gather, (affect_backend *backend, affect_real *y, const affect_real *table,          \
+        const int32_t *ids, const affect_gather_shape *shape))                                     \
+    ROW(void, scatter_add, (affect_backend *backend, affect_real *d_table,                         \
+        const affect_real *d_y, const int32_t *ids, const affect_gather_shape *shape))             \
+                                                                                                   \
     /* What is enqueued between the two may be recorded and started as a whole at the end; in
      * between: no upload, download, allocation, mark, wait_for or synchronize. Recordings of
      * one kind (0 .. AFFECT_RECORDING_KINDS - 1) are expected to differ in arguments only. */     \

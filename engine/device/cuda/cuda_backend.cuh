@@ -116,17 +116,10 @@ void affect_cuda_launch(affect_backend *backend, const char *name, void (*kernel
 #define AFFECT_CUDA_LAUNCH(backend, kernel, grid, block, shared, ...)                              \
     affect_cuda_launch(backend, #kernel, kernel, grid, block, shared, __VA_ARGS__)
 
-/* The products of every operation, row-major: c (m, n) = alpha op(a) op(b) + beta c, op = transpose
- * where asked; a is (m, k) or (k, m) when transposed, strides between rows lda, ldb, ldc. In the
- * backend's precision with fp32 accumulators. cuda_linear.cu. */
-struct affect_cuda_product_shape {
-    size_t m, n, k;
-    bool transpose_a, transpose_b;
-    size_t lda, ldb, ldc;
-    float alpha, beta;
-};
+/* The products of every operation (backend.h's gemm), in the backend's precision with fp32
+ * accumulators; k is at least 1. cuda_gemm.cu. */
 void affect_cuda_product(affect_backend *backend, float *c, const float *a, const float *b,
-                         const affect_cuda_product_shape &shape);
+                         const affect_gemm_shape &shape);
 
 /* to (columns) += the sums of x (rows, columns) over its rows, in a fixed order. partial: scratch
  * of affect_cuda_column_parts * columns floats. cuda_linear.cu. */

@@ -1,38 +1,8 @@
-/* Products through cuBLAS, sums of columns, and what is done element by element on the device:
- * activations, dropout, rows. */
+/* Sums of columns, and what is done element by element on the device: activations, dropout,
+ * rows. */
 #include "engine/device/cuda/cuda_backend.cuh"
 
 #include <cmath>
-
-/* ---- Products ---- */
-
-static cublasComputeType_t compute_of(affect_precision precision) {
-    switch (precision) {
-    case AFFECT_PRECISION_TF32:
-        return CUBLAS_COMPUTE_32F_FAST_TF32;
-    case AFFECT_PRECISION_BF16:
-        return CUBLAS_COMPUTE_32F_FAST_16BF;
-    default:
-        return CUBLAS_COMPUTE_32F;
-    }
-}
-
-/* Row-major c = op(a) op(b) is column-major c^T = op(b)^T op(a)^T. */
-void affect_cuda_product(affect_backend *backend, float *c, const float *a, const float *b,
-                         const affect_cuda_product_shape &s) {
-    affect_cuda *cuda = affect_cuda_of(backend);
-    if (!affect_cuda_ready(backend) || !s.m || !s.n) return;
-    affect_cublas_check(
-        backend,
-        cublasGemmEx(cuda->cublas, s.transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N,
-                     s.transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N, static_cast<int>(s.n),
-                     static_cast<int>(s.m), static_cast<int>(s.k), &s.alpha, b, CUDA_R_32F,
-                     static_cast<int>(s.ldb), a, CUDA_R_32F, static_cast<int>(s.lda), &s.beta, c,
-                     CUDA_R_32F, static_cast<int>(s.ldc), compute_of(cuda->precision),
-                     CUBLAS_GEMM_DEFAULT),
-        "product");
-    if (affect_cuda_debug) affect_cuda_debug_wait(backend, "product");
-}
 
 /* ---- Sums of columns ---- */
 

@@ -254,8 +254,7 @@ const void *prepare(const call &c, const float *x) {
 }
 
 /* As affect_cuda_product, of factors. */
-void product(const call &c, float *to, const void *a, const void *b,
-             const affect_cuda_product_shape &p) {
+void product(const call &c, float *to, const void *a, const void *b, const affect_gemm_shape &p) {
     if (!affect_cuda_ready(c.backend)) return;
     const affect_cuda *cuda = affect_cuda_of(c.backend);
     cudaDataType type = c.bf16 ? CUDA_R_16BF : CUDA_R_32F;

@@ -121,6 +121,23 @@ def cases(sizes, seed=1):
     pool_steps("mean of steps, masked", 4, 7, 3, False, False, np.array([7, 2, 0, 5]))
     pool_steps("attentive mean and deviation, masked", 48 if paper else 4, 501 if paper else 7, 33, True, True,
                np.minimum(np.arange(48 if paper else 4) * 3, 501 if paper else 7))
+
+    def gemm(name, m, n, k, transpose_a=0, transpose_b=0, alpha=1.0, beta=0.0, count=0):
+        each = (count,) if count else ()
+        found.append(Case(name, "gemm_batched" if count else "gemm", [*each, m, n, k, transpose_a, transpose_b, alpha, beta],
+                          [normal(*each, m, k), normal(*each, k, n), normal(*each, m, n)], ["c"]))
+
+    gemm("product", 2400 if paper else 70, 256 if paper else 33, 128 if paper else 20)
+    gemm("product, first transposed, added", 128 if paper else 20, 256 if paper else 33, 24000 if paper else 150, 1, 0, 0.5, 1.0)
+    gemm("product, second transposed", 33, 70, 41, 0, 1)
+    gemm("products of a batch, second transposed, scaled", 50, 50, 16, 0, 1, 0.25, 0.0, 48 if paper else 3)
+    gemm("products of a batch, both transposed, added", 7, 9, 11, 1, 1, 1.0, 0.5, 5)
+    n_ids, n_rows, width = (2400, 10000, 128) if paper else (301, 40, 9)
+    ids = generator.integers(-1, n_rows + 1, n_ids)
+    ids[::3] = 7
+    found.append(Case("rows of a table", "gather", [n_ids, n_rows, width], [ids, normal(n_rows, width)], ["y"]))
+    found.append(Case("rows added to a table", "scatter_add", [n_ids, n_rows, width], [ids, normal(n_rows, width), normal(n_ids, width)],
+                      ["table"]))
     found.append(Case("sum of two", "add", [10007], [normal(10007), normal(10007)], ["y"]))
     found.append(Case("pool 2", "pool1d", [48, 99, 64, 2, 2, 0, 49], [normal(48, 99, 64), normal(48, 49, 64)], ["y", "d_x"]))
     found.append(Case("pool 3, overlapping, padded", "pool1d", [4, 9, 5, 3, 1, 1, 9], [normal(4, 9, 5), normal(4, 9, 5)],

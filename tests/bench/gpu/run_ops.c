@@ -269,6 +269,76 @@ static void run_pool_steps(void) {
     free(lengths);
 }
 
+/* Reads m n k transpose_a transpose_b alpha beta; rows are contiguous. */
+static affect_gemm_shape take_gemm(size_t *n_a, size_t *n_b, size_t *n_c) {
+    affect_gemm_shape s = {0};
+    s.m = size(), s.n = size(), s.k = size();
+    s.transpose_a = size(), s.transpose_b = size();
+    s.alpha = (affect_real)number(), s.beta = (affect_real)number();
+    s.lda = s.transpose_a ? s.m : s.k, s.ldb = s.transpose_b ? s.k : s.n, s.ldc = s.n;
+    *n_a = s.m * s.k, *n_b = s.k * s.n, *n_c = s.m * s.n;
+    return s;
+}
+
+/* As take_gemm reads; a, b, c. Answers c. */
+static void run_gemm(void) {
+    size_t n_a, n_b, n_c;
+    affect_gemm_shape s = take_gemm(&n_a, &n_b, &n_c);
+    affect_real *a = take(n_a), *b = take(n_b), *c = take(n_c);
+    begin();
+    backend->ops->gemm(backend, c, a, b, &s);
+    end();
+    answer(c, n_c);
+}
+
+/* count, then as take_gemm reads; count matrices each of a, b and c. Answers c. */
+static void run_gemm_batched(void) {
+    size_t count = size(), n_a, n_b, n_c;
+    affect_gemm_shape s = take_gemm(&n_a, &n_b, &n_c);
+    affect_gemm_batch batch = {count, n_a, n_b, n_c};
+    affect_real *a = take(count * n_a), *b = take(count * n_b), *c = take(count * n_c);
+    begin();
+    backend->ops->gemm_batched(backend, c, a, b, &s, &batch);
+    end();
+    answer(c, count * n_c);
+}
+
+static int32_t *take_ids(size_t n) {
+    double *values = read_doubles(n);
+    int32_t *host = malloc((n + 1) * sizeof *host), *device = device_memory(n * sizeof *device);
+    if (!host) stop("no memory");
+    for (size_t i = 0; i < n; i++) host[i] = (int32_t)values[i];
+    backend->ops->upload(backend, device, host, n * sizeof *host);
+    backend->ops->synchronize(backend, &(affect_error){0});
+    free(values);
+    free(host);
+    return device;
+}
+
+/* n rows columns; ids, table. Answers y. */
+static void run_gather(void) {
+    affect_gather_shape s = {0};
+    s.n = size(), s.rows = size(), s.columns = size();
+    int32_t *ids = take_ids(s.n);
+    affect_real *table = take(s.rows * s.columns), *y = poisoned(s.n * s.columns);
+    begin();
+    backend->ops->gather(backend, y, table, ids, &s);
+    end();
+    answer(y, s.n * s.columns);
+}
+
+/* n rows columns; ids, table, y. Answers the table with y added. */
+static void run_scatter_add(void) {
+    affect_gather_shape s = {0};
+    s.n = size(), s.rows = size(), s.columns = size();
+    int32_t *ids = take_ids(s.n);
+    affect_real *table = take(s.rows * s.columns), *y = take(s.n * s.columns);
+    begin();
+    backend->ops->scatter_add(backend, table, y, ids, &s);
+    end();
+    answer(table, s.rows * s.columns);
+}
+
 /* n; y, x. Answers y + x. */
 static void run_add(void) {
     size_t n = size();
@@ -429,6 +499,10 @@ static const struct {
     {"window2d", run_window2d},
     {"pool2d", run_pool2d},
     {"pool_steps", run_pool_steps},
+    {"gemm", run_gemm},
+    {"gemm_batched", run_gemm_batched},
+    {"gather", run_gather},
+    {"scatter_add", run_scatter_add},
     {"add", run_add},
     {"dropout", run_dropout},
     {"activation", run_activation},

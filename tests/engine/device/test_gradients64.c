@@ -28,6 +28,8 @@ typedef struct gradient_case {
         affect_dropout_shape dropout;
         affect_lstm_shape lstm;
         affect_loss_shape loss;
+        affect_gemm_shape gemm;
+        affect_gather_shape gather;
         affect_activation activation;
     };
 } gradient_case;
@@ -76,6 +78,37 @@ static void conv_pool_backward(const gradient_case *c, affect_backend *b, double
     double *d_kernel = d + conv_x(s);
     b->ops->conv1d_pool_backward(b, d, d_kernel, d_kernel + conv_kernel(s), d_y, v, y, switches,
                                  v + conv_x(s), workspace, s);
+}
+
+/* ---- Products: a, b; their gradients are products too ---- */
+
+static void gemm_forward(const gradient_case *c, affect_backend *b, double *y, double *v) {
+    b->ops->gemm(b, y, v, v + c->gemm.m * c->gemm.k, &c->gemm);
+}
+
+/* c = a b: d_a = d_c b', d_b = a' d_c. */
+static void gemm_backward(const gradient_case *c, affect_backend *b, double *d, double *d_y,
+                          double *y, double *v) {
+    (void)y;
+    size_t m = c->gemm.m, n = c->gemm.n, k = c->gemm.k;
+    affect_gemm_shape for_a = {m, k, n, false, true, n, n, k, c->gemm.alpha, 1};
+    affect_gemm_shape for_b = {k, n, m, true, false, k, n, n, c->gemm.alpha, 1};
+    b->ops->gemm(b, d, d_y, v + m * k, &for_a);
+    b->ops->gemm(b, d + m * k, v, d_y, &for_b);
+}
+
+/* ---- Rows of a table: the table ---- */
+
+static const int32_t row_ids[] = {3, 1, 3, -1, 0, 5, 1, 3, 6};
+
+static void gather_forward(const gradient_case *c, affect_backend *b, double *y, double *v) {
+    b->ops->gather(b, y, v, row_ids, &c->gather);
+}
+
+static void gather_backward(const gradient_case *c, affect_backend *b, double *d, double *d_y,
+                            double *y, double *v) {
+    (void)y, (void)v;
+    b->ops->scatter_add(b, d, d_y, row_ids, &c->gather);
 }
 
 /* ---- Pooling: x ---- */
@@ -399,6 +432,18 @@ static const gradient_case cases[] = {
     WINDOW(pool2d, 1, 5, 7, 2, 2, 3, 2, 3, 0, 0, 2, 2),
     WINDOW(pool2d, 1, 4, 5, 3, 3, 3, 2, 2, 0, 1, 2, 3),
     WINDOW(pool2d, 1, 4, 4, 3, 2, 2, 1, 1, 0, 0, 3, 3),
+    {.name = "gemm",
+     .n_values = 5 * 7 + 7 * 6,
+     .n_outputs = 5 * 6,
+     .forward = gemm_forward,
+     .backward = gemm_backward,
+     .gemm = {5, 6, 7, false, false, 7, 6, 6, 1.5, 0}},
+    {.name = "gather",
+     .n_values = 6 * 5,
+     .n_outputs = 9 * 5,
+     .forward = gather_forward,
+     .backward = gather_backward,
+     .gather = {9, 6, 5}},
     STEPS("mean", false, false, NULL),
     STEPS("mean, masked", false, false, step_lengths),
     STEPS("attention", true, false, NULL),
