@@ -40,6 +40,7 @@
 
 #define STATE_NAME(name, text, terminal, active) text,
 static const char *const state_names[] = {API_JOB_STATE_TABLE(STATE_NAME) NULL};
+static const char *const table_formats[] = {"json", "csv", "md", "latex", NULL};
 static const char *const metrics_formats[] = {"json", "csv", NULL};
 static const char *const model_formats[] = {"safetensors", NULL};
 
@@ -58,6 +59,12 @@ static const affect_field job_list_queries[] = {
     INTEGER("limit", 50, 1, 500, "rows a page"), CURSOR,
     CHOICE("state", state_names, "only jobs in this state", .schema = "{'default':null}"),
     TEXT("type", "only jobs of this type", .complete = api_job_type_add_names), AFFECT_FIELD_END};
+static const affect_field run_queries[] = {
+    INTEGER("limit", 50, 1, 500, "rows a page"), CURSOR,
+    CHOICE("state", state_names, "only runs in this state", .schema = "{'default':null}"),
+    AFFECT_FIELD_END};
+static const affect_field table_queries[] = {CHOICE("format", table_formats, "of the table"),
+                                             AFFECT_FIELD_END};
 static const affect_field wait_queries[] = {
     INTEGER("wait", 0, 0, 300, "seconds to wait for a change of the state"), AFFECT_FIELD_END};
 static const affect_field event_queries[] = {
@@ -159,11 +166,20 @@ const api_route api_routes[] = {
     ROUTE(GET, "/v1/jobs/{job}/plot.svg", api_handle_job_plot, VIEWER, "200 image/svg+xml, 422",
           "its curves as a picture; compare=JOB draws a second job beside it",
           .queries = plot_queries),
+    ROUTE(GET, "/v1/jobs/{job}/runs", api_handle_job_runs, VIEWER, "200 JobPage",
+          "the runs of a sweep, jobs of their own, in their order", .queries = run_queries),
+    ROUTE(GET, "/v1/jobs/{job}/table", api_handle_job_table, VIEWER,
+          "200 SweepReport|text/csv|text/markdown|application/x-tex, 206 "
+          "SweepReport|text/csv|text/markdown|application/x-tex, 304, 412, 416",
+          "the table of a sweep: its points under each split", .queries = table_queries,
+          .headers = file_headers),
     ROUTE(GET, "/v1/jobs/{job}/artifacts", api_handle_job_artifacts, VIEWER, "200 ArtifactList",
           "files that it made: predictions of an evaluation"),
     ROUTE(GET, "/v1/jobs/{job}/artifacts/{name}", api_handle_job_artifact, VIEWER,
-          "200 application/octet-stream|application/x-ndjson|text/csv, 206 "
-          "application/octet-stream|application/x-ndjson|text/csv, 304, 412, 416",
+          "200 application/octet-stream|application/x-ndjson|text/csv|"
+          "text/markdown|application/x-tex, 206 "
+          "application/octet-stream|application/x-ndjson|text/csv|"
+          "text/markdown|application/x-tex, 304, 412, 416",
           "one of its files", .headers = file_headers),
 
     ROUTE(GET, "/v1/models", api_handle_model_list, VIEWER, "200 ModelPage", "all models",

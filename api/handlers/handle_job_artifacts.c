@@ -1,4 +1,4 @@
-/* The files that a job made: /v1/jobs/{job}/artifacts and /artifacts/{name}.
+/* The files that a job made: /v1/jobs/{job}/artifacts, /artifacts/{name}, and a sweep's /table.
  *
  * A job's result names its files with size and digest; nothing else of the job's folder is served.
  * A file's digest is its ETag. */
@@ -23,6 +23,8 @@ static const char *content_type_of(const char *name) {
     const char *dot = strrchr(name, '.');
     if (dot && strcmp(dot, ".jsonl") == 0) return "application/x-ndjson";
     if (dot && strcmp(dot, ".csv") == 0) return "text/csv; charset=utf-8";
+    if (dot && strcmp(dot, ".md") == 0) return "text/markdown; charset=utf-8";
+    if (dot && strcmp(dot, ".tex") == 0) return "application/x-tex";
     return "application/octet-stream";
 }
 
@@ -45,11 +47,11 @@ void api_handle_job_artifacts(api_request *request) {
     api_answer_document(request, status, answer, &error);
 }
 
-void api_handle_job_artifact(api_request *request) {
+static void answer_file(api_request *request, const char *name, const char *content_type) {
     affect_error error = {0};
     affect_json *body = NULL;
     const affect_json *files = NULL, *found = NULL;
-    const char *id = api_path_value(request, "job"), *name = api_path_value(request, "name");
+    const char *id = api_path_value(request, "job");
     char path[AFFECT_PATH_MAX];
     affect_status status = read_files(&body, &files, request, &error);
     for (const affect_json *f = affect_json_first(files); f; f = affect_json_next(f))
@@ -60,9 +62,23 @@ void api_handle_job_artifact(api_request *request) {
         status = affect_path_join(path, &error, api_context_of(request)->settings->data,
                                   "jobs/%s/%s", id, name);
     if (status == AFFECT_STATUS_OK)
-        api_answer_file(request, path, content_type_of(name),
-                        affect_json_get_string(found, "sha256", ""), name);
+        api_answer_file(request, path, content_type, affect_json_get_string(found, "sha256", ""),
+                        name);
     else
         api_answer_error(request, &error);
     affect_json_free(body);
+}
+
+void api_handle_job_artifact(api_request *request) {
+    const char *name = api_path_value(request, "name");
+    answer_file(request, name, content_type_of(name));
+}
+
+void api_handle_job_table(api_request *request) {
+    static const char *const files[][2] = {
+        {"json", "report.json"}, {"csv", "table.csv"}, {"md", "table.md"}, {"latex", "table.tex"}};
+    const char *format = api_query(request, "format");
+    size_t f = 0;
+    while (format && f + 1 < sizeof files / sizeof *files && strcmp(files[f][0], format) != 0) f++;
+    answer_file(request, files[f][1], f == 0 ? "application/json" : content_type_of(files[f][1]));
 }

@@ -49,20 +49,6 @@ static affect_status find_type(const api_job_type **type, const affect_json *bod
     return affect_field_fail(err, "", "type", "%s jobs are made by %s", name, (*type)->made_by);
 }
 
-static affect_status make(api_job_draft *draft, const api_job_type *type, const affect_json *body,
-                          affect_error *err) {
-    draft->request = calloc(1, type->request_size);
-    if (!draft->request) return affect_fail(err, NO_MEMORY, "no memory for a request");
-    affect_fields_default(draft->request, type->fields);
-    affect_status status = affect_fields_parse(draft->request, type->fields, body, "", err);
-    api_job_id_make(draft->id);
-    AFFECT_CHECK(status, err, type->make(draft, err));
-    affect_fields_free(draft->request, type->fields);
-    free(draft->request);
-    draft->request = NULL;
-    return status;
-}
-
 /* "TrainRequest" of type train, ... */
 void api_describe_job_create(affect_json *content) {
     const api_job_type *type;
@@ -90,6 +76,24 @@ static affect_status digest_of(char digest[AFFECT_DIGEST_TEXT_SIZE], const affec
     return AFFECT_STATUS_OK;
 }
 
+/* The runs as the queue takes them; *runs owned, all that it points to the draft's. */
+static affect_status list_runs(api_job_new **runs, const api_job_draft *draft, affect_error *err) {
+    *runs = calloc(draft->n_runs + 1, sizeof **runs);
+    if (!*runs) return affect_fail(err, NO_MEMORY, "no memory for %zu runs", draft->n_runs);
+    for (size_t i = 0; i < draft->n_runs; i++) {
+        const api_job_draft_run *run = &draft->runs[i];
+        (*runs)[i] = (api_job_new){.type = api_job_type_train.name,
+                                   .id = run->id,
+                                   .request = run->request,
+                                   .spec = run->spec,
+                                   .run = run->run,
+                                   .run_digest = run->digest[0] ? run->digest : NULL,
+                                   .dataset_id = draft->dataset.id,
+                                   .epochs = run->epochs};
+    }
+    return AFFECT_STATUS_OK;
+}
+
 /* `retried`: the job that it repeats, or NULL. The key's digest is then that of the retry. */
 static affect_status create(api_job_draft *draft, const affect_json *body, const char *retried,
                             const char *key, char id[API_ID_SIZE], affect_error *err) {
@@ -106,7 +110,9 @@ static affect_status create(api_job_draft *draft, const affect_json *body, const
     if (key) AFFECT_TRY(api_job_find(draft->context->jobs, key, digest, id, &existed, err));
     if (key && existed) return AFFECT_STATUS_OK;
     AFFECT_TRY(find_type(&type, body, err));
-    AFFECT_TRY(make(draft, type, body, err));
+    AFFECT_TRY(api_job_type_make(draft, type, body, err));
+    api_job_new *runs = NULL;
+    AFFECT_TRY(list_runs(&runs, draft, err));
     const api_job_new job = {.type = type->name,
                              .id = draft->id,
                              .request = body,
@@ -117,9 +123,14 @@ static affect_status create(api_job_draft *draft, const affect_json *body, const
                              .epochs = draft->epochs,
                              .also = api_dataset_require,
                              .also_context = draft->dataset.id,
+                             .runs = runs,
+                             .n_runs = draft->n_runs,
+                             .max_runs = draft->max_runs,
                              .idempotency_key = key,
                              .idempotency_digest = digest};
-    return api_job_create(draft->context->jobs, &job, id, &existed, err);
+    status = api_job_create(draft->context->jobs, &job, id, &existed, err);
+    free(runs);
+    return status;
 }
 
 /* ?dry_run=true: answers what a training would take, and makes no job. */
@@ -130,7 +141,7 @@ static void answer_dry_run(api_request *request, const affect_json *body) {
     affect_error error = {.fields = &wrong};
     char known[200];
     affect_status status = find_type(&type, body, &error);
-    if (status == AFFECT_STATUS_OK) status = make(&draft, type, body, &error);
+    if (status == AFFECT_STATUS_OK) status = api_job_type_make(&draft, type, body, &error);
     list_types(known, sizeof known, has_dry_run);
     if (status == AFFECT_STATUS_OK && !type->has_dry_run)
         status = affect_field_fail(&error, "", "type", "only %s jobs have a dry run", known);
@@ -144,7 +155,7 @@ static void answer_dry_run(api_request *request, const affect_json *body) {
         api_dry_run(request, draft.spec);
         return;
     }
-    affect_json_free(draft.spec);
+    api_job_draft_free(&draft);
     api_answer_error(request, &error);
 }
 
@@ -158,7 +169,7 @@ static void answer_creation(api_request *request, const affect_json *body, const
         api_answer_job(request, 202, id);
     else
         api_answer_error(request, &error);
-    affect_json_free(draft.spec);
+    api_job_draft_free(&draft);
 }
 
 void api_handle_job_create(api_request *request) {

@@ -83,19 +83,34 @@ void api_handle_job(api_request *request) {
     answer_job_now(request);
 }
 
-void api_handle_job_list(api_request *request) {
-    api_job_page page = {.before = api_query(request, "after"),
+static void answer_page(api_request *request, const char *parent) {
+    api_job_page page = {.parent = parent,
+                         .after = api_query(request, "after"),
                          .state = api_query(request, "state"),
-                         .type = api_query(request, "type"),
+                         .type = parent ? NULL : api_query(request, "type"),
                          .limit = api_query_integer(request, "limit")};
     if (page.type && !api_job_type_find(page.type)) {
         api_answer_problem(request, "invalid", "query type: \"%.40s\" is no type of a job",
                            page.type);
         return;
     }
-    if (!page.before) page.before = "";
+    if (!page.after) page.after = "";
     affect_error error = {0};
     affect_json *json = NULL;
     affect_status status = api_job_read_page(&json, api_context_of(request)->store, &page, &error);
+    if (status == AFFECT_STATUS_OK && parent &&
+        affect_json_size(affect_json_get(json, "data")) == 0) {
+        affect_json *job = NULL; /* no run, or no such job */
+        status = api_job_read_body(&job, api_context_of(request)->store, parent, &error);
+        affect_json_free(job);
+    }
     api_answer_result(request, status, json, &error);
+}
+
+void api_handle_job_list(api_request *request) {
+    answer_page(request, NULL);
+}
+
+void api_handle_job_runs(api_request *request) {
+    answer_page(request, api_path_value(request, "job"));
 }

@@ -19,7 +19,7 @@ api_handler api_handle_dataset_create, api_handle_dataset_list, api_handle_datas
 api_describer api_describe_dataset_create;
 
 /* handle_jobs.c */
-api_handler api_handle_job_list, api_handle_job;
+api_handler api_handle_job_list, api_handle_job, api_handle_job_runs;
 /* Answers with the job's body, its ETag, and with 202 its Location. */
 void api_answer_job(api_request *request, int status, const char *id);
 
@@ -35,7 +35,7 @@ void api_refuse_job_action(api_request *request, const api_job_type *type, api_j
                            const char *done);
 
 /* handle_job_artifacts.c */
-api_handler api_handle_job_artifacts, api_handle_job_artifact;
+api_handler api_handle_job_table, api_handle_job_artifacts, api_handle_job_artifact;
 
 /* handle_events.c */
 api_handler api_handle_job_events;

@@ -5,10 +5,18 @@
 #include "api/jobs/job_draft.h"
 
 #include "api/jobs/devices.h"
+#include "engine/core/clock.h"
 #include "engine/device/backend.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+void api_job_id_make(char id[API_ID_SIZE]) {
+    char ulid[AFFECT_ULID_SIZE];
+    affect_ulid_make(ulid);
+    snprintf(id, API_ID_SIZE, "job_%s", ulid);
+}
 
 affect_status api_job_draft_blame(affect_error *err, affect_status status, const char *field) {
     if (status != AFFECT_STATUS_NOT_FOUND) return status;
@@ -64,4 +72,17 @@ affect_dataset *api_job_draft_open_dataset(const api_job_draft *draft) {
                          draft->dataset.id) == AFFECT_STATUS_OK)
         affect_dataset_open(&dataset, folder, NULL, NULL);
     return dataset;
+}
+
+void api_job_draft_free(api_job_draft *draft) {
+    affect_json_free(draft->spec);
+    for (size_t i = 0; i < draft->n_runs; i++) {
+        affect_json_free(draft->runs[i].request);
+        affect_json_free(draft->runs[i].spec);
+        affect_json_free(draft->runs[i].run);
+    }
+    free(draft->runs);
+    draft->spec = NULL;
+    draft->runs = NULL;
+    draft->n_runs = 0;
 }

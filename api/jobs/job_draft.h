@@ -15,15 +15,31 @@
 #include "engine/core/file.h"
 #include "engine/dataset/dataset.h"
 
+/* A run of a job with runs. */
+typedef struct {
+    char id[API_ID_SIZE], digest[AFFECT_DIGEST_TEXT_SIZE]; /* digest "": none */
+    affect_json *request, *spec, *run;                     /* owned */
+    int64_t epochs;
+} api_job_draft_run;
+
 typedef struct {
     const api_context *context;
     void *request; /* what the client asks for: the struct of its type's fields */
     char id[API_ID_SIZE];
     api_dataset dataset;
-    char model[96];    /* what the row says: name, or name:version */
-    int64_t epochs;    /* 0: it has none */
-    affect_json *spec; /* the worker's; owned */
+    char model[96];         /* what the row says: name, or name:version */
+    int64_t epochs;         /* 0: it has none */
+    affect_json *spec;      /* the worker's; owned */
+    affect_dataset *opened; /* the dataset, where it is open already; borrowed */
+    bool checked; /* what depends on the dataset: by another draft that differs in its seed */
+    api_job_draft_run *runs; /* (n_runs) of a job with runs; owned */
+    size_t n_runs;
+    int64_t max_runs;
 } api_job_draft;
+/* Frees spec and runs. */
+void api_job_draft_free(api_job_draft *draft);
+
+void api_job_id_make(char id[API_ID_SIZE]); /* job_ + ULID */
 
 /* The dataset that the request names, which must be ready. "": the field table has refused it. */
 affect_status api_job_draft_find_dataset(api_job_draft *draft, const char *name, affect_error *err);
@@ -31,7 +47,8 @@ affect_status api_job_draft_find_dataset(api_job_draft *draft, const char *name,
  * server's; precision: affect_precision. */
 affect_status api_job_draft_begin_spec(api_job_draft *draft, const char *type, const char *device,
                                        int precision, affect_error *err);
-/* Opens the dataset; NULL: it cannot be opened, which is the worker's to report. */
+/* Opens the dataset; NULL: it cannot be opened, which is the worker's to report. Close with
+ * affect_dataset_close. */
 affect_dataset *api_job_draft_open_dataset(const api_job_draft *draft);
 /* A thing that the body names and that is not there is the body's fault: 422 with its pointer. */
 affect_status api_job_draft_blame(affect_error *err, affect_status status, const char *field);

@@ -84,6 +84,8 @@ static void judge_end(ending *e) {
         set_failure(e, *reason ? reason : "crash", affect_json_get_string(error, "code", "crash"),
                     "%.380s",
                     affect_json_get_string(error, "message", "the worker gave no reason"));
+        const affect_json *result = affect_json_get(end, "result");
+        if (affect_json_is_object(result)) e->result = affect_json_copy(result);
     }
 }
 
@@ -117,15 +119,18 @@ static affect_status prepare_artifacts(ending *e, const char *folder, affect_err
     return status;
 }
 
-/* Before the transaction: reads what the worker made. */
-static affect_status prepare_success(ending *e, const api_job_row *row, affect_error *err) {
+/* Before the transaction: reads what the worker made. A job that failed may have a result too. */
+static affect_status prepare_result(ending *e, const api_job_row *row, affect_error *err) {
     AFFECT_TRY(api_job_base_folder(e->folder, e->base, row->id, err));
     e->type = api_job_type_of(row->type);
+    if (e->action != API_JOB_SUCCEED)
+        return e->type->has_artifacts ? prepare_artifacts(e, e->folder, err) : AFFECT_STATUS_OK;
     e->product = (api_job_product){.models = e->base->registry,
                                    .store = e->base->store,
                                    .data_dir = e->base->data_dir,
                                    .folder = e->folder,
                                    .dataset_id = row->dataset_id,
+                                   .model = row->model,
                                    .result = e->result};
     if (e->type->has_artifacts) AFFECT_TRY(prepare_artifacts(e, e->folder, err));
     return e->type->prepare ? e->type->prepare(&e->product, err) : AFFECT_STATUS_OK;
@@ -173,13 +178,14 @@ static affect_status judge(ending *e, const char *job_id, affect_error *err) {
         return AFFECT_STATUS_OK;
     }
     judge_end(e);
-    if (e->action != API_JOB_SUCCEED) return AFFECT_STATUS_OK;
+    bool succeeded = e->action == API_JOB_SUCCEED;
+    if (!succeeded && !e->result) return AFFECT_STATUS_OK;
     api_job_row row = {0};
     AFFECT_TRY(api_job_read(&row, e->base, job_id, err));
     affect_error error = {0};
-    affect_status status = prepare_success(e, &row, &error);
+    affect_status status = prepare_result(e, &row, &error);
     api_job_row_free(&row);
-    if (status != AFFECT_STATUS_OK)
+    if (status != AFFECT_STATUS_OK && succeeded)
         set_failure(e, affect_job_reason(status), affect_status_name(status),
                     "the worker said it succeeded, but what it made cannot be read: %.300s",
                     error.message);

@@ -5,6 +5,7 @@
 #include "api/jobs/job_ending.h"
 #include "api/jobs/job_progress.h"
 #include "api/jobs/job_removal.h"
+#include "api/jobs/job_runs.h"
 #include "api/jobs/job_spec_file.h"
 #include "api/jobs/job_type.h"
 #include "api/jobs/job_write.h"
@@ -57,12 +58,6 @@ void api_job_queue_options_default(api_job_queue_options *options) {
     *options = (api_job_queue_options){
         .data_dir = "data", .import_root = "", .n_slots = 1, .max_queued = 100, .max_restarts = 3};
     api_worker_options_default(&options->worker);
-}
-
-void api_job_id_make(char id[API_ID_SIZE]) {
-    char ulid[AFFECT_ULID_SIZE];
-    affect_ulid_make(ulid);
-    snprintf(id, API_ID_SIZE, "job_%s", ulid);
 }
 
 static void look_again(api_job_queue *queue) {
@@ -175,13 +170,20 @@ affect_status api_job_ask(api_job_queue *queue, const char *id, api_job_action a
     affect_status status = api_job_write_run(&w, err);
     if (status == AFFECT_STATUS_OK) {
         if (is_stopping(w.row.state)) api_workers_stop(queue->workers, id);
-        if (w.row.state == API_JOB_QUEUED) look_again(queue);
+        if (w.row.state == API_JOB_QUEUED || api_job_type_of(w.row.type)->has_runs)
+            look_again(queue);
         api_job_clean(&queue->base, &w.row);
     }
     *outcome = q.outcome;
     *state = w.row.state;
     api_job_row_free(&w.row);
     return status;
+}
+
+/* A report is started by the scheduler's thread alone, with which its worker ends. */
+static affect_status report_later(void *context, const char *id, affect_error *err) {
+    (void)context, (void)id, (void)err;
+    return AFFECT_STATUS_OK;
 }
 
 affect_status api_job_delete(api_job_queue *queue, const char *id, api_job_state *state,
@@ -191,7 +193,10 @@ affect_status api_job_delete(api_job_queue *queue, const char *id, api_job_state
     bool paused = row.state == API_JOB_PAUSED;
     api_job_row_free(&row);
     api_ask_outcome outcome;
-    if (paused) AFFECT_TRY(api_job_ask(queue, id, API_JOB_CANCEL, NULL, &outcome, state, err));
+    if (paused) {
+        AFFECT_TRY(api_job_ask(queue, id, API_JOB_CANCEL, NULL, &outcome, state, err));
+        AFFECT_TRY(api_job_runs_advance(&queue->base, queue->workers, report_later, NULL, err));
+    }
     return api_job_remove(&queue->base, id, state, err);
 }
 
@@ -278,33 +283,44 @@ static bool is_free(api_job_queue *queue, const char *id) {
     return status != AFFECT_STATUS_CONFLICT;
 }
 
-static affect_status read_queued(api_db *db, void *context, affect_error *err) {
-    return api_store_jobs_queued(context, db, err);
+typedef struct {
+    int n_slots;
+    api_id_list list;
+} startable_query;
+
+/* A job with runs takes one slot, whatever the number of its runs. */
+static affect_status read_startable(api_db *db, void *context, affect_error *err) {
+    startable_query *q = context;
+    int64_t n_active = 0;
+    AFFECT_TRY(api_store_jobs_count_active(&n_active, db, err));
+    return api_store_jobs_startable(&q->list, db, n_active < q->n_slots, err);
 }
 
 /* The oldest queued job that can start; "" when there is none. */
 static affect_status choose(char id[API_ID_SIZE], api_job_queue *queue, affect_error *err) {
-    api_id_list list = {0};
-    affect_status status = api_store_read(queue->base.store, read_queued, &list, err);
+    startable_query q = {.n_slots = queue->n_slots};
+    affect_status status = api_store_read(queue->base.store, read_startable, &q, err);
     id[0] = '\0';
-    for (size_t i = 0; status == AFFECT_STATUS_OK && i < list.n && !id[0]; i++) {
-        const blocked_job *b = find_blocked(queue, list.ids[i]);
+    for (size_t i = 0; status == AFFECT_STATUS_OK && i < q.list.n && !id[0]; i++) {
+        const blocked_job *b = find_blocked(queue, q.list.ids[i]);
         if (b && affect_clock_seconds() < b->until) continue;
-        if (is_free(queue, list.ids[i])) {
-            unblock(queue, list.ids[i]);
-            memcpy(id, list.ids[i], API_ID_SIZE);
+        if (is_free(queue, q.list.ids[i])) {
+            unblock(queue, q.list.ids[i]);
+            memcpy(id, q.list.ids[i], API_ID_SIZE);
         } else {
-            block(queue, list.ids[i]);
+            block(queue, q.list.ids[i]);
         }
     }
-    free(list.ids);
+    free(q.list.ids);
     return status;
 }
 
 static affect_status work_start(api_db *db, void *context, affect_error *err) {
     api_job_write *w = context;
     const api_job_change change = {.instance = w->context};
-    return api_job_row_act(&w->row, db, API_JOB_START, &change, &w->events, err);
+    AFFECT_TRY(api_job_row_act(&w->row, db, API_JOB_START, &change, &w->events, err));
+    return api_job_type_of(w->row.type)->has_runs ? api_job_runs_begin(w, db, err)
+                                                  : AFFECT_STATUS_OK;
 }
 
 /* A worker could not be started: the job fails, is held when the disk is full, or waits when an
@@ -351,6 +367,8 @@ static affect_status write_spec(const char *path, api_job_queue *queue, const ap
     if (type->pausable) affect_json_set_number(spec, "told_epochs", (double)told.n);
     affect_status status =
         api_job_spec_resolve(spec, type, queue->base.data_dir, queue->import_root, err);
+    if (status == AFFECT_STATUS_OK && type->has_runs)
+        status = api_job_runs_describe(spec, &queue->base, row->id, err);
     char *text = status == AFFECT_STATUS_OK ? affect_json_text(spec) : NULL;
     affect_json_free(spec);
     if (status == AFFECT_STATUS_OK)
@@ -413,28 +431,45 @@ static void tell_not_started(api_job_queue *queue, const char *id, affect_error 
     api_job_row_free(&w.row);
 }
 
+/* Starts the job's worker; where that fails the job ends so. */
+static bool start_or_end(api_job_queue *queue, const api_job_row *row) {
+    affect_error why = {0};
+    add_active(queue, 1);
+    bool started = start_worker(queue, row, &why) == AFFECT_STATUS_OK;
+    if (started) {
+        stop_if_asked(queue, row->id);
+    } else {
+        add_active(queue, -1);
+        tell_not_started(queue, row->id, &why);
+    }
+    return started;
+}
+
+/* The runs of a job have ended. */
+static affect_status start_report(void *context, const char *id, affect_error *err) {
+    api_job_queue *queue = context;
+    api_job_row row = {0};
+    if (!is_free(queue, id)) return AFFECT_STATUS_OK; /* an earlier report's: in the next round */
+    AFFECT_TRY(api_job_read(&row, &queue->base, id, err));
+    start_or_end(queue, &row);
+    api_job_row_free(&row);
+    return AFFECT_STATUS_OK;
+}
+
 /* Starts the oldest queued job that can; false when there is none or it could not be. */
 static bool start_next(api_job_queue *queue) {
     char id[API_ID_SIZE];
     api_job_write w = {
         .base = &queue->base, .id = id, .work = work_start, .context = queue->instance};
+    bool taken = false;
     affect_status status = choose(id, queue, NULL);
     if (status == AFFECT_STATUS_OK && !id[0]) return false;
+    if (status == AFFECT_STATUS_OK) status = api_job_runs_take_over(&taken, &queue->base, id, NULL);
+    if (taken) return true;
     if (status == AFFECT_STATUS_OK) status = api_job_write_run(&w, NULL);
     if (status == AFFECT_STATUS_CONFLICT) return true; /* cancelled meanwhile: look again */
     bool found = status == AFFECT_STATUS_OK;
-    bool started = false;
-    if (found) {
-        affect_error why = {0};
-        add_active(queue, 1);
-        started = start_worker(queue, &w.row, &why) == AFFECT_STATUS_OK;
-        if (started) {
-            stop_if_asked(queue, w.row.id);
-        } else {
-            add_active(queue, -1);
-            tell_not_started(queue, w.row.id, &why);
-        }
-    }
+    bool started = found && (api_job_type_of(w.row.type)->has_runs || start_or_end(queue, &w.row));
     api_job_row_free(&w.row);
     if (!started && (found || status != AFFECT_STATUS_OK)) {
         pthread_mutex_lock(&queue->lock);
@@ -458,8 +493,7 @@ static void *schedule_thread(void *context) {
     pthread_mutex_lock(&queue->lock);
     while (!queue->stopping) {
         if (atomic_load(&queue->n_blocked) > 0) queue->look = true; /* each second */
-        bool may = queue->look && queue->n_active < queue->n_slots &&
-                   affect_clock_seconds() >= queue->not_before;
+        bool may = queue->look && affect_clock_seconds() >= queue->not_before;
         if (!may) {
             sleep_scheduler(queue);
             pthread_mutex_unlock(&queue->lock);
@@ -469,6 +503,7 @@ static void *schedule_thread(void *context) {
         }
         queue->look = false;
         pthread_mutex_unlock(&queue->lock);
+        api_job_runs_advance(&queue->base, queue->workers, start_report, queue, NULL);
         bool found = start_next(queue);
         pthread_mutex_lock(&queue->lock);
         if (found || affect_clock_seconds() < queue->not_before) queue->look = true;

@@ -43,12 +43,17 @@ int api_job_queue_n_blocked(const api_job_queue *queue);
 void api_job_queue_free(api_job_queue *queue); /* after stop; NULL allowed */
 
 /* A job to make. Borrowed. */
-typedef struct {
+typedef struct api_job_new {
     const char *type;               /* of the table of job types */
-    const char *id;                 /* from api_job_id_make */
+    const char *id;                 /* from api_job_id_make (job_draft.h) */
     const affect_json *request;     /* what the client asked for */
     const affect_json *spec;        /* what the worker is told */
     const char *retry_of, *parent;  /* ids of jobs; or NULL */
+    const affect_json *run;         /* of a run: its index, point, ...; or NULL */
+    const char *run_digest;         /* of a run; or NULL: its result is not taken from another */
+    const struct api_job_new *runs; /* (n_runs) to make with it; their parent is set */
+    size_t n_runs;
+    int64_t max_runs;               /* at once */
     const char *dataset_id;         /* or NULL */
     const char *model;              /* or NULL */
     int64_t epochs;                 /* 0 when it has none */
@@ -59,8 +64,7 @@ typedef struct {
     void *also_context;
 } api_job_new;
 
-#define API_JOB_UPLOAD "upload"             /* file in a job's folder: the archive of an import */
-void api_job_id_make(char id[API_ID_SIZE]); /* job_ + ULID */
+#define API_JOB_UPLOAD "upload" /* file in a job's folder: the archive of an import */
 
 /* The job that was made with the key, if there is one. CONFLICT: of another request. */
 affect_status api_job_find(api_job_queue *queue, const char *key, const char *digest,

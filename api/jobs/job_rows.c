@@ -124,13 +124,15 @@ affect_status api_job_row_insert(api_db *db, const api_job_new *job, api_event_l
     api_job_row row = {.state = API_JOB_QUEUED, .state_number = 1};
     snprintf(row.id, sizeof row.id, "%s", job->id);
     char *request = affect_json_text(job->request), *spec = affect_json_text(job->spec);
+    char *run = job->run ? affect_json_text(job->run) : NULL;
     char progress[96] = "{\"fraction\":0,\"eta_seconds\":null}";
     if (job->epochs)
         snprintf(progress, sizeof progress,
                  "{\"epoch\":0,\"epochs\":%lld,\"fraction\":0,\"eta_seconds\":null}",
                  (long long)job->epochs);
     affect_status status = AFFECT_STATUS_OK;
-    if (!request || !spec) status = affect_fail(err, NO_MEMORY, "no memory for a job");
+    if (!request || !spec || (job->run && !run))
+        status = affect_fail(err, NO_MEMORY, "no memory for a job");
     if (status == AFFECT_STATUS_OK)
         status = api_store_job_insert(db,
                                       &(api_job_record){.id = job->id,
@@ -141,11 +143,20 @@ affect_status api_job_row_insert(api_db *db, const api_job_new *job, api_event_l
                                                         .model = job->model,
                                                         .progress = progress,
                                                         .retry_of = job->retry_of,
-                                                        .parent = job->parent},
+                                                        .parent = job->parent,
+                                                        .run = run,
+                                                        .run_digest = job->run_digest,
+                                                        .max_runs = job->max_runs},
                                       err);
     if (status == AFFECT_STATUS_OK) status = append_state(&row, db, NULL, NULL, events, err);
     free(request);
     free(spec);
+    free(run);
+    for (size_t i = 0; i < job->n_runs && status == AFFECT_STATUS_OK; i++) {
+        api_job_new child = job->runs[i];
+        child.parent = job->id;
+        status = api_job_row_insert(db, &child, events, err);
+    }
     return status;
 }
 
@@ -171,6 +182,48 @@ static affect_status update_ending(const api_job_row *row, api_db *db, const api
     return status;
 }
 
+static affect_json *progress_of(const int64_t n[API_JOB_STATE_COUNT], int64_t n_total) {
+    int64_t n_ended = 0;
+    affect_json *progress = affect_json_new_object();
+    affect_json *runs = affect_json_new_object();
+    affect_json_set_number(runs, "total", (double)n_total);
+    for (int s = 0; s < API_JOB_STATE_COUNT; s++) {
+        if (n[s]) affect_json_set_number(runs, api_job_state_name(s), (double)n[s]);
+        if (api_job_state_terminal(s)) n_ended += n[s];
+    }
+    affect_json_set_number(progress, "fraction", n_total ? (double)n_ended / (double)n_total : 0);
+    affect_json_set(progress, "eta_seconds", affect_json_new_null());
+    affect_json_set(progress, "runs", runs);
+    return progress;
+}
+
+/* A run has ended: its job's stream and progress say so. */
+static affect_status report_to_parent(const api_job_row *row, api_db *db, api_event_list *events,
+                                      affect_error *err) {
+    int64_t n[API_JOB_STATE_COUNT], n_total;
+    api_job_row parent = {0};
+    affect_json *body = NULL;
+    affect_status status = api_job_row_load(&parent, db, row->parent, err);
+    if (status == AFFECT_STATUS_OK) status = api_store_job_get(&body, db, row->id, err);
+    affect_json *members = affect_json_detach(body, "run");
+    affect_json_free(affect_json_detach(members, "parameters"));
+    affect_json_set_string(members, "job", row->id);
+    affect_json_set_string(members, "state", api_job_state_name(row->state));
+    affect_json_set(members, "best", affect_json_detach(body, "best"));
+    if (status == AFFECT_STATUS_OK)
+        status = append(&parent, db, "run", members, false, events, err);
+    if (status == AFFECT_STATUS_OK) status = api_store_runs_count(n, &n_total, db, parent.id, err);
+    if (status == AFFECT_STATUS_OK) {
+        affect_json *progress = progress_of(n, n_total);
+        status = api_job_row_progress(&parent, db, progress, err);
+        affect_json_free(progress);
+    }
+    affect_json_free(members);
+    affect_json_free(body);
+    api_job_row_free(&parent);
+    return status;
+}
+
 affect_status api_job_row_act(api_job_row *row, api_db *db, api_job_action action,
                               const api_job_change *change, api_event_list *events,
                               affect_error *err) {
@@ -192,7 +245,8 @@ affect_status api_job_row_act(api_job_row *row, api_db *db, api_job_action actio
     bool terminal = api_job_state_terminal(after);
     if (terminal) AFFECT_TRY(update_ending(row, db, change, err));
     AFFECT_TRY(append_state(row, db, api_job_state_name(before), change->reason, events, err));
-    return terminal ? append_end(row, db, change, events, err) : AFFECT_STATUS_OK;
+    if (terminal) AFFECT_TRY(append_end(row, db, change, events, err));
+    return terminal && row->parent[0] ? report_to_parent(row, db, events, err) : AFFECT_STATUS_OK;
 }
 
 /* ---- Bodies ---- */

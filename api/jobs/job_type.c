@@ -8,6 +8,7 @@
 #include "api/jobs/job_type_rows.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define DECLARE_TYPE(name) extern const api_job_type api_job_type_##name;
@@ -36,6 +37,20 @@ const api_job_type *api_job_type_of(const char *name) {
     return type ? type : &unknown;
 }
 
+affect_status api_job_type_make(api_job_draft *draft, const api_job_type *type,
+                                const affect_json *body, affect_error *err) {
+    draft->request = calloc(1, type->request_size);
+    if (!draft->request) return affect_fail(err, NO_MEMORY, "no memory for a request");
+    affect_fields_default(draft->request, type->fields);
+    affect_status status = affect_fields_parse(draft->request, type->fields, body, "", err);
+    api_job_id_make(draft->id);
+    AFFECT_CHECK(status, err, type->make(draft, err));
+    affect_fields_free(draft->request, type->fields);
+    free(draft->request);
+    draft->request = NULL;
+    return status;
+}
+
 bool api_job_type_can_retry(const api_job_type *type, api_job_state state) {
     return type->make && (state == API_JOB_FAILED || state == API_JOB_CANCELLED);
 }
@@ -49,6 +64,8 @@ void api_job_type_set_links(affect_json *links, const api_job_type *type, const 
                 {"events", "/events", true},
                 {"metrics", "/metrics", type->has_curves},
                 {"plot", "/plot.svg", type->has_curves},
+                {"runs", "/runs", type->has_runs},
+                {"table", "/table", type->has_runs && state == API_JOB_SUCCEEDED},
                 {"artifacts", "/artifacts", type->has_artifacts},
                 {"retry", "/retry", api_job_type_can_retry(type, state)}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {

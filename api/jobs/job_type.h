@@ -39,6 +39,7 @@ typedef struct {
     bool pausable;          /* its worker writes checkpoints and resumes from the last one */
     bool has_curves;        /* of its epochs: /metrics and /plot.svg */
     bool has_dry_run;
+    bool has_runs; /* its runs, jobs of their own, go first; its worker reports what they came to */
     bool
         has_artifacts; /* its worker names files of the job's folder in its end event's `artifacts`:
                           they are listed with size and digest, and served with ETag and Range */
@@ -56,6 +57,13 @@ typedef struct {
 
 /* That of imports, whose jobs /v1/datasets makes. */
 extern const api_job_type api_job_type_import;
+
+/* That of the runs of a sweep. */
+extern const api_job_type api_job_type_train;
+
+/* Reads a request of this type and makes the draft of it; draft->request is used meanwhile. */
+affect_status api_job_type_make(api_job_draft *draft, const api_job_type *type,
+                                const affect_json *body, affect_error *err);
 
 /* The row of that name, or NULL. */
 const api_job_type *api_job_type_find(const char *name);

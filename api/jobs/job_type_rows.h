@@ -6,6 +6,7 @@
 #define API_JOB_TYPE_ROWS(X)                                                                       \
     X(import)                                                                                      \
     X(train)                                                                                       \
-    X(evaluate)
+    X(evaluate)                                                                                    \
+    X(sweep)
 
 #endif

@@ -101,7 +101,9 @@ static affect_status set_architecture(api_job_draft *draft, const affect_dataset
 /* As far as the rest allows: an unknown dataset leaves what depends on it unchecked. */
 static affect_status check(api_job_draft *draft, affect_error *err) {
     affect_train_spec spec;
-    affect_dataset *dataset = draft->dataset.id[0] ? api_job_draft_open_dataset(draft) : NULL;
+    affect_dataset *opened = NULL, *dataset = draft->opened;
+    if (!dataset && draft->dataset.id[0]) dataset = opened = api_job_draft_open_dataset(draft);
+    if (draft->checked) dataset = NULL;
     affect_status status = affect_train_spec_parse(&spec, draft->spec, err);
     if (status == AFFECT_STATUS_OK) {
         draft->epochs = spec.training_config.epochs;
@@ -109,7 +111,7 @@ static affect_status check(api_job_draft *draft, affect_error *err) {
         affect_train_spec_free(&spec);
     }
     AFFECT_CHECK(status, err, set_architecture(draft, dataset, err));
-    affect_dataset_close(dataset);
+    affect_dataset_close(opened);
     return status;
 }
 
@@ -146,6 +148,7 @@ static affect_status prepare(api_job_product *product, affect_error *err) {
     const char *name = affect_json_get_string(product->result, "model_file", "best.safetensors");
     if (strchr(name, '/'))
         return affect_fail(err, INVALID, "the worker names a model file outside its folder");
+    if (!product->model[0]) return AFFECT_STATUS_OK; /* a run of a sweep publishes none */
     AFFECT_TRY(affect_path_join(product->file, err, product->folder, "%s", name));
     AFFECT_TRY(api_model_describe(&product->facts, product->file, err));
     return affect_digest_file(product->digest, product->file, err);
@@ -153,6 +156,7 @@ static affect_status prepare(api_job_product *product, affect_error *err) {
 
 static affect_status store(api_job_product *product, api_db *db, affect_error *err) {
     int64_t version = 0;
+    if (!product->model[0]) return AFFECT_STATUS_OK;
     AFFECT_TRY(api_model_add(product->models, db, product->model, product->job_id, product->file,
                              product->digest, product->facts, &version, err));
     affect_json_free(affect_json_detach(product->result, "model_file"));
@@ -165,7 +169,6 @@ static affect_status store(api_job_product *product, api_db *db, affect_error *e
 
 static const char *const keys[] = {"dataset", "output", NULL};
 
-extern const api_job_type api_job_type_train;
 const api_job_type api_job_type_train = {.name = "train",
                                          .fields = fields,
                                          .request_size = sizeof(train_request),

@@ -397,6 +397,15 @@ bool api_workers_stop(api_workers *workers, const char *job_id) {
     return found;
 }
 
+bool api_workers_has(api_workers *workers, const char *job_id) {
+    bool found = false;
+    pthread_mutex_lock(&workers->lock);
+    for (const worker *w = workers->first; w && !found; w = w->next)
+        found = strcmp(w->job_id, job_id) == 0;
+    pthread_mutex_unlock(&workers->lock);
+    return found;
+}
+
 affect_status api_workers_create(api_workers **workers, const api_worker_options *options,
                                  const api_worker_callbacks *callbacks, affect_error *err) {
     api_workers *made = calloc(1, sizeof *made);

@@ -58,6 +58,8 @@ affect_status api_workers_start(api_workers *workers, const char *job_id, const 
                                 const char *folder, affect_error *err);
 /* Asks it to stop now, kills it after the grace. False: no such worker (any more). */
 bool api_workers_stop(api_workers *workers, const char *job_id);
+/* Whether the job has a worker whose exit has not been stored yet. */
+bool api_workers_has(api_workers *workers, const char *job_id);
 /* Stops all, waits until they are gone and their exits were handed on, ends the thread. One that
  * the kernel does not let die is left behind after a second; its job's row says so to the next
  * start. To be called by the thread that started them. */

@@ -1,4 +1,4 @@
--- Schema 2 of the store, for a new database; upgrade_2.sql makes it of schema 1.
+-- Schema 3 of the store, for a new database; upgrade_2.sql and upgrade_3.sql make it of schemas 1 and 2.
 -- Times are milliseconds since 1970 UTC; columns of JSON text are named so in their comments.
 
 CREATE TABLE datasets (
@@ -32,11 +32,15 @@ CREATE TABLE jobs (
   started_ms   INTEGER,
   ended_ms     INTEGER,
   retry_of     TEXT,                     -- the job that this one repeats
-  parent       TEXT                      -- the job whose child this one is
+  parent       TEXT,                     -- the job whose run this one is
+  run          TEXT,                     -- JSON of a run: index, point, split, fold, seed, parameters
+  run_digest   TEXT,                     -- of a run: equal digests, equal results
+  max_runs     INTEGER                   -- of a job with runs: how many of them run at once
 );
 CREATE INDEX jobs_by_state ON jobs (state, id);
 CREATE INDEX jobs_by_dataset ON jobs (dataset_id);
-CREATE INDEX jobs_by_parent ON jobs (parent, id) WHERE parent IS NOT NULL;
+CREATE INDEX jobs_by_parent ON jobs (parent, state, id) WHERE parent IS NOT NULL;
+CREATE INDEX jobs_by_run_digest ON jobs (run_digest, id) WHERE run_digest IS NOT NULL;
 
 CREATE TABLE events (
   job_id  TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,

@@ -15,6 +15,7 @@ typedef struct {
     int64_t state_number, last_seq, restarts;
     char dataset_id[API_ID_SIZE]; /* or "" */
     char model[96];               /* or "" */
+    char parent[API_ID_SIZE];     /* the job whose run it is, or "" */
     char *spec;                   /* JSON text; owned: api_job_row_free */
 } api_job_row;
 
@@ -28,6 +29,8 @@ void api_job_row_free(api_job_row *row);
  * have none. */
 typedef struct {
     const char *id, *type, *request, *spec, *dataset_id, *model, *progress, *retry_of, *parent;
+    const char *run, *run_digest; /* of a run */
+    int64_t max_runs;             /* of a job with runs: at once; 0: it has none */
 } api_job_record;
 affect_status api_store_job_insert(api_db *db, const api_job_record *job, affect_error *err);
 /* A new state with what belongs to it; `instance` NULL: as it was. */
@@ -44,21 +47,22 @@ affect_status api_store_job_set_progress(api_db *db, const char *id, const char 
                                          affect_error *err);
 affect_status api_store_job_set_best(api_db *db, const char *id, int64_t epoch, affect_error *err);
 affect_status api_store_job_clear_restarts(api_db *db, const char *id, affect_error *err);
-/* With its events, epochs and key. */
+/* With its events, epochs, key, and its runs with theirs. */
 affect_status api_store_job_delete(api_db *db, const char *id, affect_error *err);
 
 /* The body; *json owned. NOT_FOUND. */
 affect_status api_store_job_get(affect_json **json, api_db *db, const char *id, affect_error *err);
-/* Which jobs: those older than `before` ("": from the newest), in `state` and of `type` (NULL:
- * any). */
+/* Which jobs: those behind `after` in their order ("": from its begin), in `state` and of `type`
+ * (NULL: any). parent NULL: jobs that are no runs, the newest first; else the runs of that job, in
+ * the order of their indices. */
 typedef struct {
-    const char *before, *state, *type;
+    const char *after, *state, *type, *parent;
     int64_t limit;
 } api_job_page;
-/* {"data": [body...], "more"}, newest first; *json owned. */
+/* {"data": [body...], "more"}; *json owned. */
 affect_status api_store_job_list(affect_json **json, api_db *db, const api_job_page *page,
                                  affect_error *err);
-/* How many jobs are in the state. */
+/* How many jobs that are no runs are in the state. */
 affect_status api_store_job_count(int64_t *n, api_db *db, api_job_state state, affect_error *err);
 /* Where a job stands; NOT_FOUND. */
 typedef struct {
@@ -72,12 +76,38 @@ typedef struct {
     char (*ids)[API_ID_SIZE];
     size_t n;
 } api_id_list;
-/* All jobs that are active or interrupted. */
+/* All jobs that are active or interrupted, but those with runs, which have no worker. */
 affect_status api_store_jobs_left(api_id_list *list, api_db *db, affect_error *err);
-/* Queued jobs, the oldest first, up to a thousand. */
-affect_status api_store_jobs_queued(api_id_list *list, api_db *db, affect_error *err);
-/* Jobs that ended before a time (milliseconds; 0: none) or are not among the newest n_kept of those
- * that ended (0: all are), the oldest first, at most `limit`. */
+/* Queued jobs that may start, the oldest first, up to a thousand: runs whose job is running with
+ * fewer than max_runs of them active, and, with `others`, jobs that are no runs. */
+affect_status api_store_jobs_startable(api_id_list *list, api_db *db, bool others,
+                                       affect_error *err);
+/* How many jobs that are no runs are active. */
+affect_status api_store_jobs_count_active(int64_t *n, api_db *db, affect_error *err);
+/* ---- Runs of a job ---- */
+
+/* How many runs of a job are in each state; together *n_total. */
+affect_status api_store_runs_count(int64_t n[API_JOB_STATE_COUNT], int64_t *n_total, api_db *db,
+                                   const char *parent, affect_error *err);
+/* Its runs, all or those in a state, in their order. */
+affect_status api_store_runs_of(api_id_list *list, api_db *db, const char *parent,
+                                affect_error *err);
+affect_status api_store_runs_in(api_id_list *list, api_db *db, const char *parent,
+                                api_job_state state, affect_error *err);
+/* Jobs with runs that have not ended, or of which a run has not: the oldest first. */
+affect_status api_store_jobs_with_runs(api_id_list *list, api_db *db, affect_error *err);
+/* The newest run that succeeded with this digest, but `id`; "": there is none. */
+affect_status api_store_run_find(char found[API_ID_SIZE], api_db *db, const char *id,
+                                 affect_error *err);
+/* Gives a job the epochs of another, and its best one. */
+affect_status api_store_epochs_copy(api_db *db, const char *id, const char *from,
+                                    affect_error *err);
+/* When the job started, in milliseconds; 0: not yet. */
+affect_status api_store_job_started(int64_t *started_ms, api_db *db, const char *id,
+                                    affect_error *err);
+
+/* Jobs that are no runs and ended before a time (milliseconds; 0: none) or are not among the newest
+ * n_kept of those that ended (0: all are), the oldest first, at most `limit`. */
 affect_status api_store_jobs_expired(api_id_list *list, api_db *db, int64_t before_ms,
                                      int64_t n_kept, int64_t limit, affect_error *err);
 

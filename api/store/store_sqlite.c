@@ -19,7 +19,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define SCHEMA_VERSION  2
+#define SCHEMA_VERSION  3
 #define RESERVE_BYTES   (4 << 20) /* the pages that a large deletion touches */
 #define RESERVE_SECONDS 1.0       /* between tries to make the reserve */
 enum { MAX_STATEMENTS = 96, N_READERS = 12 };

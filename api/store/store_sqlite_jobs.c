@@ -14,7 +14,7 @@
 
 #define ROW_COLUMNS                                                                                \
     "id, type, state, state_number, last_seq, restarts, coalesce(dataset_id, ''), "                \
-    "coalesce(model, ''), spec"
+    "coalesce(model, ''), spec, coalesce(parent, '')"
 
 static affect_status take_row(api_job_row *row, api_rows *rows, affect_error *err) {
     *row = (api_job_row){.state = api_job_state_find(api_rows_text(rows, 2)),
@@ -25,6 +25,7 @@ static affect_status take_row(api_job_row *row, api_rows *rows, affect_error *er
     snprintf(row->type, sizeof row->type, "%s", api_rows_text(rows, 1));
     snprintf(row->dataset_id, sizeof row->dataset_id, "%s", api_rows_text(rows, 6));
     snprintf(row->model, sizeof row->model, "%s", api_rows_text(rows, 7));
+    snprintf(row->parent, sizeof row->parent, "%s", api_rows_text(rows, 9));
     row->spec = strdup(api_rows_text(rows, 8));
     return row->spec ? AFFECT_STATUS_OK : affect_fail(err, NO_MEMORY, "no memory for a job");
 }
@@ -48,12 +49,14 @@ void api_job_row_free(api_job_row *row) {
 affect_status api_store_job_insert(api_db *db, const api_job_record *job, affect_error *err) {
     return api_db_run(db, err,
                       "INSERT INTO jobs (id, type, state, state_number, last_seq, request, "
-                      "spec, dataset_id, model, progress, retry_of, parent, created_ms) "
-                      "VALUES (?, ?, 'queued', 1, 0, ?, ?, ?, ?, ?, ?, ?, ?)",
-                      "ttttttttt"
-                      "i",
+                      "spec, dataset_id, model, progress, retry_of, parent, run, run_digest, "
+                      "max_runs, created_ms) "
+                      "VALUES (?, ?, 'queued', 1, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, nullif(?, 0), ?)",
+                      "ttttttttttt"
+                      "ii",
                       job->id, job->type, job->request, job->spec, job->dataset_id, job->model,
-                      job->progress, job->retry_of, job->parent, affect_clock_unix_ms());
+                      job->progress, job->retry_of, job->parent, job->run, job->run_digest,
+                      job->max_runs, affect_clock_unix_ms());
 }
 
 affect_status api_store_job_set_state(api_db *db, const api_job_row *row, const char *reason,
@@ -101,7 +104,8 @@ affect_status api_store_job_clear_restarts(api_db *db, const char *id, affect_er
 
 affect_status api_store_job_delete(api_db *db, const char *id, affect_error *err) {
     AFFECT_TRY(api_db_run(db, err, "DELETE FROM idempotency WHERE job_id = ?", "t", id));
-    return api_db_run(db, err, "DELETE FROM jobs WHERE id = ?", "t", id); /* events, epochs too */
+    /* events, epochs too */
+    return api_db_run(db, err, "DELETE FROM jobs WHERE id = ?1 OR parent = ?1", "t", id);
 }
 
 /* ---- Bodies ---- */
@@ -109,14 +113,15 @@ affect_status api_store_job_delete(api_db *db, const char *id, affect_error *err
 #define BODY_SELECT                                                                                \
     "SELECT j.id, j.type, j.state, j.state_reason, j.state_number, j.last_seq, j.request, "        \
     "j.progress, j.error, j.result, j.restarts, j.created_ms, j.started_ms, j.ended_ms, "          \
-    "j.best_epoch, e.data, d.name, j.retry_of, j.parent FROM jobs j "                              \
+    "j.best_epoch, e.data, d.name, j.retry_of, j.parent, j.run FROM jobs j "                       \
     "LEFT JOIN epochs e ON e.job_id = j.id AND e.epoch = j.best_epoch "                            \
     "LEFT JOIN datasets d ON d.id = j.dataset_id "
 
 static affect_json *best_of(api_rows *rows, int epoch_column, int data_column) {
     if (api_rows_is_null(rows, epoch_column)) return affect_json_new_null();
     affect_json *best = affect_json_new_object(), *epoch = api_rows_json(rows, data_column);
-    static const char *const names[] = {"val_loss", "val_accuracy", "val_f1_macro"};
+    static const char *const names[] = {"val_loss", "val_accuracy", "val_recall_mean",
+                                        "val_f1_macro"};
     affect_json_set_number(best, "epoch", (double)api_rows_integer(rows, epoch_column));
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         const affect_json *value = affect_json_get(epoch, names[i]);
@@ -149,6 +154,7 @@ static affect_json *body_of(api_rows *rows) {
     affect_json_set(body, "request", api_rows_json(rows, 6));
     affect_json_set_string(body, "retry_of", api_rows_text(rows, 17));
     affect_json_set_string(body, "parent", api_rows_text(rows, 18));
+    affect_json_set(body, "run", api_rows_json(rows, 19));
     return body;
 }
 
@@ -165,11 +171,15 @@ affect_status api_store_job_get(affect_json **json, api_db *db, const char *id, 
 affect_status api_store_job_list(affect_json **json, api_db *db, const api_job_page *page,
                                  affect_error *err) {
     api_rows *rows = NULL;
-    AFFECT_TRY(api_db_query(&rows, db, err,
-                            BODY_SELECT "WHERE (?1 = '' OR j.id < ?1) AND (?2 IS NULL OR "
-                                        "j.state = ?2) AND (?3 IS NULL OR j.type = ?3) "
-                                        "ORDER BY j.id DESC LIMIT ?4",
-                            "ttti", page->before, page->state, page->type, page->limit + 1));
+    const char *text =
+        page->parent ? BODY_SELECT "WHERE j.parent = ?5 AND (?1 = '' OR j.id > ?1) AND (?2 IS "
+                                   "NULL OR j.state = ?2) AND (?3 IS NULL OR j.type = ?3) "
+                                   "ORDER BY j.id LIMIT ?4"
+                     : BODY_SELECT "WHERE j.parent IS ?5 AND (?1 = '' OR j.id < ?1) AND (?2 IS "
+                                   "NULL OR j.state = ?2) AND (?3 IS NULL OR j.type = ?3) "
+                                   "ORDER BY j.id DESC LIMIT ?4";
+    AFFECT_TRY(api_db_query(&rows, db, err, text, "tttit", page->after, page->state, page->type,
+                            page->limit + 1, page->parent));
     return api_rows_page(json, rows, page->limit, body_of, err);
 }
 
@@ -183,7 +193,8 @@ static affect_status end_integer(int64_t *value, api_rows *rows, affect_error *e
 
 affect_status api_store_job_count(int64_t *n, api_db *db, api_job_state state, affect_error *err) {
     api_rows *rows = NULL;
-    AFFECT_TRY(api_db_query(&rows, db, err, "SELECT count(*) FROM jobs WHERE state = ?", "t",
+    AFFECT_TRY(api_db_query(&rows, db, err,
+                            "SELECT count(*) FROM jobs WHERE parent IS NULL AND state = ?", "t",
                             api_job_state_name(state)));
     return end_integer(n, rows, err);
 }
@@ -223,17 +234,115 @@ static affect_status take_ids(api_id_list *list, api_rows *rows, affect_error *e
 affect_status api_store_jobs_left(api_id_list *list, api_db *db, affect_error *err) {
     api_rows *rows = NULL;
     AFFECT_TRY(api_db_query(&rows, db, err,
-                            "SELECT id FROM jobs WHERE state IN ('preparing', 'running', "
-                            "'pausing', 'cancelling', 'interrupted') ORDER BY id",
+                            "SELECT id FROM jobs WHERE max_runs IS NULL AND state IN ('preparing', "
+                            "'running', 'pausing', 'cancelling', 'interrupted') ORDER BY id",
                             ""));
     return take_ids(list, rows, err);
 }
 
-affect_status api_store_jobs_queued(api_id_list *list, api_db *db, affect_error *err) {
+#define ACTIVE_STATES "('preparing', 'running', 'pausing', 'cancelling')"
+
+affect_status api_store_jobs_startable(api_id_list *list, api_db *db, bool others,
+                                       affect_error *err) {
     api_rows *rows = NULL;
     AFFECT_TRY(api_db_query(
-        &rows, db, err, "SELECT id FROM jobs WHERE state = 'queued' ORDER BY id LIMIT 1000", ""));
+        &rows, db, err,
+        "SELECT id FROM jobs j WHERE state = 'queued' AND CASE WHEN parent IS NULL THEN ?1 ELSE "
+        "EXISTS (SELECT 1 FROM jobs p WHERE p.id = j.parent AND p.state = 'running' AND "
+        "p.max_runs > (SELECT count(*) FROM jobs r WHERE r.parent = p.id AND r.state "
+        "IN " ACTIVE_STATES ")) END ORDER BY id LIMIT 1000",
+        "i", (int64_t)others));
     return take_ids(list, rows, err);
+}
+
+affect_status api_store_jobs_count_active(int64_t *n, api_db *db, affect_error *err) {
+    api_rows *rows = NULL;
+    AFFECT_TRY(api_db_query(
+        &rows, db, err,
+        "SELECT count(*) FROM jobs WHERE parent IS NULL AND state IN " ACTIVE_STATES, ""));
+    return end_integer(n, rows, err);
+}
+
+/* ---- Runs ---- */
+
+affect_status api_store_runs_count(int64_t n[API_JOB_STATE_COUNT], int64_t *n_total, api_db *db,
+                                   const char *parent, affect_error *err) {
+    api_rows *rows = NULL;
+    for (int s = 0; s < API_JOB_STATE_COUNT; s++) n[s] = 0;
+    *n_total = 0;
+    AFFECT_TRY(api_db_query(&rows, db, err,
+                            "SELECT state, count(*) FROM jobs WHERE parent = ? GROUP BY state", "t",
+                            parent));
+    while (api_rows_next(rows)) {
+        api_job_state state = api_job_state_find(api_rows_text(rows, 0));
+        if (state == API_JOB_STATE_COUNT) continue;
+        n[state] = api_rows_integer(rows, 1);
+        *n_total += n[state];
+    }
+    return api_rows_end(rows, err);
+}
+
+affect_status api_store_runs_of(api_id_list *list, api_db *db, const char *parent,
+                                affect_error *err) {
+    api_rows *rows = NULL;
+    AFFECT_TRY(api_db_query(&rows, db, err, "SELECT id FROM jobs WHERE parent = ? ORDER BY id", "t",
+                            parent));
+    return take_ids(list, rows, err);
+}
+
+affect_status api_store_runs_in(api_id_list *list, api_db *db, const char *parent,
+                                api_job_state state, affect_error *err) {
+    api_rows *rows = NULL;
+    AFFECT_TRY(api_db_query(&rows, db, err,
+                            "SELECT id FROM jobs WHERE parent = ? AND state = ? ORDER BY id", "tt",
+                            parent, api_job_state_name(state)));
+    return take_ids(list, rows, err);
+}
+
+affect_status api_store_jobs_with_runs(api_id_list *list, api_db *db, affect_error *err) {
+    api_rows *rows = NULL;
+    AFFECT_TRY(
+        api_db_query(&rows, db, err,
+                     "SELECT id FROM jobs j WHERE max_runs IS NOT NULL AND (ended_ms IS NULL OR "
+                     "EXISTS (SELECT 1 "
+                     "FROM jobs r WHERE r.parent = j.id AND r.ended_ms IS NULL)) ORDER BY id",
+                     ""));
+    return take_ids(list, rows, err);
+}
+
+affect_status api_store_run_find(char found[API_ID_SIZE], api_db *db, const char *id,
+                                 affect_error *err) {
+    api_rows *rows = NULL;
+    found[0] = '\0';
+    AFFECT_TRY(
+        api_db_query(&rows, db, err,
+                     "SELECT o.id FROM jobs j JOIN jobs o ON o.run_digest = j.run_digest WHERE "
+                     "j.id = ?1 AND o.id <> ?1 AND o.state = 'succeeded' ORDER BY o.id DESC "
+                     "LIMIT 1",
+                     "t", id));
+    if (api_rows_next(rows)) snprintf(found, API_ID_SIZE, "%s", api_rows_text(rows, 0));
+    return api_rows_end(rows, err);
+}
+
+affect_status api_store_epochs_copy(api_db *db, const char *id, const char *from,
+                                    affect_error *err) {
+    AFFECT_TRY(
+        api_db_run(db, err,
+                   "INSERT OR REPLACE INTO epochs (job_id, epoch, data) SELECT ?, epoch, data "
+                   "FROM epochs WHERE job_id = ?",
+                   "tt", id, from));
+    return api_db_run(db, err,
+                      "UPDATE jobs SET (best_epoch, progress) = (SELECT best_epoch, progress FROM "
+                      "jobs WHERE id = ?) WHERE id = ?",
+                      "tt", from, id);
+}
+
+affect_status api_store_job_started(int64_t *started_ms, api_db *db, const char *id,
+                                    affect_error *err) {
+    api_rows *rows = NULL;
+    AFFECT_TRY(api_db_query(&rows, db, err, "SELECT coalesce(started_ms, 0) FROM jobs WHERE id = ?",
+                            "t", id));
+    return end_integer(started_ms, rows, err);
 }
 
 affect_status api_store_jobs_expired(api_id_list *list, api_db *db, int64_t before_ms,
@@ -241,9 +350,10 @@ affect_status api_store_jobs_expired(api_id_list *list, api_db *db, int64_t befo
     api_rows *rows = NULL;
     AFFECT_TRY(api_db_query(
         &rows, db, err,
-        "SELECT id FROM jobs WHERE ended_ms IS NOT NULL AND (ended_ms < ?1 OR (?2 > 0 AND id NOT "
-        "IN (SELECT id FROM jobs WHERE ended_ms IS NOT NULL ORDER BY ended_ms DESC, id DESC LIMIT "
-        "?2))) ORDER BY ended_ms LIMIT ?3",
+        "SELECT id FROM jobs j WHERE parent IS NULL AND ended_ms IS NOT NULL AND (ended_ms < ?1 OR "
+        "(?2 > 0 AND id NOT IN (SELECT id FROM jobs WHERE parent IS NULL AND ended_ms IS NOT NULL "
+        "ORDER BY ended_ms DESC, id DESC LIMIT ?2))) AND NOT EXISTS (SELECT 1 FROM jobs r WHERE "
+        "r.parent = j.id AND r.ended_ms IS NULL) ORDER BY ended_ms LIMIT ?3",
         "iii", before_ms, n_kept, limit));
     return take_ids(list, rows, err);
 }

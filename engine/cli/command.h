@@ -15,6 +15,7 @@ enum { AFFECT_EXIT_OK = 0, AFFECT_EXIT_FAILED = 1, AFFECT_EXIT_USAGE = 2 };
 int affect_command_import(int argc, char **argv);
 int affect_command_train(int argc, char **argv);
 int affect_command_evaluate(int argc, char **argv);
+int affect_command_sweep(int argc, char **argv);
 int affect_command_predict(int argc, char **argv);
 int affect_command_inspect(int argc, char **argv);
 

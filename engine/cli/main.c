@@ -15,6 +15,7 @@ static const struct {
     {"import", affect_command_import, "make a dataset of a corpus: a folder or an archive"},
     {"train", affect_command_train, "train a network on a dataset"},
     {"evaluate", affect_command_evaluate, "evaluate a model on a part of its split"},
+    {"sweep", affect_command_sweep, "train every point, fold and seed of an experiment"},
     {"predict", affect_command_predict, "classify one utterance"},
     {"inspect", affect_command_inspect, "show a model file, or make one with initial weights"},
 };

@@ -298,7 +298,11 @@ affect_json *affect_json_append(affect_json *array, affect_json *value) {
         return NULL;
     }
     assert(affect_json_is_array(array));
-    cJSON_AddItemToArray(node(array), node(value));
+    cJSON *item = node(value);
+    if (item->string && !(item->type & cJSON_StringIsConst)) cJSON_free(item->string);
+    item->string = NULL; /* of an object that it was detached from: elements have no names */
+    item->type &= ~cJSON_StringIsConst;
+    cJSON_AddItemToArray(node(array), item);
     return value;
 }
 

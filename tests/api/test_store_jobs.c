@@ -14,7 +14,7 @@ static api_store *store;
 
 static affect_status insert(api_db *db, void *context, affect_error *err) {
     (void)context;
-    for (int i = 1; i <= 5; i++) {
+    for (int i = 1; i <= 7; i++) {
         char id[API_ID_SIZE];
         snprintf(id, sizeof id, "job_%d", i);
         const api_job_record job = {.id = id,
@@ -23,7 +23,10 @@ static affect_status insert(api_db *db, void *context, affect_error *err) {
                                     .spec = "{}",
                                     .progress = "{\"fraction\": 0}",
                                     .retry_of = i == 3 ? "job_2" : NULL,
-                                    .parent = i > 1 ? "job_1" : NULL};
+                                    .parent = i > 5 ? "job_1" : NULL,
+                                    .run = i > 5 ? "{\"index\": 1}" : NULL,
+                                    .run_digest = i > 5 ? "same" : NULL,
+                                    .max_runs = i == 1 ? 1 : 0};
         AFFECT_TRY(api_store_job_insert(db, &job, err));
     }
     return AFFECT_STATUS_OK;
@@ -33,10 +36,14 @@ static affect_status read_bodies(api_db *db, void *context, affect_error *err) {
     (void)context;
     affect_json *body = NULL;
     AFFECT_TRY(api_store_job_get(&body, db, "job_3", err));
-    CHECK(strcmp(affect_json_get_string(body, "parent", ""), "job_1") == 0);
+    CHECK(affect_json_is_null(affect_json_get(body, "run")));
     CHECK(strcmp(affect_json_get_string(body, "retry_of", ""), "job_2") == 0);
     CHECK(strcmp(affect_json_get_string(body, "state", ""), "queued") == 0);
     CHECK(affect_json_get_number(affect_json_get(body, "request"), "a", 0) == 1);
+    affect_json_free(body);
+    AFFECT_TRY(api_store_job_get(&body, db, "job_6", err));
+    CHECK(strcmp(affect_json_get_string(body, "parent", ""), "job_1") == 0);
+    CHECK(affect_json_get_number(affect_json_get(body, "run"), "index", 0) == 1);
     affect_json_free(body);
     AFFECT_TRY(api_store_job_get(&body, db, "job_1", err));
     CHECK(affect_json_is_null(affect_json_get(body, "parent")));
@@ -60,13 +67,54 @@ static void check_page(api_db *db, const api_job_page *page, const char *ids, bo
 
 static affect_status read_pages(api_db *db, void *context, affect_error *err) {
     (void)context, (void)err;
-    check_page(db, &(api_job_page){.before = "", .limit = 2}, "5 4 ", true);
-    check_page(db, &(api_job_page){.before = "job_4", .limit = 2}, "3 2 ", true);
-    check_page(db, &(api_job_page){.before = "job_2", .limit = 2}, "1 ", false);
-    check_page(db, &(api_job_page){.before = "", .limit = 5}, "5 4 3 2 1 ", false);
-    check_page(db, &(api_job_page){.before = "", .type = "outer", .limit = 1}, "1 ", false);
-    check_page(db, &(api_job_page){.before = "", .state = "failed", .limit = 1}, "", false);
+    check_page(db, &(api_job_page){.after = "", .limit = 2}, "5 4 ", true);
+    check_page(db, &(api_job_page){.after = "job_4", .limit = 2}, "3 2 ", true);
+    check_page(db, &(api_job_page){.after = "job_2", .limit = 2}, "1 ", false);
+    check_page(db, &(api_job_page){.after = "", .limit = 5}, "5 4 3 2 1 ", false);
+    check_page(db, &(api_job_page){.after = "", .type = "outer", .limit = 1}, "1 ", false);
+    check_page(db, &(api_job_page){.after = "", .state = "failed", .limit = 1}, "", false);
+    check_page(db, &(api_job_page){.after = "", .parent = "job_1", .limit = 1}, "6 ", true);
+    check_page(db, &(api_job_page){.after = "job_6", .parent = "job_1", .limit = 5}, "7 ", false);
     return AFFECT_STATUS_OK;
+}
+
+static void check_startable(api_db *db, bool others, size_t n, const char *first) {
+    api_id_list list = {0};
+    CHECK(api_store_jobs_startable(&list, db, others, NULL) == AFFECT_STATUS_OK);
+    CHECK(list.n == n && (n == 0 || strcmp(list.ids[0], first) == 0));
+    free(list.ids);
+}
+
+static affect_status set_state(api_db *db, const char *id, api_job_state state, affect_error *err) {
+    api_job_row row = {0};
+    AFFECT_TRY(api_job_row_load(&row, db, id, err));
+    row.state = state;
+    affect_status status = api_store_job_set_state(db, &row, NULL, NULL, err);
+    api_job_row_free(&row);
+    return status;
+}
+
+/* Runs start while their job is running, max_runs of them at once. */
+static affect_status start_runs(api_db *db, void *context, affect_error *err) {
+    char found[API_ID_SIZE];
+    int64_t n[API_JOB_STATE_COUNT], n_total;
+    (void)context;
+    check_startable(db, false, 0, "");
+    check_startable(db, true, 5, "job_1");
+    AFFECT_TRY(set_state(db, "job_1", API_JOB_RUNNING, err));
+    check_startable(db, false, 2, "job_6");
+    AFFECT_TRY(api_store_run_find(found, db, "job_7", err));
+    CHECK(!found[0]);
+    AFFECT_TRY(set_state(db, "job_6", API_JOB_RUNNING, err));
+    check_startable(db, false, 0, "");
+    AFFECT_TRY(set_state(db, "job_6", API_JOB_SUCCEEDED, err));
+    check_startable(db, false, 1, "job_7");
+    AFFECT_TRY(api_store_run_find(found, db, "job_7", err));
+    CHECK(strcmp(found, "job_6") == 0);
+    AFFECT_TRY(api_store_runs_count(n, &n_total, db, "job_1", err));
+    CHECK(n_total == 2 && n[API_JOB_SUCCEEDED] == 1 && n[API_JOB_QUEUED] == 1);
+    AFFECT_TRY(api_store_jobs_count_active(&n_total, db, err));
+    return n_total == 1 ? set_state(db, "job_1", API_JOB_QUEUED, err) : AFFECT_STATUS_INTERNAL;
 }
 
 static affect_status end_jobs(api_db *db, void *context, affect_error *err) {
@@ -120,6 +168,7 @@ static void test_jobs(void) {
     CHECK_OK(api_store_write(store, insert, NULL, NULL, err));
     CHECK_OK(api_store_read(store, read_bodies, NULL, err));
     CHECK_OK(api_store_read(store, read_pages, NULL, err));
+    CHECK_OK(api_store_write(store, start_runs, NULL, NULL, err));
     CHECK_OK(api_store_write(store, end_jobs, NULL, NULL, err));
     CHECK_OK(api_store_read(store, read_expired, NULL, err));
     CHECK_OK(api_store_write(store, delete_one, NULL, NULL, err));

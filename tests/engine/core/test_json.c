@@ -211,6 +211,17 @@ static void test_building_on_nothing(void) {
     affect_json_free(NULL);
 }
 
+static void test_detached_members_have_no_name_in_an_array(void) {
+    affect_json *object = affect_json_new_object(), *array = affect_json_new_array();
+    affect_json_set_number(object, "n", 1);
+    affect_json_append(array, affect_json_detach(object, "n"));
+    char *text = affect_json_text(array);
+    CHECK(text && strcmp(text, "[1]") == 0);
+    free(text);
+    affect_json_free(object);
+    affect_json_free(array);
+}
+
 int main(void) {
     TEST_RUN(test_refused);
     TEST_RUN(test_every_cut_is_refused);
@@ -223,5 +234,6 @@ int main(void) {
     TEST_RUN(test_questions);
     TEST_RUN(test_canonical_text);
     TEST_RUN(test_building_on_nothing);
+    TEST_RUN(test_detached_members_have_no_name_in_an_array);
     return TEST_END();
 }
