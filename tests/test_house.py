@@ -158,7 +158,8 @@ def reader_names():
 
 # Who may name a row of a table by a literal: files, and single exceptions with their reasons.
 TABLES = {
-    "modalities": (modality_names, r"engine/modality/", {}),
+    "modalities": (modality_names, r"engine/modality/", {
+        ("engine/nn/embedding_layer.c", "embedding"): "Keras' name of a layer"}),
     "corpus readers": (reader_names, r"engine/corpus/reader\.c", {
         ("engine/corpus/import.c", "iemocap"): "the layout where none is given",
         ("api/handlers/handle_datasets.c", "iemocap"): "the layout where none is given",

@@ -25,7 +25,7 @@ extern "C" {
 #endif
 
 /* Bumped with every change of the table; a plug-in of another version is refused. */
-#define AFFECT_BACKEND_VERSION 6
+#define AFFECT_BACKEND_VERSION 7
 
 typedef enum {
     AFFECT_ACTIVATION_LINEAR,

@@ -59,6 +59,8 @@
      * none and the CPU's own loops run; "" on CUDA. Borrowed for ever. */                         \
     ROW(const char *, gemm_library, (affect_backend *backend))                                     \
                                                                                                    \
+    /* ids[i] = x[i], i < n; -1 where x[i] is no whole number from 0 to 2^31 - 1. */               \
+    ROW(void, read_ids, (affect_backend *backend, int32_t *ids, const affect_real *x, size_t n))   \
     /* Rows of a table by number: y (n, columns) = table[ids[i]], 0 where ids[i] is not in 0 ..
      * rows - 1. scatter_add: d_table[ids[i]] += d_y[i], in the order of i; ids outside add
      * nothing. Equal bits for every number of threads. */                                         \

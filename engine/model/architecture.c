@@ -173,7 +173,7 @@ static affect_status read_input(affect_input *input, const affect_json *json,
     snprintf(input->name, sizeof input->name, "%s", name);
     affect_status status = affect_fields_parse(&fields, input_table, json, pointer, err);
     if (status != AFFECT_STATUS_OK) affect_error_prefix(err, status, "inputs.%.24s", name);
-    input->mask = fields.mask;
+    input->mask = input->has_lengths = fields.mask;
     if (status == AFFECT_STATUS_OK)
         status = find_feature(input, fields.feature, sizes, *fields.feature ? below : pointer, err);
     if (status == AFFECT_STATUS_OK) status = check_input(input, fields.shape, pointer, err);
@@ -272,6 +272,22 @@ static affect_status read_edges(affect_edges *edges, const affect_architecture *
     return AFFECT_STATUS_OK;
 }
 
+/* Makes the input that a layer of ids reads one of ids. */
+static affect_status mark_ids(affect_architecture *a, const affect_layer *layer, affect_edge edge,
+                              const char *at, affect_error *err) {
+    if (!layer->n_ids) return AFFECT_STATUS_OK;
+    if (edge.node != AFFECT_NO_NODE)
+        FAIL(err, at, INVALID, "%.24s.%.40s: an %s reads ids of an input, no other layer's output",
+             layer->branch, layer->name, layer->class->type);
+    affect_input *input = &a->inputs[edge.input];
+    if (input->feature.modality->is_normalised)
+        FAIL(err, at, INVALID, "%.24s.%.40s: \"%.40s\" holds scaled numbers, not ids",
+             layer->branch, layer->name, input->feature.name);
+    if (!input->n_ids || layer->n_ids < input->n_ids) input->n_ids = layer->n_ids;
+    input->has_lengths = input->has_lengths || layer->masks_zero;
+    return AFFECT_STATUS_OK;
+}
+
 /* Makes one layer from its JSON without "inputs". */
 static affect_status make_layer(affect_architecture *a, const layer_run *run,
                                 const affect_json *json, const affect_edges *edges, const char *at,
@@ -284,7 +300,7 @@ static affect_status make_layer(affect_architecture *a, const layer_run *run,
     a->edges[a->n_layers - 1] = *edges;
     for (size_t i = 0; i < edges->n; i++)
         if (edges->from[i].node != AFFECT_NO_NODE) a->edges[edges->from[i].node].n_readers++;
-    return AFFECT_STATUS_OK;
+    return mark_ids(a, layer, edges->from[0], at, err);
 }
 
 static affect_status read_layer(affect_architecture *a, const layer_run *run,
@@ -349,18 +365,22 @@ static void merge_neighbours(affect_architecture *a) {
             affect_layer_merge(a->layers[i - 1], a->layers[i]);
 }
 
-/* Hands the input's mask on to the recurrent layers of a branch: through time-distributed layers
- * and others that keep steps apart, up to the layers that make one row of all steps. */
+/* Hands the mask of the input, or of an embedding, on to the recurrent layers of a branch: through
+ * time-distributed layers and others that keep steps apart, up to the layers that make one row of
+ * all steps. */
 static affect_status mask_branch(affect_architecture *a, const affect_branch *branch,
                                  const char *pointer, affect_error *err) {
-    size_t frames = a->inputs[branch->input].feature.shape.size[0];
+    const affect_input *input = &a->inputs[branch->input];
+    size_t frames = input->feature.shape.size[0];
     bool carries[AFFECT_MAX_LAYERS] = {false}; /* the node's output has masked steps */
     for (size_t i = branch->first; i < branch->end; i++) {
         affect_layer *layer = a->layers[i];
         for (size_t k = 0; k < a->edges[i].n; k++) {
             affect_edge from = a->edges[i].from[k];
-            carries[i] = carries[i] || from.node == AFFECT_NO_NODE || carries[from.node];
+            carries[i] =
+                carries[i] || (from.node == AFFECT_NO_NODE ? input->mask : carries[from.node]);
         }
+        carries[i] = carries[i] || layer->masks_zero;
         if (!carries[i] || (layer->fold == frames && frames > 1)) continue;
         if (layer->class->masks) {
             layer->masked = true;
@@ -368,7 +388,8 @@ static affect_status mask_branch(affect_architecture *a, const affect_branch *br
         } else if (!layer->class->keeps_steps) {
             FAIL(err, pointer, UNSUPPORTED,
                  "%.24s.%.40s: a %s of masked steps (between a masked input and the last lstm or "
-                 "pooling only time_distributed layers, lstm, bidirectional, dropout, activation, "
+                 "pooling only time_distributed layers, lstm, bidirectional, embedding, dropout, "
+                 "activation, "
                  "layer_norm, add and concatenate)",
                  layer->branch, layer->name, layer->class->type);
         }
@@ -409,7 +430,7 @@ static affect_status read_branch(affect_architecture *a, const document_fields *
                         fields.layers, err);
     branch->end = a->n_layers;
     a->n_branches++;
-    if (status == AFFECT_STATUS_OK && a->inputs[branch->input].mask)
+    if (status == AFFECT_STATUS_OK && a->inputs[branch->input].has_lengths)
         status = mask_branch(a, branch, pointer, err);
     affect_fields_free(&fields, branch_table);
     return status;

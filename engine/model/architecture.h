@@ -25,6 +25,11 @@
  * poolings over steps stop at the utterance's end. Without it, as in the paper, they walk the
  * padding too.
  *
+ * An input that an embedding reads holds ids: whole numbers from 0 to input_dim - 1 (of several
+ * embeddings the smallest), of a feature that is not scaled. An embedding with mask_zero masks what
+ * follows it as "mask" does; the padding of ids are the zeros behind the last other id, and there
+ * are none before it. A session checks the ids of every utterance.
+ *
  * "$name" stands for a variable: the document's own, which a job may override, or one of the sizes
  * that the data gives (modality.h): frames, mels, parts, columns, NAME_frames, NAME_size, classes.
  * The shape of an input is that of its feature, whether it is written or not. The last layer of all
@@ -43,7 +48,9 @@
 typedef struct {
     char name[64];
     affect_feature feature; /* that it reads; its shape is the input's */
-    bool mask;              /* padding is masked for recurrent layers */
+    bool mask;              /* padding is masked for recurrent layers, of all its readers */
+    bool has_lengths;       /* or of some, behind an embedding with mask_zero */
+    size_t n_ids;           /* an embedding reads it: its numbers are ids below this; else 0 */
 } affect_input;
 
 typedef struct affect_architecture affect_architecture;

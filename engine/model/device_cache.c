@@ -78,8 +78,10 @@ affect_status affect_device_cache_fill(affect_device_cache *r, size_t utterance,
         affect_shape shape = s->architecture->inputs[i].feature.shape;
         size_t frames = shape.size[0], frame = affect_shape_count(shape) / frames, n_rows = 1;
         size_t room = r->first[i][utterance + 1] - r->first[i][utterance];
-        if (s->architecture->inputs[i].mask)
-            r->lengths[i][utterance] = affect_session_count_unpadded(inputs[i], frames, frame);
+        const affect_input *input = &s->architecture->inputs[i];
+        AFFECT_TRY(affect_session_check_ids(input, inputs[i], err));
+        if (input->has_lengths)
+            r->lengths[i][utterance] = affect_session_count_unpadded(input, inputs[i]);
         if (s->layout.shared[i]) n_rows = affect_session_count_rows(inputs[i], frames, frame);
         if (n_rows > room)
             return affect_fail(err, INVALID, "utterance %zu has %zu distinct rows (room for %zu)",

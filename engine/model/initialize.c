@@ -10,13 +10,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static void fill_uniform(float *to, affect_shape shape, affect_random_key key) {
-    size_t n = affect_shape_count(shape), receptive = 1;
+static void fill_uniform(float *to, size_t n, double limit, affect_random_key key) {
+    for (size_t i = 0; i < n; i++) to[i] = (float)((2 * affect_random_uniform(key, i) - 1) * limit);
+}
+
+static double glorot_limit(affect_shape shape) {
+    size_t receptive = 1;
     for (int i = 0; i + 2 < shape.rank; i++) receptive *= shape.size[i];
     double fan_in = (double)(receptive * shape.size[shape.rank - 2]);
     double fan_out = (double)(receptive * shape.size[shape.rank - 1]);
-    double limit = sqrt(6 / (fan_in + fan_out));
-    for (size_t i = 0; i < n; i++) to[i] = (float)((2 * affect_random_uniform(key, i) - 1) * limit);
+    return sqrt(6 / (fan_in + fan_out));
 }
 
 /* Twice, because once loses orthogonality to rounding (Giraud et al. 2005). */
@@ -54,8 +57,9 @@ static affect_status fill(float *to, const affect_parameter *p, uint64_t seed, a
     affect_random_key key = {seed, affect_random_stream(purpose, 0, 0)};
     if (p->initializer == AFFECT_INITIALIZER_ORTHOGONAL)
         return fill_orthogonal(to, p->shape, key, err);
-    if (p->initializer == AFFECT_INITIALIZER_GLOROT_UNIFORM) {
-        fill_uniform(to, p->shape, key);
+    bool glorot = p->initializer == AFFECT_INITIALIZER_GLOROT_UNIFORM;
+    if (glorot || p->initializer == AFFECT_INITIALIZER_UNIFORM) {
+        fill_uniform(to, n, glorot ? glorot_limit(p->shape) : 0.05, key);
         return AFFECT_STATUS_OK;
     }
     for (size_t i = 0; i < n; i++) {

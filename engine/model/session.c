@@ -108,11 +108,10 @@ affect_session_blocks affect_session_blocks_of(affect_session *s) {
 /* ---- the batch ---- */
 
 static void measure_lengths(affect_session *s, size_t input, const float *values, size_t batch) {
-    affect_shape shape = s->architecture->inputs[input].feature.shape;
-    size_t size = affect_shape_count(shape), n_frames = shape.size[0];
+    const affect_input *read = &s->architecture->inputs[input];
+    size_t size = affect_shape_count(read->feature.shape);
     for (size_t b = 0; b < batch; b++)
-        s->lengths[input][b] =
-            affect_session_count_unpadded(values + b * size, n_frames, size / n_frames);
+        s->lengths[input][b] = affect_session_count_unpadded(read, values + b * size);
 }
 
 /* Uploads the distinct rows of each utterance, one after another. */
@@ -148,7 +147,11 @@ static affect_status upload_inputs(affect_session *s, const float *const *inputs
     AFFECT_TRY(check_batch(s, batch, err));
     affect_session_flush(s, AFFECT_SESSION_RECORDS_MICRO_BATCH);
     for (size_t i = 0; i < s->architecture->n_inputs; i++) {
-        if (s->architecture->inputs[i].mask) measure_lengths(s, i, inputs[i], batch);
+        const affect_input *input = &s->architecture->inputs[i];
+        for (size_t b = 0; b < batch; b++)
+            AFFECT_TRY(affect_session_check_ids(
+                input, inputs[i] + b * affect_shape_count(input->feature.shape), err));
+        if (input->has_lengths) measure_lengths(s, i, inputs[i], batch);
         if (s->layout.shared[i]) {
             AFFECT_TRY(upload_rows(s, i, inputs[i], batch, err));
             continue;

@@ -77,8 +77,12 @@ void affect_session_flush(affect_session *session, int kind);
 /* Outside a recording. The caller waits (synchronize) before `from` or the staging is used again.
  */
 void affect_session_upload(affect_session *session, affect_real *to, const float *from, size_t n);
-/* Frames of an utterance before its padding: frames at its end that are one value throughout. */
-size_t affect_session_count_unpadded(const float *frames, size_t n_frames, size_t frame_size);
+/* Frames of an utterance before its padding: frames at its end that are one value throughout; of
+ * ids: zeros at the end. */
+size_t affect_session_count_unpadded(const affect_input *input, const float *values);
+/* INVALID: a number of the utterance that is no id, where the input holds ids. */
+affect_status affect_session_check_ids(const affect_input *input, const float *values,
+                                       affect_error *err);
 /* Enqueues the gathering of the batch's utterances; sets first and lengths. */
 affect_status affect_session_gather(affect_session *session, const affect_session_batch *batch,
                                     affect_error *err);

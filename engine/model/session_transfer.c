@@ -5,6 +5,7 @@
  * affect_real is not float, numbers pass through the staging block, one transfer at a time. */
 #include "engine/model/session_state.h"
 
+#include <math.h>
 #include <string.h>
 
 /* ---- recordings ---- */
@@ -76,9 +77,31 @@ size_t affect_session_count_rows(const float *frames, size_t n_frames, size_t fr
     return n;
 }
 
-size_t affect_session_count_unpadded(const float *frames, size_t n_frames, size_t frame_size) {
+size_t affect_session_count_unpadded(const affect_input *input, const float *frames) {
+    affect_shape shape = input->feature.shape;
+    size_t n_frames = shape.size[0], frame_size = affect_shape_count(shape) / n_frames;
+    if (input->n_ids) {
+        while (n_frames > 0 && frames[n_frames - 1] == 0) n_frames--;
+        return n_frames;
+    }
     const float *last = frames + (n_frames - 1) * frame_size;
     for (size_t i = 1; i < frame_size; i++)
         if (last[i] != last[0]) return n_frames;
     return affect_session_count_rows(frames, n_frames, frame_size) - 1;
+}
+
+affect_status affect_session_check_ids(const affect_input *input, const float *values,
+                                       affect_error *err) {
+    size_t n = input->n_ids ? affect_shape_count(input->feature.shape) : 0;
+    for (size_t i = 0; i < n; i++) {
+        float id = values[i];
+        if (!(id >= 0 && (double)id < (double)input->n_ids && id == floorf(id)))
+            return affect_fail(err, INVALID, "input %s: step %zu is %g, no id (need 0..%zu)",
+                               input->name, i, (double)id, input->n_ids - 1);
+        if (input->has_lengths && id != 0 && i > 0 && values[i - 1] == 0)
+            return affect_fail(err, INVALID,
+                               "input %s: step %zu is id 0, which is padding, before another id",
+                               input->name, i - 1);
+    }
+    return AFFECT_STATUS_OK;
 }

@@ -51,6 +51,8 @@ struct affect_layer {
     bool bidirectional;
     bool softmax;               /* ends in softmax: backward starts at its logits */
     bool masked;                /* its input's padding is masked: heeds pass->lengths */
+    size_t n_ids;               /* its input's numbers are ids below this; 0: they are no ids */
+    bool masks_zero;            /* and id 0 is padding, which is masked */
     affect_shape input;         /* of one row */
     affect_shape output;        /* of one row */
     affect_shape outside;       /* output of one utterance: with the frames when folded */

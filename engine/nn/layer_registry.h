@@ -1,4 +1,5 @@
-/* The layer classes, each defined in the file of its name. To add one: the file, and a row here. */
+/* The layer classes, each defined in the file of its name (embedding_layer.c: a modality has the
+ * other name). To add one: the file, and a row here. */
 #ifndef AFFECT_NN_LAYER_REGISTRY_H
 #define AFFECT_NN_LAYER_REGISTRY_H
 
@@ -16,6 +17,7 @@
     ROW(dropout)                                                                                   \
     ROW(activation)                                                                                \
     ROW(dense)                                                                                     \
+    ROW(embedding)                                                                                 \
     ROW(lstm)                                                                                      \
     ROW(attention_pooling)                                                                         \
     ROW(global_average_pooling1d)                                                                  \

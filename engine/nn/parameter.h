@@ -9,6 +9,7 @@ typedef enum {
     AFFECT_INITIALIZER_ONES,
     AFFECT_INITIALIZER_GLOROT_UNIFORM, /* limit sqrt(6 / (fan_in + fan_out)), fans as Keras counts
                                         */
+    AFFECT_INITIALIZER_UNIFORM,        /* limit 0.05, Keras' for embeddings */
     AFFECT_INITIALIZER_ORTHOGONAL,     /* QR of a normal matrix (rows <= columns: transposed) */
     AFFECT_INITIALIZER_FORGET_ONE      /* LSTM bias: zeros, ones for the forget gate's quarter */
 } affect_initializer;

@@ -13,6 +13,7 @@ Each layer becomes one Keras layer named "<branch>.<layer>"; wrappers add no seg
     conv2d        kernel (height, width, in, out), bias (out)
     layer_norm    gamma, beta (channels)
     attention_pooling kernel (channels, units), bias (units), query (units, 1)
+    embedding     embeddings (input_dim, output_dim)
 
 A layer's "inputs" name layers before it in its branch, or the branch's input; in the fusion also branches.
 
@@ -95,6 +96,8 @@ def make_layer(spec, branch):
         return keras.layers.LSTM(kernel_regularizer=_l2(options), **options)
     if kind == "conv2d":
         return keras.layers.Conv2D(kernel_regularizer=_l2(options), **options)
+    if kind == "embedding":
+        return keras.layers.Embedding(embeddings_regularizer=_l2(options), **options)
     if kind == "attention_pooling":
         return AttentionPooling(kernel_regularizer=_l2(options), **options)
     plain = {
@@ -123,6 +126,8 @@ def run_layers(layers, branch, x, named):
         names = spec.pop("inputs", None)
         if names:
             x = named[names[0]] if len(names) == 1 else [named[name] for name in names]
+        if spec["type"] == "embedding":  # ours reads one id a step, however many indices of size 1 follow
+            x = keras.layers.Flatten()(x)
         x = make_layer(spec, branch)(x)
         named[spec.get("layer", spec).get("name") or spec["layer"]["layer"]["name"]] = x
     return x
@@ -162,6 +167,8 @@ def layer_tensors(layer):
         return [(n, getattr(layer, n)) for n in ("gamma", "beta", "moving_mean", "moving_variance")]
     if isinstance(layer, keras.layers.LayerNormalization):
         return [(name, getattr(layer, name)) for name in ("gamma", "beta")]
+    if isinstance(layer, keras.layers.Embedding):
+        return [("embeddings", layer.embeddings)]
     if isinstance(layer, AttentionPooling):
         return [(name, getattr(layer, name)) for name in ("kernel", "bias", "query")]
     if isinstance(layer, (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Dense)):

@@ -19,6 +19,7 @@ from keras_model import jax, keras
 
 FOLDER = pathlib.Path(__file__).parent / "keras"
 SIZES = {"frames": 5, "mels": 24, "parts": 20, "columns": 7, "classes": 4}
+OTHER_SIZES = {"small_text": {"frames": 7, "mels": 1}}  # where they are not those
 N_EXAMPLES = 6  # per batch and per stored prediction
 N_STEPS = 10
 
@@ -31,6 +32,7 @@ TRAINING = {
     "training_bn_l2_weighted": ("small_paper_bn", {"l2_audio": 0.01, "l2_motion": 0.001}, [0.5, 2.0, 1.25, 0.75]),
     "training_audio_bn": ("small_audio", {}, None),
     "training_graph": ("small_graph", {}, None),
+    "training_text": ("small_text", {"l2": 0.01}, None),
 }
 
 # name -> (layer JSON, shape of one batch of inputs, training mode)
@@ -117,25 +119,43 @@ def read_architecture(name, overrides):
     """(architecture with its variables at the values used, Keras model)."""
     architecture = json.loads((FOLDER / f"{name}.json").read_text())
     architecture["variables"] = {**architecture.get("variables", {}), **overrides}
-    return architecture, keras_model.build(architecture, SIZES)
+    return architecture, keras_model.build(architecture, sizes_of(name))
 
 
-def draw_inputs(model, rng, *batch):
-    return {
-        name: rng.normal(0, 1, (*batch, *tensor.shape[1:])).astype(np.float32)
-        for name, tensor in sorted(model.input.items())
-    }
+def sizes_of(name):
+    return {**SIZES, **OTHER_SIZES.get(name, {})}
+
+
+def draw_ids(architecture, name, rng, shape):
+    """Ids of the smallest table that reads the input, zeros behind those of each utterance's length; None: no ids."""
+    tables = [spec["input_dim"] for branch in architecture["branches"].values() if branch["input"] == name
+              for spec in branch["layers"] if spec["type"] == "embedding"]
+    if not tables:
+        return None
+    ids = rng.integers(1, min(tables), shape)
+    lengths = rng.integers(1, shape[-3] + 1, shape[:-3])
+    ids[np.arange(shape[-3]) >= lengths[..., None]] = 0
+    return ids.astype(np.float32)
+
+
+def draw_inputs(architecture, model, rng, *batch):
+    found = {}
+    for name, tensor in sorted(model.input.items()):
+        shape = (*batch, *tensor.shape[1:])
+        ids = draw_ids(architecture, name, rng, shape)
+        found[name] = rng.normal(0, 1, shape).astype(np.float32) if ids is None else ids
+    return found
 
 
 def make_inference(name, seed):
     """weights.NAME, inputs.NAME (n, ...), probabilities (n, classes)."""
     architecture, model = read_architecture(name, {})
     rng = random(1, seed)
-    weights, inputs = draw_weights(model, rng), draw_inputs(model, rng, N_EXAMPLES)
+    weights, inputs = draw_weights(model, rng), draw_inputs(architecture, model, rng, N_EXAMPLES)
     arrays = {f"weights.{key}": value for key, value in weights.items()}
     arrays |= {f"inputs.{key}": value for key, value in inputs.items()}
     arrays["probabilities"] = keras_model.predict(model, inputs)
-    return arrays, {"architecture": architecture, "sizes": SIZES}
+    return arrays, {"architecture": architecture, "sizes": sizes_of(name)}
 
 
 def train_step(model, optimizer, cross_entropy):
@@ -165,10 +185,11 @@ def make_training(name, seed):
     architecture, model = read_architecture(file, overrides)
     rng = random(2, seed)
     initial = draw_weights(model, rng)
-    inputs = draw_inputs(model, random(3), N_STEPS, N_EXAMPLES)  # the same data in every case
+    inputs = draw_inputs(architecture, model, random(3), N_STEPS, N_EXAMPLES)  # the same data in every case
     labels = random(4).integers(0, SIZES["classes"], (N_STEPS, N_EXAMPLES), dtype=np.int32)
     for array in inputs.values():  # something to learn: a shift by label
-        array += 0.3 * labels.reshape(labels.shape + (1,) * (array.ndim - 2)).astype(np.float32)
+        if file != "small_text":
+            array += 0.3 * labels.reshape(labels.shape + (1,) * (array.ndim - 2)).astype(np.float32)
     targets = np.eye(SIZES["classes"], dtype=np.float32)[labels]
     weights = np.asarray(class_weights or [1] * SIZES["classes"], np.float32)
 
@@ -197,7 +218,7 @@ def make_training(name, seed):
     arrays |= {"labels": labels, "cross_entropy": losses[:, 0], "l2": losses[:, 1], "total": losses.sum(axis=1)}
     if class_weights:
         arrays["class_weights"] = weights
-    return arrays, {"architecture": architecture, "sizes": SIZES}
+    return arrays, {"architecture": architecture, "sizes": sizes_of(file)}
 
 
 def confirm_training(model, initial, inputs, targets, class_weights, totals, final):
@@ -402,7 +423,8 @@ def make_metrics():
 def make_all():
     """{file name: (arrays, metadata) or a JSON value}."""
     files = {}
-    for seed, name in enumerate(["small_paper", "small_paper_bn", "small_variants", "small_audio", "small_graph"]):
+    for seed, name in enumerate(["small_paper", "small_paper_bn", "small_variants", "small_audio", "small_graph",
+                                "small_text"]):
         files[f"{name}.safetensors"] = make_inference(name, seed)
     for seed, name in enumerate(TRAINING):
         files[f"{name}.safetensors"] = make_training(name, seed)

@@ -1,4 +1,4 @@
-/* Rows of a table by number, and their gradient, on the CPU.
+/* Ids, rows of a table by them, and the gradient of these, on the CPU.
  *
  * Gathering splits the ids over the threads. Adding splits the columns, each thread walking all ids
  * in order: so that equal ids are added in the order of the ids, whatever the number of threads. */
@@ -17,6 +17,15 @@ typedef struct {
 
 static bool is_row(int32_t id, const affect_gather_shape *s) {
     return id >= 0 && (size_t)id < s->rows;
+}
+
+void AFFECT_CPU_OPERATION(read_ids)(affect_backend *backend, int32_t *ids, const affect_real *x,
+                                    size_t n) {
+    for (size_t i = 0; affect_cpu_ready(backend) && i < n; i++) {
+        bool is_id = x[i] >= 0 && x[i] < (affect_real)2147483648.0;
+        ids[i] = is_id ? (int32_t)x[i] : -1;
+        if ((affect_real)ids[i] != x[i]) ids[i] = -1;
+    }
 }
 
 static void gather_rows(void *context, size_t begin, size_t end, int thread) {

@@ -1,4 +1,4 @@
-/* Rows of a table by number, and their gradient, on the device.
+/* Ids, rows of a table by them, and the gradient of these, on the device.
  *
  * Adding without atomics: a block stands at each id, and works only where no id before it is the
  * same one; it then adds all gradients of this id in their order, a thread a column. So a row of
@@ -11,6 +11,14 @@ enum { THREADS = 128 };
 
 __device__ __forceinline__ bool is_row(int32_t id, const affect_gather_shape &s) {
     return id >= 0 && static_cast<size_t>(id) < s.rows;
+}
+
+__global__ void read_ids_kernel(int32_t *ids, const float *x, size_t n) {
+    size_t step = static_cast<size_t>(gridDim.x) * blockDim.x;
+    for (size_t i = static_cast<size_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < n; i += step) {
+        int32_t id = x[i] >= 0 && x[i] < 2147483648.0f ? static_cast<int32_t>(x[i]) : -1;
+        ids[i] = static_cast<float>(id) == x[i] ? id : -1;
+    }
 }
 
 __global__ void gather_kernel(float *y, const float *table, const int32_t *ids,
@@ -52,6 +60,12 @@ __global__ void scatter_add_kernel(float *d_table, const float *d_y, const int32
 }
 
 } // namespace
+
+void affect_cuda_read_ids(affect_backend *backend, int32_t *ids, const float *x, size_t n) {
+    if (n)
+        AFFECT_CUDA_LAUNCH(backend, read_ids_kernel, affect_cuda_blocks(n, 256, 2048), 256, 0, ids,
+                           x, n);
+}
 
 void affect_cuda_gather(affect_backend *backend, float *y, const float *table, const int32_t *ids,
                         const affect_gather_shape *shape) {

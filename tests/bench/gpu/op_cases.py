@@ -135,6 +135,8 @@ def cases(sizes, seed=1):
     n_ids, n_rows, width = (2400, 10000, 128) if paper else (301, 40, 9)
     ids = generator.integers(-1, n_rows + 1, n_ids)
     ids[::3] = 7
+    found.append(Case("ids", "read_ids", [600], [np.concatenate([np.arange(299) / 2 - 5, generator.integers(0, 1 << 24, 301)])],
+                      ["ids"]))
     found.append(Case("rows of a table", "gather", [n_ids, n_rows, width], [ids, normal(n_rows, width)], ["y"]))
     found.append(Case("rows added to a table", "scatter_add", [n_ids, n_rows, width], [ids, normal(n_rows, width), normal(n_ids, width)],
                       ["table"]))

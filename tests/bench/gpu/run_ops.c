@@ -315,6 +315,24 @@ static int32_t *take_ids(size_t n) {
     return device;
 }
 
+/* n; x. Answers the ids. */
+static void run_read_ids(void) {
+    size_t n = size();
+    affect_real *x = take(n);
+    int32_t *ids = device_memory(n * sizeof *ids), *host = malloc((n + 1) * sizeof *host);
+    double *values = malloc((n + 1) * sizeof *values);
+    if (!host || !values) stop("no memory");
+    begin();
+    backend->ops->read_ids(backend, ids, x, n);
+    end();
+    backend->ops->download(backend, host, ids, n * sizeof *host);
+    backend->ops->synchronize(backend, &(affect_error){0});
+    for (size_t i = 0; i < n; i++) values[i] = host[i];
+    answer_doubles(values, n);
+    free(host);
+    free(values);
+}
+
 /* n rows columns; ids, table. Answers y. */
 static void run_gather(void) {
     affect_gather_shape s = {0};
@@ -501,6 +519,7 @@ static const struct {
     {"pool_steps", run_pool_steps},
     {"gemm", run_gemm},
     {"gemm_batched", run_gemm_batched},
+    {"read_ids", run_read_ids},
     {"gather", run_gather},
     {"scatter_add", run_scatter_add},
     {"add", run_add},

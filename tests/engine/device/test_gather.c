@@ -1,6 +1,7 @@
-/* gather and scatter_add of every device against the definition: ids that repeat, that are outside
- * the table, odd widths, nothing at all; what lies around buffers; and the same bits on the CPU and
- * the emulated GPU, whatever the number of threads, for both add in the order of the ids. */
+/* read_ids, gather and scatter_add of every device against the definition: ids that repeat, that
+ * are outside the table, odd widths, nothing at all; what lies around buffers; and the same bits on
+ * the CPU and the emulated GPU, whatever the number of threads, for both add in the order of the
+ * ids. */
 #include "tests/engine/device/every_device.h"
 
 enum { MOST_IDS = 600, MOST_ROWS = 50, MOST_COLUMNS = 200 };
@@ -72,7 +73,29 @@ static void test_rows(affect_backend *backend) {
     }
 }
 
+/* Whole numbers pass, everything else is -1. */
+static void test_ids(affect_backend *backend) {
+    static const float x[] = {0,    3,     16777216, 2147483520.0f, 2147483648.0f, -1,
+                              0.5f, 1e-9f, 1e30f,    -INFINITY,     NAN,           -0.0f};
+    static const int32_t want_ids[] = {0, 3, 16777216, 2147483520, -1, -1, -1, -1, -1, -1, -1, 0};
+    enum { N = sizeof x / sizeof *x };
+    int32_t got_ids[N + 2];
+    memset(got_ids, 7, sizeof got_ids);
+    int32_t *on_ids = backend->ops->allocate(backend, sizeof got_ids);
+    float *on_x = guarded(backend, x, N);
+    backend->ops->upload(backend, on_ids, got_ids, sizeof got_ids);
+    backend->ops->read_ids(backend, on_ids + 1, on_x, N);
+    backend->ops->read_ids(backend, NULL, NULL, 0);
+    backend->ops->download(backend, got_ids, on_ids, sizeof got_ids);
+    CHECK_OK(affect_backend_synchronize(backend, err));
+    CHECK(memcmp(got_ids + 1, want_ids, sizeof want_ids) == 0);
+    CHECK(got_ids[0] == 0x07070707 && got_ids[N + 1] == 0x07070707);
+    free_guarded(backend, on_x);
+    backend->ops->deallocate(backend, on_ids);
+}
+
 int main(void) {
+    on_every_device(test_ids);
     on_every_device(test_rows);
     return TEST_END();
 }

@@ -1,5 +1,5 @@
-/* The network of tests/reference/keras/small_graph.json, and one with a masked input; data for
- * both. */
+/* The networks of tests/reference/keras/small_graph.json and small_text.json, and one with a masked
+ * input; data for them. */
 #ifndef AFFECT_TESTS_GRAPH_NETWORKS_H
 #define AFFECT_TESTS_GRAPH_NETWORKS_H
 
@@ -26,13 +26,23 @@ static const char masked_graph[] =
     "   {\"type\": \"dense\", \"name\": \"output\", \"units\": \"$classes\","
     "     \"activation\": \"softmax\"}]}}";
 
-/* Owned. */
-static inline char *read_small_graph(void) {
+static const network_sizes text_sizes = {.frames = 7, .mels = 1, .classes = 4};
+
+/* Ids of 1..8 in place of the numbers, of which some repeat; with zeros behind utterance b's first
+ * b % 7 + 1. */
+static inline void make_ids(network_data *data, size_t n) {
+    for (size_t b = 0; b < n; b++)
+        for (size_t t = 0; t < 7; t++)
+            data->inputs[0][b * 7 + t] = t <= b % 7 ? (float)(1 + (3 * b + t * t) % 8) : 0;
+}
+
+/* "small_graph"; owned. */
+static inline char *read_network(const char *name) {
     char *text = NULL;
     size_t size = 0;
     char path[1024];
     const char *folder = getenv("AFFECT_TEST_REFERENCE"); /* on a machine with another tree */
-    snprintf(path, sizeof path, "%s/keras/small_graph.json", folder ? folder : TEST_REFERENCE_DIR);
+    snprintf(path, sizeof path, "%s/keras/%s.json", folder ? folder : TEST_REFERENCE_DIR, name);
     CHECK_OK(affect_file_read(&text, &size, path, 1 << 16, err));
     return text;
 }

@@ -47,6 +47,7 @@ static void check_network(const char *text, network_sizes sizes, bool with_paddi
     network_data data;
     make_data(&data, architecture, BATCH);
     if (with_padding) pad_data(&data, architecture, 0.5f, 0.5f);
+    if (affect_architecture_input(architecture, 0)->n_ids) make_ids(&data, BATCH);
     size_t n = affect_architecture_n_trainable(architecture);
     outcome cpu = run("cpu", architecture, &data), gpu = run("cuda", architecture, &data);
     outcome again = run("cuda", architecture, &data);
@@ -74,13 +75,19 @@ static void check_network(const char *text, network_sizes sizes, bool with_paddi
 }
 
 static void test_graph(void) {
-    char *text = read_small_graph();
+    char *text = read_network("small_graph");
     check_network(text, graph_sizes, false);
     free(text);
 }
 
 static void test_masked_graph(void) {
     check_network(masked_graph, (network_sizes){.frames = 6, .mels = 5, .classes = 3}, true);
+}
+
+static void test_ids(void) {
+    char *text = read_network("small_text");
+    check_network(text, text_sizes, false);
+    free(text);
 }
 
 /* In a child: a plug-in reads its environment once. */
@@ -126,5 +133,6 @@ int main(int argc, char **argv) {
     TEST_RUN(test_side_by_side);
     TEST_RUN(test_graph);
     TEST_RUN(test_masked_graph);
+    TEST_RUN(test_ids);
     return TEST_END();
 }

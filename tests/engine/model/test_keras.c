@@ -109,6 +109,7 @@ static void test_probabilities(void) {
     check_probabilities("small_variants");
     check_probabilities("small_audio");
     check_probabilities("small_graph");
+    check_probabilities("small_text");
 }
 
 /* One step on stored batch `step`: its losses before the step against Keras'. Returns the relative
@@ -202,6 +203,7 @@ static void test_ten_steps(void) {
     check_training("training_bn_l2_weighted");
     check_training("training_audio_bn");
     check_training("training_graph");
+    check_training("training_text");
 }
 
 int main(void) {

@@ -62,6 +62,7 @@ static void check_network(const char *text, const char *variables, network_sizes
     make_data(&data, architecture, 5);
     if (weighted) data.batch.weights = data.weights;
     if (with_padding) pad_data(&data, architecture, 0.5f, 0.5f); /* 0 would be at relu's kink */
+    if (affect_architecture_input(architecture, 0)->n_ids) make_ids(&data, 5);
     affect_session_options options = {.max_batch = 6, .training = true};
     CHECK_OK(affect_backend_open(&backend,
                                  (affect_backend_options){.device = "cpu", .n_threads = 2}, err));
@@ -182,7 +183,7 @@ static void test_masked(void) {
 
 /* Residuals, outputs that several layers read, several fusions, images, attention. */
 static void test_graph(void) {
-    char *text = read_small_graph();
+    char *text = read_network("small_graph");
     check_network(text, NULL, graph_sizes, true, false);
     free(text);
 }
@@ -190,6 +191,12 @@ static void test_graph(void) {
 static void test_masked_graph(void) {
     network_sizes sizes = {.frames = 6, .mels = 5, .classes = 3};
     check_network(masked_graph, NULL, sizes, false, true);
+}
+
+static void test_ids(void) {
+    char *text = read_network("small_text");
+    check_network(text, NULL, text_sizes, true, false);
+    free(text);
 }
 
 /* More distinct rows than were planned for: a clear refusal. */
@@ -225,6 +232,7 @@ int main(void) {
     TEST_RUN(test_masked);
     TEST_RUN(test_graph);
     TEST_RUN(test_masked_graph);
+    TEST_RUN(test_ids);
     TEST_RUN(test_too_many_rows);
     return TEST_END();
 }
