@@ -268,6 +268,17 @@ static affect_status read_page(api_db *db, void *context, affect_error *err) {
     return api_store_job_list(&q->page, db, &page, err);
 }
 
+/* Of a run's result, what a report is made of: the rest is most of its bytes. */
+static affect_json *shorten(const affect_json *result) {
+    static const char *const names[] = {"test", "metrics", "selection", "baselines"};
+    affect_json *made = affect_json_new_object();
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const affect_json *member = affect_json_get(result, names[i]);
+        if (member) affect_json_set(made, names[i], affect_json_copy(member));
+    }
+    return made;
+}
+
 affect_status api_job_runs_describe(affect_json *spec, const api_job_base *base, const char *id,
                                     affect_error *err) {
     char data[PATH_MAX], path[AFFECT_PATH_MAX];
@@ -282,7 +293,7 @@ affect_status api_job_runs_describe(affect_json *spec, const api_job_base *base,
         affect_json_set_string(run, "job", job);
         affect_json_set(run, "state", affect_json_detach(body, "state"));
         affect_json_set(run, "reason", affect_json_detach(body, "state_reason"));
-        affect_json_set(run, "result", affect_json_detach(body, "result"));
+        affect_json_set(run, "result", shorten(affect_json_get(body, "result")));
         status = affect_path_join(path, err, data, "jobs/%s", job);
         if (status == AFFECT_STATUS_OK) affect_json_set_string(run, "folder", path);
     }

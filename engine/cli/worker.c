@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-#define MAX_SPEC_BYTES (16u << 20)
+#define MAX_SPEC_BYTES (64u << 20) /* of 10 000 runs of a sweep, each with its result */
 
 /* The server's workers do without all that their job does not need. */
 static affect_status confine(const affect_worker *worker, const affect_json *specification,

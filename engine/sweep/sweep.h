@@ -26,8 +26,8 @@
 #include "engine/core/fields.h"
 #include "engine/dataset/utterance_table.h"
 
-#define AFFECT_SWEEP_MAX_POINTS 1000
-#define AFFECT_SWEEP_MAX_RUNS   5000
+#define AFFECT_SWEEP_MAX_POINTS 2000 /* the paper's grid has 1536 */
+#define AFFECT_SWEEP_MAX_RUNS   10000
 #define AFFECT_SWEEP_MAX_SEEDS  100
 #define AFFECT_SWEEP_MAX_SPLITS 8
 

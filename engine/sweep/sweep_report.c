@@ -49,7 +49,8 @@ typedef struct {
     const char *metric;
     bool minimize;
     uint64_t seed;
-    affect_json *manifest; /* owned; NULL: no dataset */
+    const affect_json *next; /* the first run of the cells to come */
+    affect_json *manifest;   /* owned; NULL: no dataset */
     affect_utterance_table table;
 } context;
 
@@ -337,12 +338,12 @@ static affect_status append_cell(affect_json *cells, context *c, double point, d
     cell *of = calloc(1, sizeof *of);
     if (!of) return affect_fail(err, NO_MEMORY, "no memory for a report");
     affect_status status = AFFECT_STATUS_OK;
-    for (const affect_json *run = affect_json_first(affect_json_get(c->spec, "runs"));
-         run && status == AFFECT_STATUS_OK; run = affect_json_next(run)) {
+    for (const affect_json *run; (run = c->next) && status == AFFECT_STATUS_OK;
+         c->next = affect_json_next(run)) {
         if (affect_json_get_number(run, "point", 0) != point ||
-            affect_json_get_number(run, "split_index", 0) != split ||
-            strcmp(affect_json_get_string(run, "state", ""), "succeeded") != 0)
-            continue;
+            affect_json_get_number(run, "split_index", 0) != split)
+            break; /* runs are in the order of points and splits */
+        if (strcmp(affect_json_get_string(run, "state", ""), "succeeded") != 0) continue;
         status = add_run(of, c, run, err);
         double value = metric_of(run, c);
         if (!isnan(value)) add(metric, value);
@@ -498,6 +499,7 @@ static affect_status fill(affect_json *report, context *c, affect_error *err) {
     affect_json_set_string(report, "goal", c->minimize ? "minimize" : "maximize");
     count_states(report, runs);
     size_t n_splits = list_splits(report, runs);
+    c->next = affect_json_first(runs);
     affect_json *points = affect_json_set_array(report, "points");
     for (const affect_json *point = affect_json_first(affect_json_get(c->spec, "points")); point;
          point = affect_json_next(point), p++) {
