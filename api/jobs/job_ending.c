@@ -70,7 +70,10 @@ static void judge_end(ending *e) {
     const affect_json *end = e->how->end;
     const char *state = affect_json_get_string(end, "state", "");
     const char *reason = affect_json_get_string(end, "reason", "");
-    if (strcmp(state, "succeeded") == 0) {
+    if (affect_json_get_bool(affect_json_get(end, "result"), "paused", false)) {
+        e->action = API_JOB_HOLD; /* where its specification says */
+        snprintf(e->reason, sizeof e->reason, "rung");
+    } else if (strcmp(state, "succeeded") == 0) {
         e->action = API_JOB_SUCCEED;
         e->result = affect_json_copy(affect_json_get(end, "result"));
     } else if (strcmp(state, "cancelled") == 0 && e->draining) {

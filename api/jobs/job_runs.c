@@ -14,6 +14,7 @@
  * spent are cancelled with the reason "time_budget". */
 #include "api/jobs/job_runs.h"
 
+#include "api/jobs/early_termination.h"
 #include "api/jobs/job_type.h"
 #include "api/log.h"
 #include "engine/core/clock.h"
@@ -130,7 +131,10 @@ static affect_status advance_running(family *f, bool reporting, api_job_runs_rep
     if (f->n_ended == f->n_total) return reporting ? AFFECT_STATUS_OK : report(context, f->id, err);
     if (f->n[API_JOB_QUEUED] > 0 && is_out_of_time(f))
         return act_on_runs(f, (step){API_JOB_CANCEL, API_JOB_QUEUED, "time_budget"}, err);
-    bool stuck = f->n_active == 0 && f->n[API_JOB_QUEUED] == 0 && f->n[API_JOB_INTERRUPTED] == 0;
+    bool idle = f->n_active == 0 && f->n[API_JOB_QUEUED] == 0 && f->n[API_JOB_INTERRUPTED] == 0;
+    if (f->n[API_JOB_PAUSED] > 0)
+        AFFECT_TRY(api_early_termination_decide(&f->moved, f->base, &f->row, idle, err));
+    bool stuck = idle && !f->moved;
     return stuck ? act(f, f->id, (step){API_JOB_HOLD, API_JOB_RUNNING, "runs_paused"}, err)
                  : AFFECT_STATUS_OK;
 }
@@ -187,7 +191,7 @@ affect_status api_job_runs_begin(api_job_write *w, api_db *db, affect_error *err
     for (size_t i = 0; i < list.n && status == AFFECT_STATUS_OK; i++) {
         api_job_row run = {0};
         status = api_job_row_load(&run, db, list.ids[i], err);
-        if (status == AFFECT_STATUS_OK)
+        if (status == AFFECT_STATUS_OK && strcmp(run.reason, "rung") != 0)
             status = api_job_row_act(&run, db, API_JOB_RESUME, NULL, &w->events, err);
         api_job_row_free(&run);
     }

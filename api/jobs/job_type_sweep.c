@@ -56,6 +56,10 @@ static affect_status make_run(api_job_draft_run *made, const api_job_draft *swee
     snprintf(made->id, sizeof made->id, "%s", draft.id);
     made->spec = draft.spec;
     made->epochs = draft.epochs;
+    int64_t rungs[AFFECT_ASHA_MAX_RUNGS];
+    size_t n_rungs = config->early_terminate ? affect_asha_rungs(rungs, &config->asha_config) : 0;
+    if (n_rungs && rungs[0] < draft.epochs)
+        affect_json_set_number(made->spec, "pause_after_epoch", (double)rungs[0]);
     affect_json_set_number(made->spec, "threads", (double)threads);
     if (!config->reuse) return AFFECT_STATUS_OK;
     return affect_sweep_digest(made->digest, made->spec, affect_dataset_digest(sweep->opened), err);
@@ -121,6 +125,9 @@ static affect_status make(api_job_draft *draft, affect_error *err) {
     affect_json_set_bool(draft->spec, "minimize", config->metric_config.goal == 1);
     affect_json_set_number(draft->spec, "seed", (double)config->seed);
     affect_json_set_number(draft->spec, "time_budget_seconds", config->time_budget_seconds);
+    if (config->early_terminate)
+        affect_fields_print(affect_json_set_object(draft->spec, "early_terminate"),
+                            &config->asha_config, affect_asha_fields);
     draft->opened = api_job_draft_open_dataset(draft);
     if (!draft->opened)
         return affect_fail(err, CONFLICT, "dataset %s cannot be opened", draft->dataset.name);

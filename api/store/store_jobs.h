@@ -15,6 +15,7 @@ typedef struct {
     int64_t state_number, last_seq, restarts;
     char dataset_id[API_ID_SIZE]; /* or "" */
     char model[96];               /* or "" */
+    char reason[32];              /* of its state, or "" */
     char parent[API_ID_SIZE];     /* the job whose run it is, or "" */
     char *spec;                   /* JSON text; owned: api_job_row_free */
 } api_job_row;
@@ -33,6 +34,8 @@ typedef struct {
     int64_t max_runs;             /* of a job with runs: at once; 0: it has none */
 } api_job_record;
 affect_status api_store_job_insert(api_db *db, const api_job_record *job, affect_error *err);
+affect_status api_store_job_set_spec(api_db *db, const char *id, const char *spec,
+                                     affect_error *err);
 /* A new state with what belongs to it; `instance` NULL: as it was. */
 affect_status api_store_job_set_state(api_db *db, const api_job_row *row, const char *reason,
                                       const char *instance, affect_error *err);

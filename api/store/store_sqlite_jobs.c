@@ -14,7 +14,7 @@
 
 #define ROW_COLUMNS                                                                                \
     "id, type, state, state_number, last_seq, restarts, coalesce(dataset_id, ''), "                \
-    "coalesce(model, ''), spec, coalesce(parent, '')"
+    "coalesce(model, ''), spec, coalesce(parent, ''), coalesce(state_reason, '')"
 
 static affect_status take_row(api_job_row *row, api_rows *rows, affect_error *err) {
     *row = (api_job_row){.state = api_job_state_find(api_rows_text(rows, 2)),
@@ -26,6 +26,7 @@ static affect_status take_row(api_job_row *row, api_rows *rows, affect_error *er
     snprintf(row->dataset_id, sizeof row->dataset_id, "%s", api_rows_text(rows, 6));
     snprintf(row->model, sizeof row->model, "%s", api_rows_text(rows, 7));
     snprintf(row->parent, sizeof row->parent, "%s", api_rows_text(rows, 9));
+    snprintf(row->reason, sizeof row->reason, "%s", api_rows_text(rows, 10));
     row->spec = strdup(api_rows_text(rows, 8));
     return row->spec ? AFFECT_STATUS_OK : affect_fail(err, NO_MEMORY, "no memory for a job");
 }
@@ -66,6 +67,11 @@ affect_status api_store_job_set_state(api_db *db, const api_job_row *row, const 
                       "restarts = ?, instance = coalesce(?, instance) WHERE id = ?",
                       "ttiitt", api_job_state_name(row->state), reason, row->state_number,
                       row->restarts, instance, row->id);
+}
+
+affect_status api_store_job_set_spec(api_db *db, const char *id, const char *spec,
+                                     affect_error *err) {
+    return api_db_run(db, err, "UPDATE jobs SET spec = ? WHERE id = ?", "tt", spec, id);
 }
 
 affect_status api_store_job_set_started(api_db *db, const char *id, affect_error *err) {

@@ -68,7 +68,8 @@ static affect_status report(affect_json **result, const affect_json *specificati
     AFFECT_TRY(status);
     const affect_json *runs = affect_json_get(made, "runs");
     double n = affect_json_get_number(runs, "total", 0);
-    double n_missing = n - affect_json_get_number(runs, "succeeded", 0);
+    double n_missing = n - affect_json_get_number(runs, "succeeded", 0) -
+                       affect_json_get_number(runs, "early_terminated", 0);
     if (n_missing == 0) return AFFECT_STATUS_OK;
     return affect_fail(err, CONFLICT,
                        "%.0f of %.0f runs did not succeed: the report is of the others, a retry "
@@ -261,6 +262,9 @@ static affect_status sweep(affect_json **result, const affect_json *document,
         affect_json_set_number(specification, "seed", (double)config.seed);
         if (!affect_json_string(output, "")[0])
             status = affect_field_fail(err, "", "output", "is missing");
+        if (config.early_terminate)
+            status = affect_field_fail(err, "", "early_terminate",
+                                       "is for sweeps of a server: runs here go one by one");
         if (status == AFFECT_STATUS_OK) status = run_all(specification, &config, events, err);
         if (status == AFFECT_STATUS_OK) status = report(result, specification, err);
         affect_sweep_config_free(&config);

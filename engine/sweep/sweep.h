@@ -12,7 +12,8 @@
  *    "method": "grid" | "random",
  *    "metric": {"name": "val_recall_mean", "goal": "maximize"},
  *    "parameters": {"variables.dropout": {"values": [0, 0.3, 0.5]}, ...},
- *    "run_cap": 64, "max_concurrent_runs": 2, "reuse": true}
+ *    "run_cap": 64, "max_concurrent_runs": 2, "reuse": true, "time_budget_seconds": 7200,
+ *    "early_terminate": {"type": "asha", "grace_period": 5, "reduction_factor": 3, "max_t": 100}}
  *
  * The spelling of parameters is that of Weights & Biases' sweep configuration: a parameter has
  * "value", "values" (with "probabilities" for random), or a "distribution" with "min" and "max":
@@ -25,6 +26,7 @@
 #include "engine/core/digest.h"
 #include "engine/core/fields.h"
 #include "engine/dataset/utterance_table.h"
+#include "engine/sweep/asha.h"
 
 #define AFFECT_SWEEP_MAX_POINTS 2000 /* the paper's grid has 1536 */
 #define AFFECT_SWEEP_MAX_RUNS   10000
@@ -50,7 +52,9 @@ typedef struct {
     int64_t run_cap, max_concurrent_runs;
     double time_budget_seconds; /* after it no run is started; 0: none */
     bool reuse;
+    affect_json *early_terminate; /* as given, into asha_config; NULL: none; owned */
     affect_sweep_metric metric_config;
+    affect_asha_config asha_config;
 } affect_sweep_config;
 extern const affect_field affect_sweep_fields[];
 extern const affect_field affect_sweep_metric_fields[];

@@ -48,6 +48,9 @@ const affect_field affect_sweep_fields[] = {
                          "runs at once; they share the threads of one job"),
     AFFECT_FIELD_NUMBER(affect_sweep_config, time_budget_seconds, 0, 0, 1e9,
                         "after it no run is started; 0: none"),
+    AFFECT_FIELD_JSON(affect_sweep_config, early_terminate,
+                      "when runs of poor points end before their last epoch",
+                      .fields = affect_asha_fields),
     AFFECT_FIELD_BOOL(affect_sweep_config, reuse, true,
                       "take over runs with the same specification that succeeded before"),
     AFFECT_FIELD_END};
@@ -112,6 +115,11 @@ affect_status affect_sweep_config_check(affect_sweep_config *config, affect_erro
     if (config->base) AFFECT_CHECK(status, err, check_base(config->base, err));
     AFFECT_CHECK(status, err, check_seeds(config->seeds, err));
     AFFECT_CHECK(status, err, check_splits(config->split, err));
+    affect_fields_default(&config->asha_config, affect_asha_fields);
+    if (config->early_terminate)
+        AFFECT_CHECK(status, err,
+                     affect_fields_parse(&config->asha_config, affect_asha_fields,
+                                         config->early_terminate, "/early_terminate", err));
     return status;
 }
 

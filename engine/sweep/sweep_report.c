@@ -468,14 +468,16 @@ static void set_statement(affect_json *report, const affect_json *cells) {
 /* ---- The report ---- */
 
 static void count_states(affect_json *report, const affect_json *runs) {
+    static const char *const reasons[] = {"reused", "early_terminated"};
     affect_json *counts = affect_json_set_object(report, "runs");
     affect_json_set_number(counts, "total", (double)affect_json_size(runs));
     for (const affect_json *run = affect_json_first(runs); run; run = affect_json_next(run)) {
         const char *state = affect_json_get_string(run, "state", "unknown");
         affect_json_set_number(counts, state, 1 + affect_json_get_number(counts, state, 0));
-        if (strcmp(affect_json_get_string(run, "reason", ""), "reused") == 0)
-            affect_json_set_number(counts, "reused",
-                                   1 + affect_json_get_number(counts, "reused", 0));
+        for (size_t i = 0; i < sizeof reasons / sizeof *reasons; i++)
+            if (strcmp(affect_json_get_string(run, "reason", ""), reasons[i]) == 0)
+                affect_json_set_number(counts, reasons[i],
+                                       1 + affect_json_get_number(counts, reasons[i], 0));
     }
 }
 

@@ -191,8 +191,9 @@ affect_status affect_sweep_runs(affect_json **runs, const affect_sweep_config *c
 
 affect_status affect_sweep_digest(char digest[AFFECT_DIGEST_TEXT_SIZE], const affect_json *spec,
                                   const char *dataset_digest, affect_error *err) {
-    static const char *const of_the_job[] = {"job",         "output", "dataset",     "model",
-                                             "told_epochs", "resume", "memory_bytes"};
+    static const char *const of_the_job[] = {"job",          "output",           "dataset",
+                                             "model",        "told_epochs",      "resume",
+                                             "memory_bytes", "pause_after_epoch"};
     affect_cpu_level level;
     AFFECT_TRY(affect_cpu_level_choose(&level, err));
     affect_json *whole = affect_json_new_object();

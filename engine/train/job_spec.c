@@ -110,6 +110,8 @@ static const affect_field train_fields[] = {
                       "resume from the output folder's checkpoint, if it has one"),
     AFFECT_FIELD_INTEGER(affect_train_spec, told_epochs, -1, -1, 9007199254740991.0,
                          "epochs that the server has stored; -1: no server"),
+    AFFECT_FIELD_INTEGER(affect_train_spec, pause_after_epoch, 0, 0, 100000,
+                         "end there, to be resumed; 0: at the last epoch"),
     AFFECT_FIELD_BOOL(affect_train_spec, dry_run, false, "plan and probe only"),
     AFFECT_FIELD_INTEGER(affect_train_spec, memory_bytes, 0, 0, 9007199254740991.0,
                          "that the training may take; 0: nine tenths of what is available"),

@@ -42,10 +42,11 @@ typedef struct {
     char device[32];
     int precision; /* affect_precision */
     int64_t threads;
-    bool resume;          /* resume from the output folder's checkpoint, if it has one */
-    int64_t told_epochs;  /* that who listens has, for a resume to tell the others; -1: no log */
-    bool dry_run;         /* plan and probe only: nothing is written */
-    int64_t memory_bytes; /* that the training may take; 0: nine tenths of what is available */
+    bool resume;         /* resume from the output folder's checkpoint, if it has one */
+    int64_t told_epochs; /* that who listens has, for a resume to tell the others; -1: no log */
+    int64_t pause_after_epoch; /* ends there, with a checkpoint to resume from; 0: at the last */
+    bool dry_run;              /* plan and probe only: nothing is written */
+    int64_t memory_bytes;      /* that the training may take; 0: nine tenths of what is available */
     double checkpoint_seconds; /* between checkpoints within an epoch; 0: only at its end */
     affect_json *architecture; /* a preset's name or a document; owned */
     affect_json *variables, *split, *training; /* as given; owned */

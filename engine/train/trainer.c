@@ -202,8 +202,13 @@ static affect_status one_epoch(affect_training *t, int64_t epoch, affect_error *
 }
 
 static affect_status run_epochs(affect_training *t, affect_error *err) {
-    while (t->result->epochs_done < t->config->epochs && !t->result->stopped_early)
-        AFFECT_TRY(one_epoch(t, t->result->epochs_done + 1, err));
+    affect_train_result *r = t->result;
+    while (r->epochs_done < t->config->epochs && !r->stopped_early && !r->paused) {
+        if (r->epochs_done != t->spec->pause_after_epoch || r->epochs_done == 0)
+            AFFECT_TRY(one_epoch(t, r->epochs_done + 1, err));
+        r->paused = r->epochs_done == t->spec->pause_after_epoch && !r->stopped_early &&
+                    r->epochs_done < t->config->epochs;
+    }
     return AFFECT_STATUS_OK;
 }
 
@@ -384,7 +389,13 @@ affect_status affect_train(affect_train_result *result, const affect_train_spec 
     }
     status = resume(t, err);
     if (status == AFFECT_STATUS_OK) status = run_epochs(t, err);
-    if (status == AFFECT_STATUS_OK) status = finish(t, err);
+    if (status == AFFECT_STATUS_OK && result->paused) {
+        result->summary = affect_json_new_object();
+        affect_json_set_bool(result->summary, "paused", true);
+        affect_json_set_number(result->summary, "epochs_done", (double)result->epochs_done);
+    } else if (status == AFFECT_STATUS_OK) {
+        status = finish(t, err);
+    }
 cleanup:
     if (status != AFFECT_STATUS_OK) {
         affect_json_free(result->summary);

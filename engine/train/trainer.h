@@ -43,6 +43,7 @@ typedef struct {
 typedef struct {
     int64_t epochs_done, best_epoch;
     bool stopped_early;
+    bool paused;          /* at spec->pause_after_epoch; the summary says so and nothing else */
     affect_json *summary; /* for an end event: model_file, best, metrics, test, selection; owned */
 } affect_train_result;
 

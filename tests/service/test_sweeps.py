@@ -278,3 +278,43 @@ def test_on_the_shell(server, tmp_path):
     assert tables == [(tmp_path / "out" / name).read_bytes() for name in ("table.csv", "table.md", "table.tex")]
     job = wait_end(server, start_job(server, "/v1/jobs", sweep(parameters=RATES)))
     assert server.get(f"/v1/jobs/{job['id']}/table?format=csv").body == tables[0]
+
+
+def test_asha(server):
+    """Nine points of two folds; rungs at 1 and 3 epochs of 6: the decisions are those of the algorithm on what was
+    recorded, epochs are saved, and the best point is complete."""
+    rates = [10 ** (-1 - i / 2) for i in range(9)]
+    base = BASE | {"training": {"epochs": 6, "batch_size": 8}}
+    body = sweep(base=base, parameters={"training.learning_rate": {"values": rates}}, reuse=False, max_concurrent_runs=2,
+                 early_terminate={"type": "asha", "grace_period": 1, "reduction_factor": 3, "max_t": 6})
+    job = start_job(server, "/v1/jobs", body)
+    wait_for(lambda: len([e for e in server.get(f"/v1/jobs/{job}/events?limit=500").json()["data"]
+                          if e["event"] == "decision"]) >= 2)
+    server.process.kill()
+    server.process.wait()
+    server.start()
+    done = wait_end(server, job)
+    assert done["state"] == "succeeded", done["error"]
+    runs = runs_of(server, job)
+    epochs = {r["id"]: server.get(f"/v1/jobs/{r['id']}/metrics").json()["epochs"] for r in runs}
+
+    def value(point, rung):
+        best = [max(e["val_recall_mean"] for e in epochs[r["id"]][:rung]) for r in runs if r["run"]["point"] == point]
+        return sum(best) / len(best)
+
+    decisions = [e for e in server.get(f"/v1/jobs/{job}/events?limit=500").json()["data"] if e["event"] == "decision"]
+    promoted = [d for d in decisions if d["decision"] == "promote"]
+    assert decisions[-1]["decision"] == "stop" and [d["decision"] for d in decisions].count("stop") == 1
+    for d in promoted:
+        assert d["value"] == pytest.approx(value(d["point"], d["rung"]), abs=1e-12) and d["value"] >= d["threshold"]
+        assert d["rank"] <= max(1, d["recorded"] // 3) and d["recorded"] <= 9
+    assert len({(d["point"], d["rung"]) for d in promoted}) == len(promoted) >= 4
+    for r in runs:
+        n = len(epochs[r["id"]])
+        assert [e["epoch"] for e in epochs[r["id"]]] == list(range(1, n + 1))
+        passed = [d["rung"] for d in promoted if d["point"] == r["run"]["point"]]
+        assert n == {(): 1, (1,): 3, (1, 3): 6}[tuple(passed)]
+        assert (r["state"], r["state_reason"]) == (("succeeded", None) if n == 6 else ("cancelled", "early_terminated"))
+    assert sum(map(len, epochs.values())) < 0.6 * 6 * len(runs)
+    assert done["result"]["runs"]["early_terminated"] == 18 - done["result"]["runs"]["succeeded"]
+    assert len(epochs[done["result"]["best_job"]]) == 6
