@@ -5,9 +5,9 @@
  * made of several of its values. */
 #include "engine/corpus/table.h"
 
+#include "engine/core/csv.h"
 #include "engine/core/fields.h"
 #include "engine/corpus/corpus_list.h"
-#include "engine/corpus/csv.h"
 #include "engine/corpus/reading.h"
 
 #include <stdio.h>

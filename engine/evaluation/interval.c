@@ -20,6 +20,13 @@ affect_interval affect_interval_wilson(size_t n_right, size_t n) {
     return (affect_interval){n_right == 0 ? 0 : middle - half, n_right == n ? 1 : middle + half};
 }
 
+affect_json *affect_interval_to_json(affect_interval interval) {
+    affect_json *json = affect_json_new_array();
+    affect_json_append(json, affect_json_new_number(interval.low));
+    affect_json_append(json, affect_json_new_number(interval.high));
+    return json;
+}
+
 /* One draw's confusion: of each class how many are right, there, and predicted. */
 typedef struct {
     double right[AFFECT_MAX_CLASSES], n_true[AFFECT_MAX_CLASSES], n_predicted[AFFECT_MAX_CLASSES];
@@ -62,10 +69,23 @@ static affect_interval interval_of(double *values, size_t n) {
     return (affect_interval){percentile(values, n, 2.5), percentile(values, n, 97.5)};
 }
 
-affect_status affect_bootstrap_run(affect_bootstrap *result, const int *labels,
-                                   const int *predicted, const int *groups, size_t n,
-                                   size_t n_classes, size_t n_draws, uint64_t seed,
-                                   affect_error *err) {
+/* Of one draw, in which group g of the utterances counts times[g] times. */
+static measures measure_draw(const int *labels, const int *predicted, const size_t *group,
+                             const uint32_t *times, size_t n, size_t n_classes) {
+    class_counts counts = {0};
+    for (size_t i = 0; i < n; i++) {
+        double weight = times[group[i]];
+        counts.n_true[labels[i]] += weight;
+        counts.n_predicted[predicted[i]] += weight;
+        if (labels[i] == predicted[i]) counts.right[labels[i]] += weight;
+    }
+    return measure(&counts, n_classes);
+}
+
+/* first NULL: of the second's own measures. */
+static affect_status draw(affect_bootstrap *result, const int *labels, const int *first,
+                          const int *second, const int *groups, size_t n, size_t n_classes,
+                          size_t n_draws, uint64_t seed, affect_error *err) {
     size_t n_groups = 0, n_named = 0;
     size_t *group = malloc((n + 1) * sizeof *group); /* of each utterance, in 0..n_groups-1 */
     int *number = NULL;                              /* of each name that occurs */
@@ -99,20 +119,15 @@ affect_status affect_bootstrap_run(affect_bootstrap *result, const int *labels,
     }
     for (size_t d = 0; d < n_draws; d++) {
         const affect_random_key key = {seed, affect_random_stream("bootstrap", d, 0)};
-        class_counts counts = {0};
+        measures of_first = {0}, of_second;
         memset(times, 0, n_groups * sizeof *times);
         for (size_t g = 0; g < n_groups; g++)
             times[(size_t)(affect_random_uniform(key, g) * (double)n_groups)]++;
-        for (size_t i = 0; i < n; i++) {
-            double weight = times[group[i]];
-            counts.n_true[labels[i]] += weight;
-            counts.n_predicted[predicted[i]] += weight;
-            if (labels[i] == predicted[i]) counts.right[labels[i]] += weight;
-        }
-        measures m = measure(&counts, n_classes);
-        draws[d] = m.accuracy;
-        draws[n_draws + d] = m.recall_mean;
-        draws[2 * n_draws + d] = m.f1_macro;
+        if (first) of_first = measure_draw(labels, first, group, times, n, n_classes);
+        of_second = measure_draw(labels, second, group, times, n, n_classes);
+        draws[d] = of_second.accuracy - of_first.accuracy;
+        draws[n_draws + d] = of_second.recall_mean - of_first.recall_mean;
+        draws[2 * n_draws + d] = of_second.f1_macro - of_first.f1_macro;
     }
     *result = (affect_bootstrap){.n_groups = n_groups,
                                  .accuracy = interval_of(draws, n_draws),
@@ -124,4 +139,18 @@ cleanup:
     free(draws);
     free(times);
     return status;
+}
+
+affect_status affect_bootstrap_run(affect_bootstrap *result, const int *labels,
+                                   const int *predicted, const int *groups, size_t n,
+                                   size_t n_classes, size_t n_draws, uint64_t seed,
+                                   affect_error *err) {
+    return draw(result, labels, NULL, predicted, groups, n, n_classes, n_draws, seed, err);
+}
+
+affect_status affect_bootstrap_difference(affect_bootstrap *result, const int *labels,
+                                          const int *first, const int *second, const int *groups,
+                                          size_t n, size_t n_classes, size_t n_draws, uint64_t seed,
+                                          affect_error *err) {
+    return draw(result, labels, first, second, groups, n, n_classes, n_draws, seed, err);
 }

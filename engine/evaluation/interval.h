@@ -11,6 +11,7 @@
 #ifndef AFFECT_EVALUATION_INTERVAL_H
 #define AFFECT_EVALUATION_INTERVAL_H
 
+#include "engine/core/json.h"
 #include "engine/core/status.h"
 
 #include <stddef.h>
@@ -22,6 +23,9 @@ typedef struct {
 
 /* Of n_right in n; 0..1 when n is 0. */
 affect_interval affect_interval_wilson(size_t n_right, size_t n);
+
+/* [low, high]; owned. */
+affect_json *affect_interval_to_json(affect_interval interval);
 
 #define AFFECT_BOOTSTRAP_DRAWS 2000
 
@@ -37,5 +41,11 @@ affect_status affect_bootstrap_run(affect_bootstrap *result, const int *labels,
                                    const int *predicted, const int *groups, size_t n,
                                    size_t n_classes, size_t n_draws, uint64_t seed,
                                    affect_error *err);
+/* The same of differences, second minus first, on the same draws for both (paired): what differs
+ * between groups for both classifiers alike cancels. */
+affect_status affect_bootstrap_difference(affect_bootstrap *result, const int *labels,
+                                          const int *first, const int *second, const int *groups,
+                                          size_t n, size_t n_classes, size_t n_draws, uint64_t seed,
+                                          affect_error *err);
 
 #endif

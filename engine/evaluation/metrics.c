@@ -35,6 +35,14 @@ void affect_metrics_from_stats(affect_metrics *metrics, const double *stats, siz
     metrics->loss = metrics->cross_entropy + l2;
 }
 
+void affect_metrics_count(affect_metrics *metrics, const int *labels, const int *predicted,
+                          size_t n, size_t n_classes) {
+    double stats[2 + AFFECT_MAX_CLASSES * AFFECT_MAX_CLASSES] = {0, (double)n};
+    for (size_t i = 0; i < n; i++)
+        stats[2 + (size_t)labels[i] * n_classes + (size_t)predicted[i]]++;
+    affect_metrics_from_stats(metrics, stats, n_classes, 0);
+}
+
 static void set(affect_json *json, const char *prefix, const char *name, affect_json *value) {
     char full[64];
     snprintf(full, sizeof full, "%s%s", prefix, name);
@@ -64,4 +72,10 @@ void affect_metrics_print(affect_json *json, const char *prefix, const affect_me
     }
     set(json, prefix, "recall", recall);
     set(json, prefix, "confusion", confusion);
+}
+
+void affect_metrics_print_rates(affect_json *json, const affect_metrics *metrics) {
+    affect_json_set_number(json, "accuracy", metrics->accuracy);
+    affect_json_set_number(json, "recall_mean", metrics->recall_mean);
+    affect_json_set_number(json, "f1_macro", metrics->f1_macro);
 }

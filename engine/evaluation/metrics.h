@@ -26,9 +26,14 @@ typedef struct {
 /* From `stats`, (2 + classes^2) doubles as the device counts them, and the L2 penalty. */
 void affect_metrics_from_stats(affect_metrics *metrics, const double *stats, size_t n_classes,
                                double l2);
+/* Of labels and predictions (n), classes of 0..n_classes-1; no losses. */
+void affect_metrics_count(affect_metrics *metrics, const int *labels, const int *predicted,
+                          size_t n, size_t n_classes);
 /* Adds members to `json`, each name preceded by `prefix` ("" or "val_"): loss, cross_entropy, l2,
  * accuracy, recall_mean, f1_macro, f1_weighted, recall {class: number}, confusion [[]]. */
 void affect_metrics_print(affect_json *json, const char *prefix, const affect_metrics *metrics,
                           const char *const *classes);
+/* Adds accuracy, recall_mean and f1_macro alone. */
+void affect_metrics_print_rates(affect_json *json, const affect_metrics *metrics);
 
 #endif

@@ -3,22 +3,18 @@
  * The model file says all that is needed: feature config, normaliser, labels, and which utterances
  * trained, validated and tested it. A dataset with other features, or with a class that the model
  * does not know, is refused. Parts are matched by utterance id, so a dataset imported anew serves.
- * With an output folder, what the model said of each utterance is written there, a JSON object a
- * line: {"utterance", "label", "predicted", "probabilities": {class: number}}. */
+ * With an output folder, what it predicts for each utterance is written there (predictions.h). */
 #ifndef AFFECT_TRAIN_EVALUATION_H
 #define AFFECT_TRAIN_EVALUATION_H
 
 #include "engine/evaluation/metrics.h"
 #include "engine/train/job_spec.h"
 
-#define AFFECT_PREDICTIONS_FILE  "predictions.jsonl"
-#define AFFECT_PREDICTIONS_TABLE "predictions.csv" /* utterance, label, predicted, a class each */
-
 typedef struct {
     affect_metrics metrics;
     affect_json *summary; /* {"part", "utterances", "metrics": {...}, "dataset": {...},
                              "selection"?, "artifacts": [names of files in the output folder]}
-                             and the members of split_report.h; owned by the caller */
+                             and the members of report.h; owned by the caller */
 } affect_evaluation;
 
 /* `keep_going` (may be NULL) is asked between batches; false: CANCELLED. */

@@ -39,6 +39,19 @@ def test_intervals_and_calibration(tmp_path):
     assert [(row["utterance"], row["label"], row["predicted"]) for row in cells] == [
         (line["utterance"], line["label"], line["predicted"]) for line in lines]
     assert np.array_equal(np.float32([[row[c] for c in "ab"] for row in cells]), np.float32(p))
+    assert [(row["speaker"], row["dialog"]) for row in cells] == [(line["speaker"], line["dialog"] or "") for line in lines]
+    groups = result["groups"]
+    assert set(groups) == {"speaker"} and sorted(groups["speaker"]) == [f"s{i}" for i in range(5)]
+    for name, group in groups["speaker"].items():
+        mine = np.array([line["speaker"] == name for line in lines])
+        labels, predicted = (np.array([line[column] for line in lines])[mine] for column in ("label", "predicted"))
+        both = [(labels == c) & (predicted == c) for c in "ab"]
+        sizes = [((labels == c).sum(), (predicted == c).sum()) for c in "ab"]
+        recall = [right_of.sum() / there for right_of, (there, _) in zip(both, sizes) if there]
+        f1 = [2 * right_of.sum() / max(there + said, 1) for right_of, (there, said) in zip(both, sizes)]
+        assert group["utterances"] == mine.sum() and abs(group["accuracy"] - right[mine].mean()) < 1e-12
+        assert abs(group["recall_mean"] - np.mean(recall)) < 1e-12
+        assert abs(group["f1_macro"] - np.mean(f1)) < 1e-12
     wilson = binomtest(int(right.sum()), 24).proportion_ci(method="wilson")
     np.testing.assert_allclose(result["intervals"]["accuracy"], wilson, atol=1e-12)
     calibration = result["calibration"]

@@ -1,6 +1,6 @@
 /* CSV and TSV rows: any bytes give rows within the text or errors, line by line; and a user's
  * pattern over a name. */
-#include "engine/corpus/csv.h"
+#include "engine/core/csv.h"
 #include "engine/corpus/pattern.h"
 #include "tests/fuzz/fuzz.h"
 

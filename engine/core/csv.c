@@ -1,5 +1,5 @@
 /* CSV; see csv.h. A row is copied without its quotes into one block that the cells point into. */
-#include "engine/corpus/csv.h"
+#include "engine/core/csv.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* Tables as text: CSV and TSV by RFC 4180 (quotes, "" within them, CRLF or LF), one row after the
  * other, out of memory. */
-#ifndef AFFECT_CORPUS_CSV_H
-#define AFFECT_CORPUS_CSV_H
+#ifndef AFFECT_CORE_CSV_H
+#define AFFECT_CORE_CSV_H
 
 #include "engine/core/status.h"
 
