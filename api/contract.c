@@ -34,12 +34,12 @@ static affect_json *reference(const char *name) {
 /* ---- Queries, headers, values of the path ---- */
 
 static void add_parameter(affect_json *list, const char *name, const char *in, const char *help,
-                          affect_json *schema) {
+                          bool required, affect_json *schema) {
     affect_json *parameter = affect_json_append(list, affect_json_new_object());
     affect_json_set_string(parameter, "name", name);
     affect_json_set_string(parameter, "in", in);
     if (help) affect_json_set_string(parameter, "description", help);
-    if (strcmp(in, "path") == 0) affect_json_set_bool(parameter, "required", true);
+    if (required) affect_json_set_bool(parameter, "required", true);
     affect_json_free(affect_json_detach(schema, "description"));
     affect_json_set(parameter, "schema", schema);
 }
@@ -49,7 +49,7 @@ static void add_table(affect_json *list, const affect_field *table, const char *
         affect_json *schema = affect_field_schema(field, NULL);
         if (affect_json_is_null(affect_json_get(schema, "default"))) /* none: another meaning */
             affect_json_free(affect_json_detach(schema, "default"));
-        add_parameter(list, field->name, in, field->help, schema);
+        add_parameter(list, field->name, in, field->help, field->required, schema);
     }
 }
 
@@ -60,7 +60,7 @@ static void add_path_values(affect_json *list, const char *pattern) {
         snprintf(name, sizeof name, "%.*s", (int)strcspn(at + 1, "}"), at + 1);
         affect_json_set_string(schema, "type", "string");
         affect_json_set_number(schema, "minLength", 1);
-        add_parameter(list, name, "path", NULL, schema);
+        add_parameter(list, name, "path", NULL, true, schema);
     }
 }
 

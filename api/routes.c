@@ -7,6 +7,7 @@
 #include "api/jobs/job_type.h"
 #include "api/request.h"
 #include "api/schema.h"
+#include "engine/evaluation/compare.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -75,6 +76,10 @@ static const affect_field metrics_queries[] = {CHOICE("format", metrics_formats,
                                                       .schema = "{'default':null}"),
                                                AFFECT_FIELD_END};
 static const affect_field plot_queries[] = {TEXT("compare", "a second job's id"), AFFECT_FIELD_END};
+static const affect_field compare_queries[] = {
+    TEXT("jobs", "2 to 8 ids, joined by commas; each is compared with the first", .required = true,
+         .schema = "{'pattern':'^[^,]{1,40}(,[^,]{1,40}){1,7}$'}"),
+    CHOICE("format", affect_compare_formats, "of the answer"), AFFECT_FIELD_END};
 static const affect_field artifact_queries[] = {CHOICE("format", model_formats, "of the file"),
                                                 AFFECT_FIELD_END};
 
@@ -181,6 +186,12 @@ const api_route api_routes[] = {
           "application/octet-stream|application/x-ndjson|text/csv|"
           "text/markdown|application/x-tex, 304, 412, 416",
           "one of its files", .headers = file_headers),
+
+    ROUTE(GET, "/v1/compare", api_handle_compare, VIEWER,
+          "200 Comparison|text/csv|text/markdown|application/x-latex, 409",
+          "results of jobs, over the utterances that they have in common: differences with "
+          "intervals, McNemar's test",
+          .queries = compare_queries),
 
     ROUTE(GET, "/v1/models", api_handle_model_list, VIEWER, "200 ModelPage", "all models",
           .queries = page_queries),
@@ -306,6 +317,11 @@ static bool check_queries(api_request *request) {
             api_answer_problem(request, "invalid", "query %s: %s", query->name, text);
         else
             continue;
+        return false;
+    }
+    for (const affect_field *field = table; field && field->name; field++) {
+        if (!field->required || api_query(request, field->name)) continue;
+        api_answer_problem(request, "invalid", "query %s is missing", field->name);
         return false;
     }
     return true;

@@ -37,6 +37,9 @@ void api_refuse_job_action(api_request *request, const api_job_type *type, api_j
 /* handle_job_artifacts.c */
 api_handler api_handle_job_table, api_handle_job_artifacts, api_handle_job_artifact;
 
+/* handle_compare.c */
+api_handler api_handle_compare;
+
 /* handle_events.c */
 api_handler api_handle_job_events;
 

@@ -16,6 +16,7 @@ int affect_command_import(int argc, char **argv);
 int affect_command_train(int argc, char **argv);
 int affect_command_evaluate(int argc, char **argv);
 int affect_command_sweep(int argc, char **argv);
+int affect_command_compare(int argc, char **argv);
 int affect_command_predict(int argc, char **argv);
 int affect_command_inspect(int argc, char **argv);
 

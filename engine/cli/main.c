@@ -1,4 +1,4 @@
-/* `affect`: import, train, evaluate, predict and inspect from a shell.
+/* `affect`: import, train, evaluate, compare, predict and inspect from a shell.
  *
  * Only a table of subcommands and their dispatch. Exit codes: 0 done, 1 failed, 2 wrong usage. */
 #include "engine/cli/command.h"
@@ -16,6 +16,7 @@ static const struct {
     {"train", affect_command_train, "train a network on a dataset"},
     {"evaluate", affect_command_evaluate, "evaluate a model on a part of its split"},
     {"sweep", affect_command_sweep, "train every point, fold and seed of an experiment"},
+    {"compare", affect_command_compare, "compare results over the utterances that both have"},
     {"predict", affect_command_predict, "classify one utterance"},
     {"inspect", affect_command_inspect, "show a model file, or make one with initial weights"},
 };

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Intervals and calibration by SciPy, scikit-learn and NumPy.
+"""Intervals, calibration and comparisons by statsmodels, SciPy, scikit-learn and NumPy.
 
     python3 tests/reference/make_statistics.py [--check]
 
 Writes statistics.json beside this file, or computes it again and compares. Wilson's interval is SciPy's
-(binomtest.proportion_ci), NLL and recall scikit-learn's, the rest a few lines of NumPy below. The bootstrap has 20 000
+(binomtest.proportion_ci), McNemar's test statsmodels', NLL and recall scikit-learn's, the rest a few lines of NumPy below. The bootstrap has 20 000
 draws of NumPy's generator: ours draws otherwise, and is held to 5e-3.
 """
 import argparse
@@ -15,8 +15,10 @@ import sys
 import numpy as np
 import scipy
 import sklearn
+import statsmodels
 from scipy.stats import binomtest
 from sklearn.metrics import f1_score, log_loss, recall_score
+from statsmodels.stats.contingency_tables import mcnemar
 
 FILE = pathlib.Path(__file__).with_name("statistics.json")
 DRAWS = 20000
@@ -42,19 +44,43 @@ def ece(confidence, right, edges=None):
     return sum(len(b) / len(right) * abs(right[b].mean() - confidence[b].mean()) for b in bins if len(b))
 
 
-def bootstrap(labels, predicted, groups, n_classes, seed):
+def bootstrap(labels, predicted, groups, n_classes, seed, first=None):
+    """Intervals of the measures of predicted, or of their differences to those of first on the same draws."""
     rng = np.random.default_rng(seed)
+    names = np.unique(groups)
+    times = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), DRAWS)
+    measures = measure(labels, predicted, groups, n_classes, times)
+    if first is not None:
+        of_first = measure(labels, first, groups, n_classes, times)
+        measures = {name: values - of_first[name] for name, values in measures.items()}
+    return {name: np.percentile(values, [2.5, 97.5]).tolist() for name, values in measures.items()}
+
+
+def measure(labels, predicted, groups, n_classes, times):
+    """Of each draw, in which group g counts times[:, g] times."""
     names = np.unique(groups)
     confusion = np.zeros((len(names), n_classes, n_classes))
     for g, name in enumerate(names):
         np.add.at(confusion[g], (labels[groups == name], predicted[groups == name]), 1)
-    drawn = np.tensordot(rng.multinomial(len(names), np.full(len(names), 1 / len(names)), DRAWS), confusion, 1)
+    drawn = np.tensordot(times, confusion, 1)
     right, there, said = np.einsum("dcc->dc", drawn), drawn.sum(2), drawn.sum(1)
     with np.errstate(invalid="ignore"):
         recall = np.where(there > 0, right / there, np.nan)
         f1 = np.where(there + said > 0, 2 * right / (there + said), 0)
-    measures = {"accuracy": right.sum(1) / there.sum(1), "recall_mean": np.nanmean(recall, 1), "f1_macro": f1.mean(1)}
-    return {name: np.percentile(values, [2.5, 97.5]).tolist() for name, values in measures.items()}
+    return {"accuracy": right.sum(1) / there.sum(1), "recall_mean": np.nanmean(recall, 1), "f1_macro": f1.mean(1)}
+
+
+def second_model(labels, predicted, n_classes, seed):
+    """Predictions of another model: like the first's, some of its mistakes corrected, some new."""
+    rng = np.random.default_rng(seed + 100)
+    chance = rng.random(len(labels))
+    return np.where(chance < 0.15, labels, np.where(chance > 0.9, rng.integers(0, n_classes, len(labels)), predicted))
+
+
+def mcnemar_of(only_first, only_second):
+    exact = only_first + only_second < 25
+    test = mcnemar([[0, only_first], [only_second, 0]], exact=exact, correction=True)
+    return {"exact": exact, "statistic": float(test.statistic), "p_value": float(test.pvalue)}
 
 
 def make():
@@ -72,9 +98,16 @@ def make():
             "nll": -np.mean(np.log(wide[np.arange(n), labels])), "brier": float(np.mean(((wide - np.eye(n_classes)[labels]) ** 2).sum(1))),
             "ece": ece(confidence, right, edges=15), "ece_adaptive": ece(confidence, right),
             "bootstrap": bootstrap(labels, predicted, groups, n_classes, seed)})
+        second = second_model(labels, predicted, n_classes, seed)
+        only_first, only_second = int((right & (second != labels)).sum()), int((~right & (second == labels)).sum())
+        cases[-1]["second"] = {
+            "predicted": second.tolist(), "right": [only_first, only_second], "mcnemar": mcnemar_of(only_first, only_second),
+            "difference": bootstrap(labels, second, groups, n_classes, seed, first=predicted)}
         assert abs(cases[-1]["nll"] - log_loss(labels, wide / wide.sum(1, keepdims=True), labels=range(n_classes))) < 1e-6
     ends = [[k, n, *binomtest(k, n).proportion_ci(method="wilson")] for k, n in ((0, 1), (1, 1), (0, 50), (50, 50), (3, 7), (4000, 5531))]
-    return {"scipy": scipy.__version__, "scikit-learn": sklearn.__version__, "numpy": np.__version__, "cases": cases, "wilson": ends}
+    # Equal numbers above 24 are left out: statsmodels takes the correction off a difference of 0, R and we do not.
+    pairs = [[b, c, mcnemar_of(b, c)] for b, c in ((0, 0), (1, 0), (0, 5), (7, 7), (12, 12), (3, 21), (0, 24), (0, 25), (12, 13), (30, 10), (400, 250))]
+    return {"statsmodels": statsmodels.__version__, "scipy": scipy.__version__, "scikit-learn": sklearn.__version__, "numpy": np.__version__, "cases": cases, "wilson": ends, "mcnemar": pairs}
 
 
 def main():
@@ -86,9 +119,14 @@ def main():
         return
     stored = json.loads(FILE.read_text(encoding="utf-8"))
     for mine, theirs in zip(made["cases"], stored["cases"], strict=True):
+        if mine["second"]["predicted"] != theirs["second"]["predicted"]:
+            sys.exit("statistics.json: the second model's predictions differ")
         for name in ("wilson", "nll", "brier", "ece", "ece_adaptive"):
             if not np.allclose(mine[name], theirs[name], rtol=0, atol=1e-12):
                 sys.exit(f"statistics.json: {name} differs")
+    for mine, theirs in zip(made["mcnemar"], stored["mcnemar"], strict=True):
+        if not np.allclose(list(mine[2].values()), list(theirs[2].values()), rtol=0, atol=1e-12):
+            sys.exit(f"statistics.json: McNemar of {mine[:2]} differs")
 
 
 if __name__ == "__main__":

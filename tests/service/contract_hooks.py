@@ -32,6 +32,8 @@ def map_path_parameters(context, path_parameters):
 def map_query(context, query):
     if query and "compare" in query:
         query["compare"] = choose("job", query["compare"])
+    if query and isinstance(query.get("jobs"), str):
+        query["jobs"] = ",".join(choose("job", one) for one in query["jobs"].split(","))
     return query
 
 

@@ -1,8 +1,9 @@
-/* Intervals and calibration against SciPy, scikit-learn and NumPy
+/* Intervals, calibration and comparisons against statsmodels, SciPy, scikit-learn and NumPy
  * (tests/reference/make_statistics.py made statistics.json), and their edges. */
 #include "engine/core/json.h"
 #include "engine/evaluation/calibration.h"
 #include "engine/evaluation/interval.h"
+#include "engine/evaluation/mcnemar.h"
 #include "tests/test.h"
 
 static affect_json *reference;
@@ -99,6 +100,50 @@ static void test_cases(void) {
     }
 }
 
+static void check_mcnemar(size_t only_first, size_t only_second, const affect_json *want) {
+    affect_mcnemar got = affect_mcnemar_test(only_first, only_second);
+    CHECK(got.exact == affect_json_get_bool(want, "exact", !got.exact));
+    CHECK_NEAR(got.statistic, affect_json_get_number(want, "statistic", -1), 1e-12);
+    CHECK_NEAR(got.p_value, affect_json_get_number(want, "p_value", -1), 1e-12);
+}
+
+static void test_mcnemar(void) {
+    const affect_json *rows = affect_json_get(reference, "mcnemar");
+    CHECK(affect_json_size(rows) > 5);
+    for (const affect_json *row = affect_json_first(rows); row; row = affect_json_next(row))
+        check_mcnemar((size_t)affect_json_number(affect_json_at(row, 0), 0),
+                      (size_t)affect_json_number(affect_json_at(row, 1), 0),
+                      affect_json_at(row, 2));
+    affect_mcnemar alike = affect_mcnemar_test(40, 40);
+    CHECK(!alike.exact && alike.statistic == 0 && alike.p_value == 1);
+}
+
+/* A second model on the same utterances. */
+static void test_differences(void) {
+    const affect_json *cases = affect_json_get(reference, "cases");
+    for (const affect_json *json = affect_json_first(cases); json; json = affect_json_next(json)) {
+        corpus c = read_case(json);
+        affect_bootstrap got, none;
+        const affect_json *second = affect_json_get(json, "second");
+        const affect_json *stored = affect_json_get(second, "difference");
+        const affect_json *right = affect_json_get(second, "right");
+        int *predicted = integers(affect_json_get(second, "predicted"));
+        CHECK_OK(affect_bootstrap_difference(&got, c.labels, c.predicted, predicted, c.groups, c.n,
+                                             c.n_classes, 20000, 1, err));
+        check_interval(got.accuracy, affect_json_get(stored, "accuracy"), 5e-3);
+        check_interval(got.recall_mean, affect_json_get(stored, "recall_mean"), 5e-3);
+        check_interval(got.f1_macro, affect_json_get(stored, "f1_macro"), 5e-3);
+        CHECK_OK(affect_bootstrap_difference(&none, c.labels, predicted, predicted, c.groups, c.n,
+                                             c.n_classes, 100, 1, err));
+        CHECK(none.f1_macro.low == 0 && none.f1_macro.high == 0);
+        check_mcnemar((size_t)affect_json_number(affect_json_at(right, 0), 0),
+                      (size_t)affect_json_number(affect_json_at(right, 1), 0),
+                      affect_json_get(second, "mcnemar"));
+        free(predicted);
+        free_case(&c);
+    }
+}
+
 /* Utterances of no group count as groups of their own; one group is none to draw from. */
 static void test_groups(void) {
     const int labels[] = {0, 1, 0, 1}, predicted[] = {0, 1, 1, 1};
@@ -132,6 +177,8 @@ int main(void) {
         return 1;
     TEST_RUN(test_wilson);
     TEST_RUN(test_cases);
+    TEST_RUN(test_mcnemar);
+    TEST_RUN(test_differences);
     TEST_RUN(test_groups);
     TEST_RUN(test_certain);
     affect_json_free(reference);
