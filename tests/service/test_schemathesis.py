@@ -78,7 +78,8 @@ def test_schemathesis(make_server, folder):
     evaluated = run_job(server, "/v1/jobs", {"type": "evaluate", "dataset": "demo", "model": "m", "part": "all"})
     files = server.get(f"/v1/jobs/{evaluated}/artifacts").json()["data"]
     names = {"dataset": ["demo"], "model": ["m", "m:1"], "version": ["1"], "job": [imported, trained, evaluated],
-             "name": [file["name"] for file in files] + ["paper-base"], "folder": ["demo"]}
+             "name": [file["name"] for file in files] + ["paper-base"], "folder": ["demo"],
+             "jobs": [f"{evaluated},{evaluated}"]}
     (folder / "schemathesis.toml").write_text(CONFIG)
     with open(folder / "openapi.json", "wb") as file:  # a contract's own address would be left out of its tests
         subprocess.run([BUILD / "bin/affectd", "--contract"], stdout=file, check=True)
