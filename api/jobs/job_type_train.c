@@ -177,5 +177,6 @@ const api_job_type api_job_type_train = {.name = "train",
                                          .pausable = true,
                                          .has_curves = true,
                                          .has_dry_run = true,
+                                         .has_artifacts = true,
                                          .prepare = prepare,
                                          .store = store};

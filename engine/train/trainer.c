@@ -2,7 +2,7 @@
 #include "engine/train/trainer.h"
 
 #include "engine/core/clock.h"
-#include "engine/evaluation/split_report.h"
+#include "engine/evaluation/report.h"
 #include "engine/train/checkpoint.h"
 #include "engine/train/epoch_log.h"
 
@@ -111,16 +111,17 @@ static affect_status train_epoch(affect_training *t, affect_metrics *metrics, in
 }
 
 /* In pieces of the batch's size, between which it may be stopped (then CANCELLED, nothing kept). */
-static affect_status evaluate_part(affect_training *t, affect_metrics *metrics, affect_part part,
-                                   affect_error *err) {
+static affect_status evaluate_part(affect_training *t, affect_metrics *metrics,
+                                   float *probabilities, affect_part part, affect_error *err) {
     double totals[AFFECT_MAX_STATS + 1], l2 = 0;
     const affect_train_callbacks *to = t->callbacks;
     AFFECT_TRY(affect_session_set_totals(t->session, NULL, err));
     for (size_t begin = 0; begin < t->n[part]; begin += t->plan.micro_batch) {
         size_t rows =
             t->n[part] - begin < t->plan.micro_batch ? t->n[part] - begin : t->plan.micro_batch;
-        AFFECT_TRY(
-            affect_batch_evaluate(NULL, t->batch, t->session, t->indices[part] + begin, rows, err));
+        float *of_rows = probabilities ? probabilities + begin * t->n_classes : NULL;
+        AFFECT_TRY(affect_batch_evaluate(of_rows, t->batch, t->session, t->indices[part] + begin,
+                                         rows, err));
         if (to->may_go_on && !to->may_go_on(to->context))
             return affect_fail(err, CANCELLED, "stopped at the %s part", affect_part_names[part]);
     }
@@ -189,7 +190,7 @@ static affect_status one_epoch(affect_training *t, int64_t epoch, affect_error *
     epoch_numbers numbers = {.epoch = epoch, .learning_rate = t->schedule.learning_rate};
     t->epoch_began = affect_clock_seconds() - t->position.seconds;
     AFFECT_TRY(train_epoch(t, &numbers.training, epoch, err));
-    affect_status status = evaluate_part(t, &numbers.validation, AFFECT_PART_VALIDATION, err);
+    affect_status status = evaluate_part(t, &numbers.validation, NULL, AFFECT_PART_VALIDATION, err);
     if (status == AFFECT_STATUS_CANCELLED) return stop(t, err);
     AFFECT_TRY(status);
     numbers.seconds = affect_clock_seconds() - t->epoch_began;
@@ -240,13 +241,15 @@ static affect_status resume(affect_training *t, affect_error *err) {
 
 /* ---- After the last epoch ---- */
 
-static affect_status test_best(affect_training *t, affect_metrics *metrics, affect_error *err) {
+/* Of the best epoch's weights. probabilities (n of the part, classes). */
+static affect_status evaluate_best(affect_training *t, affect_metrics *metrics,
+                                   float *probabilities, affect_part part, affect_error *err) {
     char path[AFFECT_PATH_MAX];
     affect_model *model = NULL;
     AFFECT_TRY(affect_path_join(path, err, t->spec->output, "%s", AFFECT_BEST_FILE));
     AFFECT_TRY(affect_model_open(&model, path, err));
     affect_status status = affect_model_load(model, t->session, err);
-    if (status == AFFECT_STATUS_OK) status = evaluate_part(t, metrics, AFFECT_PART_TEST, err);
+    if (status == AFFECT_STATUS_OK) status = evaluate_part(t, metrics, probabilities, part, err);
     affect_model_close(model);
     return status;
 }
@@ -266,33 +269,39 @@ static affect_json *summarize(const affect_training *t, const affect_metrics *te
                            affect_json_get_number(t->best_report, "val_accuracy", NAN));
     affect_json_set(json, "metrics", affect_json_copy(t->best_report));
     if (test) affect_metrics_print(affect_json_set_object(json, "test"), "", test, t->classes);
-    /* The best epoch was chosen on the validation part: its numbers flatter. */
-    affect_json_set_string(json, "selection", "optimistic");
+    /* The best epoch was chosen on the validation part: its numbers flatter, the test part's do
+     * not. */
+    affect_json_set_string(json, "selection", test ? "validation" : "optimistic");
+    affect_json *artifacts = affect_json_set_array(json, "artifacts");
+    affect_json_append(artifacts, affect_json_new_string(AFFECT_PREDICTIONS_FILE));
+    affect_json_append(artifacts, affect_json_new_string(AFFECT_PREDICTIONS_TABLE));
     return json;
 }
 
-/* Adds what the result says of its split and of the part that it reports. */
-static affect_status report_split(const affect_training *t, affect_part part, double accuracy,
-                                  affect_error *err) {
-    const affect_split_report_input input = {.split = affect_json_get(t->metadata, "split"),
-                                             .manifest = affect_dataset_manifest(t->dataset),
-                                             .training = t->indices[AFFECT_PART_TRAINING],
-                                             .n_training = t->n[AFFECT_PART_TRAINING],
-                                             .evaluated = t->indices[part],
-                                             .n_evaluated = t->n[part],
-                                             .part = affect_part_names[part],
-                                             .accuracy = accuracy};
-    return affect_split_report(t->result->summary, &input, err);
-}
-
+/* The part that is reported is the test part, once; the validation part where there is none. */
 static affect_status finish(affect_training *t, affect_error *err) {
-    affect_metrics test;
+    affect_metrics metrics;
     bool has_test = t->n[AFFECT_PART_TEST] > 0;
-    if (has_test) AFFECT_TRY(test_best(t, &test, err));
-    t->result->summary = summarize(t, has_test ? &test : NULL);
-    if (has_test) return report_split(t, AFFECT_PART_TEST, test.accuracy, err);
-    return report_split(t, AFFECT_PART_VALIDATION,
-                        affect_json_get_number(t->best_report, "val_accuracy", 0), err);
+    affect_part part = has_test ? AFFECT_PART_TEST : AFFECT_PART_VALIDATION;
+    float *probabilities = malloc(t->n[part] * t->n_classes * sizeof *probabilities);
+    if (!probabilities) return affect_fail(err, NO_MEMORY, "no memory for predictions");
+    const affect_predictions predictions = {.dataset = t->dataset,
+                                            .indices = t->indices[part],
+                                            .n = t->n[part],
+                                            .classes = t->classes,
+                                            .n_classes = t->n_classes,
+                                            .probabilities = probabilities};
+    affect_status status = evaluate_best(t, &metrics, probabilities, part, err);
+    if (status == AFFECT_STATUS_OK)
+        status = affect_predictions_write(&predictions, t->spec->output, err);
+    if (status == AFFECT_STATUS_OK) {
+        t->result->summary = summarize(t, has_test ? &metrics : NULL);
+        status =
+            affect_report_fill(t->result->summary, &predictions,
+                               affect_json_get(t->metadata, "split"), affect_part_names[part], err);
+    }
+    free(probabilities);
+    return status;
 }
 
 /* ---- A dry run ---- */

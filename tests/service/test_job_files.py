@@ -54,7 +54,10 @@ def test_evaluation_results_are_files(real):  # noqa: F811
     assert part.status == 206 and part.body == answer.body[2:6]
     for name in ("spec.json", "log", "..%2f..%2faffectd.sqlite", "none", "%2e%2e"):
         assert server.get(f"/v1/jobs/{evaluated}/artifacts/{name}").status == 404, name
-    assert server.get(f"/v1/jobs/{trained}/artifacts").json() == {"data": []}
+    of_training = server.get(f"/v1/jobs/{trained}/artifacts").json()["data"]
+    assert [f["name"] for f in of_training] == ["predictions.jsonl", "predictions.csv"]
+    assert server.get(of_training[1]["links"]["self"]).body.count(b"\n") == 1 + sum(
+        map(sum, server.get(f"/v1/jobs/{trained}").json()["result"]["metrics"]["val_confusion"]))
     assert server.get("/v1/jobs/job_none/artifacts").status == 404
     assert not any("predictions" in e for e in events(server, evaluated))
 

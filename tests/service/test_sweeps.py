@@ -81,6 +81,9 @@ def test_a_grid_of_runs(server):
     for i, run in enumerate(runs):
         assert run["run"]["index"] == i and run["parent"] == job and run["type"] == "train"
         assert run["state"] == "succeeded" and "version" not in run["result"]
+        rows = list(csv.DictReader(io.StringIO(server.get(f"/v1/jobs/{run['id']}/artifacts/predictions.csv").body.decode())))
+        right = sum(row["label"] == row["predicted"] for row in rows)
+        assert len(rows) == 12 and right / 12 == run["result"]["test"]["accuracy"]
         assert run["request"]["training"]["seed"] == run["run"]["seed"]
         assert run["request"]["training"]["learning_rate"] == RATES["training.learning_rate"]["values"][run["run"]["point"]]
         assert run["request"]["split"] == {"kind": "session-out", "fold": run["run"]["fold"]}
@@ -99,6 +102,9 @@ def test_a_grid_of_runs(server):
         values = [r["result"]["metrics"]["val_recall_mean"] for r in own]
         assert cell["metric"]["mean"] == pytest.approx(sum(values) / 4, abs=1e-12) and cell["n_runs"] == 4
         assert cell["utterances"] == 24 and cell["part"] == "test"
+        assert cell["selection"] == "validation" and cell["intervals"]["speaker"]["groups"] == 4
+        low, high = cell["intervals"]["speaker"]["recall_mean"]
+        assert 0 <= low <= cell["recall_mean"] + 0.05 and cell["recall_mean"] - 0.05 <= high <= 1
         low, high = cell["intervals"]["accuracy"]
         assert 0 <= low <= cell["accuracy"] <= high <= 1
         assert cell["baselines"]["majority"] == pytest.approx(

@@ -39,6 +39,8 @@ def without_new(value):
     if isinstance(value, dict):
         if isinstance(value.get("best"), dict):
             value["best"].pop("val_recall_mean", None)
+        if value.get("type") == "train" and "links" in value:
+            value["links"].pop("artifacts")
         return {name: without_new(v) for name, v in value.items() if name not in ("retry_of", "parent", "run", "retry")}
     return [without_new(v) for v in value] if isinstance(value, list) else value
 

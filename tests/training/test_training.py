@@ -169,7 +169,8 @@ def test_what_a_run_says(first):
 
 def test_what_a_run_leaves(first, dataset):
     job, folder = first
-    assert sorted(path.name for path in folder.iterdir() if path.suffix) == ["best.safetensors", "last.safetensors"]
+    assert sorted(path.name for path in folder.iterdir() if path.suffix) == [
+        "best.safetensors", "last.safetensors", "predictions.csv", "predictions.jsonl"]
     best = tensors(folder / "best.safetensors")
     assert best["audio.conv_1.kernel"][:2] == ("F32", (3, 1, 4))
     assert best["audio.bilstm_1.forward_recurrent_kernel"][1] == (6, 24)
