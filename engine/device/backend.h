@@ -25,7 +25,7 @@ extern "C" {
 #endif
 
 /* Bumped with every change of the table; a plug-in of another version is refused. */
-#define AFFECT_BACKEND_VERSION 7
+#define AFFECT_BACKEND_VERSION 8
 
 typedef enum {
     AFFECT_ACTIVATION_LINEAR,
@@ -84,6 +84,13 @@ typedef struct {
     double epsilon;
     const size_t *lengths; /* (batch) on the host: later steps are masked; NULL: none */
 } affect_pool_steps_shape;
+
+/* Softmax of rows (batch, rows, columns) over their first lengths[b] columns; the others are
+ * masked. */
+typedef struct {
+    size_t batch, rows, columns;
+    const size_t *lengths; /* (batch) on the host, up to columns; NULL: none is masked */
+} affect_softmax_shape;
 
 /* One or two recurrences over the same x (batch, steps, inputs); Keras' LSTM: gates i f c o,
  * sigmoid and tanh, zero initial state.

@@ -185,6 +185,13 @@
         const affect_real *y, const affect_real *weights,                                          \
         const affect_pool_steps_shape *shape))                                                     \
                                                                                                    \
+    /* y = softmax of each row of x, 0 in masked columns; a row of masked columns alone gives 0.
+     * Backward: d_x = y (d_y - sum of y d_y). y and x, d_x and d_y may be the same. */            \
+    ROW(void, masked_softmax_forward, (affect_backend *backend, affect_real *y,                    \
+        const affect_real *x, const affect_softmax_shape *shape))                                  \
+    ROW(void, masked_softmax_backward, (affect_backend *backend, affect_real *d_x,                 \
+        const affect_real *d_y, const affect_real *y, const affect_softmax_shape *shape))          \
+                                                                                                   \
     /* The same function forward (x to y) and backward (d_y to d_x); may be the same memory. */    \
     ROW(void, dropout, (affect_backend *backend, affect_real *y, const affect_real *x,             \
         const affect_dropout_shape *shape))                                                        \

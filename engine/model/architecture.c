@@ -388,9 +388,8 @@ static affect_status mask_branch(affect_architecture *a, const affect_branch *br
         } else if (!layer->class->keeps_steps) {
             FAIL(err, pointer, UNSUPPORTED,
                  "%.24s.%.40s: a %s of masked steps (between a masked input and the last lstm or "
-                 "pooling only time_distributed layers, lstm, bidirectional, embedding, dropout, "
-                 "activation, "
-                 "layer_norm, add and concatenate)",
+                 "pooling only time_distributed layers, lstm, bidirectional, embedding, "
+                 "multi_head_attention, dropout, activation, layer_norm, add and concatenate)",
                  layer->branch, layer->name, layer->class->type);
         }
     }
@@ -611,6 +610,12 @@ size_t affect_architecture_n_trainable(const affect_architecture *a) {
 
 size_t affect_architecture_n_statistics(const affect_architecture *a) {
     return a->builder.n_statistics;
+}
+
+bool affect_architecture_uses_gemm(const affect_architecture *architecture) {
+    for (size_t i = 0; i < architecture->n_layers; i++)
+        if (architecture->layers[i]->class->uses_gemm) return true;
+    return false;
 }
 
 affect_json *affect_shape_to_json(affect_shape shape) {

@@ -21,9 +21,9 @@
  *   {"type": "add", "name": "residual", "inputs": ["conv_1", "conv_2"]}
  *
  * Every layer's output must be read. With "mask" the padding of that input (frames at the
- * utterance's end that are one value throughout) is masked: its branch's recurrent layers and
- * poolings over steps stop at the utterance's end. Without it, as in the paper, they walk the
- * padding too.
+ * utterance's end that are one value throughout) is masked: its branch's recurrent layers,
+ * attention and poolings over steps stop at the utterance's end. Without it, as in the paper, they
+ * walk the padding too.
  *
  * An input that an embedding reads holds ids: whole numbers from 0 to input_dim - 1 (of several
  * embeddings the smallest), of a feature that is not scaled. An embedding with mask_zero masks what
@@ -80,6 +80,8 @@ const affect_parameter *affect_architecture_parameter(const affect_architecture 
 /* Numbers in the parameter block and in the statistics block. */
 size_t affect_architecture_n_trainable(const affect_architecture *architecture);
 size_t affect_architecture_n_statistics(const affect_architecture *architecture);
+/* Whether a layer's bits depend on the device's gemm_library (device/operations.h). */
+bool affect_architecture_uses_gemm(const affect_architecture *architecture);
 /* Sets "inputs" {NAME: {"feature", "shape"}}, and as numbers "parameters" (all), of which
  * "trainable" and "statistics". */
 void affect_architecture_describe(affect_json *json, const affect_architecture *architecture);

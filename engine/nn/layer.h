@@ -18,7 +18,7 @@
 enum {
     AFFECT_LAYER_NAME_MAX = 40,  /* characters of a layer's name */
     AFFECT_BRANCH_NAME_MAX = 24, /* and of a branch's */
-    AFFECT_LAYER_MAX_TENSORS = 6,
+    AFFECT_LAYER_MAX_TENSORS = 8,
     AFFECT_LAYER_MAX_INPUTS = 8,
     AFFECT_MAX_LAYERS = 256,           /* of an architecture */
     AFFECT_MAX_TRAINABLE = 200000000,  /* numbers in an architecture */
@@ -99,6 +99,7 @@ struct affect_layer_class {
     bool reads_deduplicated; /* can read an x whose equal last rows were computed once */
     bool masks;              /* heeds pass->lengths */
     bool keeps_steps;        /* each step of y depends on that step of x only */
+    bool uses_gemm;          /* its bits depend on the device's gemm_library */
 
     /* Wrappers only: makes the layer they hold. */
     affect_status (*wrap)(affect_layer **layer, affect_layer_builder *builder,

@@ -19,6 +19,7 @@
     ROW(dense)                                                                                     \
     ROW(embedding)                                                                                 \
     ROW(lstm)                                                                                      \
+    ROW(multi_head_attention)                                                                      \
     ROW(attention_pooling)                                                                         \
     ROW(global_average_pooling1d)                                                                  \
     ROW(flatten)                                                                                   \

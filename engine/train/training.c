@@ -133,6 +133,8 @@ static affect_json *engine_json(const affect_training *t) {
     affect_json_set_string(json, "precision", affect_precision_names[t->backend->precision]);
     affect_json_set_number(json, "threads", t->n_threads);
     affect_json_set_number(json, "rows_at_once", (double)t->plan.micro_batch);
+    if (affect_architecture_uses_gemm(t->architecture))
+        affect_json_set_string(json, "gemm", t->backend->ops->gemm_library(t->backend));
     return json;
 }
 

@@ -14,6 +14,8 @@ Each layer becomes one Keras layer named "<branch>.<layer>"; wrappers add no seg
     layer_norm    gamma, beta (channels)
     attention_pooling kernel (channels, units), bias (units), query (units, 1)
     embedding     embeddings (input_dim, output_dim)
+    multi_head_attention query_, key_ and value_kernel (channels, heads, size), their biases (heads, size),
+                  output_kernel (heads, size, channels), output_bias (channels)
 
 A layer's "inputs" name layers before it in its branch, or the branch's input; in the fusion also branches.
 
@@ -96,6 +98,9 @@ def make_layer(spec, branch):
         return keras.layers.LSTM(kernel_regularizer=_l2(options), **options)
     if kind == "conv2d":
         return keras.layers.Conv2D(kernel_regularizer=_l2(options), **options)
+    if kind == "multi_head_attention":
+        options["value_dim"] = options.get("value_dim") or None
+        return keras.layers.MultiHeadAttention(kernel_regularizer=_l2(options), **options)
     if kind == "embedding":
         return keras.layers.Embedding(embeddings_regularizer=_l2(options), **options)
     if kind == "attention_pooling":
@@ -128,7 +133,8 @@ def run_layers(layers, branch, x, named):
             x = named[names[0]] if len(names) == 1 else [named[name] for name in names]
         if spec["type"] == "embedding":  # ours reads one id a step, however many indices of size 1 follow
             x = keras.layers.Flatten()(x)
-        x = make_layer(spec, branch)(x)
+        layer = make_layer(spec, branch)
+        x = layer(x, x) if spec["type"] == "multi_head_attention" else layer(x)
         named[spec.get("layer", spec).get("name") or spec["layer"]["layer"]["name"]] = x
     return x
 
@@ -167,6 +173,10 @@ def layer_tensors(layer):
         return [(n, getattr(layer, n)) for n in ("gamma", "beta", "moving_mean", "moving_variance")]
     if isinstance(layer, keras.layers.LayerNormalization):
         return [(name, getattr(layer, name)) for name in ("gamma", "beta")]
+    if isinstance(layer, keras.layers.MultiHeadAttention):
+        projections = {"query": layer.query_dense, "key": layer.key_dense, "value": layer.value_dense,
+                       "output": layer.output_dense}
+        return [(f"{name}_{part}", getattr(dense, part)) for name, dense in projections.items() for part in ("kernel", "bias")]
     if isinstance(layer, keras.layers.Embedding):
         return [("embeddings", layer.embeddings)]
     if isinstance(layer, AttentionPooling):

@@ -234,6 +234,20 @@ void affect_cuda_put(affect_backend *backend, void *to, const void *from_host, s
     }
 }
 
+const unsigned long long *affect_cuda_put_lengths(affect_backend *backend, const size_t *lengths,
+                                                  size_t batch) {
+    static_assert(sizeof(size_t) == sizeof(unsigned long long), "lengths are copied as they are");
+    if (!lengths || !affect_cuda_ready(backend)) return nullptr;
+    if (batch > affect_cuda_scratch_bytes / sizeof(size_t)) {
+        affect_fail(&backend->error, TOO_LARGE, "cuda: lengths of %zu sequences (up to %zu)", batch,
+                    affect_cuda_scratch_bytes / sizeof(size_t));
+        return nullptr;
+    }
+    void *scratch = affect_cuda_of(backend)->scratch;
+    affect_cuda_put(backend, scratch, lengths, batch * sizeof(size_t));
+    return static_cast<const unsigned long long *>(scratch);
+}
+
 /* ---- Gathers ---- */
 
 namespace {

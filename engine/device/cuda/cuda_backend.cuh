@@ -71,6 +71,11 @@ bool affect_cublas_check(affect_backend *backend, cublasStatus_t code, const cha
 extern const bool affect_cuda_debug;
 void affect_cuda_debug_wait(affect_backend *backend, const char *name);
 
+/* The lengths of a batch of sequences in the backend's scratch; NULL where they are NULL, or after
+ * a failure. */
+const unsigned long long *affect_cuda_put_lengths(affect_backend *backend, const size_t *lengths,
+                                                  size_t batch);
+
 /* Blocks of `size` threads for n items, at most `most` blocks (kernels loop over the rest). */
 static inline unsigned affect_cuda_blocks(size_t n, size_t size, size_t most = 1u << 16) {
     size_t blocks = (n + size - 1) / size;

@@ -114,21 +114,6 @@ __global__ void d_scores_kernel(float *d_scores, gradient_source g) {
         to[t] = t < length ? static_cast<float>(a[t] * (to[t] - sum)) : 0;
 }
 
-/* The lengths in the backend's scratch, or NULL. */
-const unsigned long long *put_lengths(affect_backend *backend,
-                                      const affect_pool_steps_shape *shape) {
-    static_assert(sizeof(size_t) == sizeof(unsigned long long), "lengths are copied as they are");
-    if (!shape->lengths || !affect_cuda_ready(backend)) return nullptr;
-    if (shape->batch > affect_cuda_scratch_bytes / sizeof(size_t)) {
-        affect_fail(&backend->error, TOO_LARGE, "cuda: pooling of %zu sequences (up to %zu)",
-                    shape->batch, affect_cuda_scratch_bytes / sizeof(size_t));
-        return nullptr;
-    }
-    void *scratch = affect_cuda_of(backend)->scratch;
-    affect_cuda_put(backend, scratch, shape->lengths, shape->batch * sizeof(size_t));
-    return static_cast<const unsigned long long *>(scratch);
-}
-
 dim3 channel_grid(const affect_pool_steps_shape *shape) {
     return dim3(static_cast<unsigned>(shape->batch),
                 affect_cuda_blocks(shape->channels, THREADS, affect_cuda_most_y));
@@ -139,7 +124,8 @@ dim3 channel_grid(const affect_pool_steps_shape *shape) {
 void affect_cuda_pool_steps_forward(affect_backend *backend, float *y, float *weights,
                                     const float *x, const float *scores,
                                     const affect_pool_steps_shape *shape) {
-    const unsigned long long *lengths = put_lengths(backend, shape);
+    const unsigned long long *lengths =
+        affect_cuda_put_lengths(backend, shape->lengths, shape->batch);
     AFFECT_CUDA_LAUNCH(backend, weigh_kernel, static_cast<unsigned>(shape->batch), THREADS, 0,
                        weights, scores, lengths, *shape);
     AFFECT_CUDA_LAUNCH(backend, statistics_kernel, channel_grid(shape), THREADS, 0, y, weights, x,
@@ -149,7 +135,8 @@ void affect_cuda_pool_steps_forward(affect_backend *backend, float *y, float *we
 void affect_cuda_pool_steps_backward(affect_backend *backend, float *d_x, float *d_scores,
                                      const float *d_y, const float *x, const float *y,
                                      const float *weights, const affect_pool_steps_shape *shape) {
-    gradient_source source = {d_y, x, y, weights, put_lengths(backend, shape), *shape};
+    gradient_source source = {
+        d_y, x, y, weights, affect_cuda_put_lengths(backend, shape->lengths, shape->batch), *shape};
     if (d_scores)
         AFFECT_CUDA_LAUNCH(backend, d_scores_kernel, static_cast<unsigned>(shape->batch), THREADS,
                            0, d_scores, source);

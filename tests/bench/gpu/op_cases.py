@@ -135,6 +135,12 @@ def cases(sizes, seed=1):
     n_ids, n_rows, width = (2400, 10000, 128) if paper else (301, 40, 9)
     ids = generator.integers(-1, n_rows + 1, n_ids)
     ids[::3] = 7
+    batch, heads, steps = (48, 4, 501) if paper else (4, 3, 37)
+    found.append(Case("softmax of rows", "masked_softmax", [batch, heads * 9, steps, 0],
+                      [3 * normal(batch, heads * 9, steps), normal(batch, heads * 9, steps)], ["y", "d_x"]))
+    found.append(Case("softmax of rows, masked", "masked_softmax", [batch, heads * 9, steps, 1],
+                      [np.arange(batch) * 9 % (steps + 1), 3 * normal(batch, heads * 9, steps), normal(batch, heads * 9, steps)],
+                      ["y", "d_x"]))
     found.append(Case("ids", "read_ids", [600], [np.concatenate([np.arange(299) / 2 - 5, generator.integers(0, 1 << 24, 301)])],
                       ["ids"]))
     found.append(Case("rows of a table", "gather", [n_ids, n_rows, width], [ids, normal(n_rows, width)], ["y"]))

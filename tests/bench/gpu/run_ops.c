@@ -315,6 +315,21 @@ static int32_t *take_ids(size_t n) {
     return device;
 }
 
+/* batch rows columns is_masked; [lengths], x, d_y. Answers y, d_x. */
+static void run_masked_softmax(void) {
+    affect_softmax_shape s = {0};
+    s.batch = size(), s.rows = size(), s.columns = size();
+    size_t *lengths = size() ? take_sizes(s.batch) : NULL, n = s.batch * s.rows * s.columns;
+    s.lengths = lengths;
+    affect_real *x = take(n), *d_y = take(n), *y = poisoned(n), *d_x = poisoned(n);
+    begin();
+    backend->ops->masked_softmax_forward(backend, y, x, &s);
+    backend->ops->masked_softmax_backward(backend, d_x, d_y, y, &s);
+    end();
+    answer(y, n), answer(d_x, n);
+    free(lengths);
+}
+
 /* n; x. Answers the ids. */
 static void run_read_ids(void) {
     size_t n = size();
@@ -519,6 +534,7 @@ static const struct {
     {"pool_steps", run_pool_steps},
     {"gemm", run_gemm},
     {"gemm_batched", run_gemm_batched},
+    {"masked_softmax", run_masked_softmax},
     {"read_ids", run_read_ids},
     {"gather", run_gather},
     {"scatter_add", run_scatter_add},

@@ -30,6 +30,7 @@ typedef struct gradient_case {
         affect_loss_shape loss;
         affect_gemm_shape gemm;
         affect_gather_shape gather;
+        affect_softmax_shape softmax;
         affect_activation activation;
     };
 } gradient_case;
@@ -95,6 +96,18 @@ static void gemm_backward(const gradient_case *c, affect_backend *b, double *d, 
     affect_gemm_shape for_b = {k, n, m, true, false, k, n, n, c->gemm.alpha, 1};
     b->ops->gemm(b, d, d_y, v + m * k, &for_a);
     b->ops->gemm(b, d + m * k, v, d_y, &for_b);
+}
+
+/* ---- Softmax of rows: x ---- */
+
+static void softmax_forward(const gradient_case *c, affect_backend *b, double *y, double *v) {
+    b->ops->masked_softmax_forward(b, y, v, &c->softmax);
+}
+
+static void softmax_backward(const gradient_case *c, affect_backend *b, double *d, double *d_y,
+                             double *y, double *v) {
+    (void)v;
+    b->ops->masked_softmax_backward(b, d, d_y, y, &c->softmax);
 }
 
 /* ---- Rows of a table: the table ---- */
@@ -438,6 +451,12 @@ static const gradient_case cases[] = {
      .forward = gemm_forward,
      .backward = gemm_backward,
      .gemm = {5, 6, 7, false, false, 7, 6, 6, 1.5, 0}},
+    {.name = "masked softmax",
+     .n_values = 3 * 4 * 5,
+     .n_outputs = 3 * 4 * 5,
+     .forward = softmax_forward,
+     .backward = softmax_backward,
+     .softmax = {3, 4, 5, step_lengths}},
     {.name = "gather",
      .n_values = 6 * 5,
      .n_outputs = 9 * 5,

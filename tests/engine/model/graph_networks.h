@@ -36,6 +36,12 @@ static inline void make_ids(network_data *data, size_t n) {
             data->inputs[0][b * 7 + t] = t <= b % 7 ? (float)(1 + (3 * b + t * t) % 8) : 0;
 }
 
+/* Whether the loss does not depend on the tensor: a key's bias adds the same to all scores of a
+ * query, which softmax takes out. */
+static inline bool is_without_effect(const affect_parameter *p) {
+    return strstr(p->name, ".key_bias") != NULL;
+}
+
 /* "small_graph"; owned. */
 static inline char *read_network(const char *name) {
     char *text = NULL;

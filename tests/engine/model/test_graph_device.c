@@ -56,7 +56,7 @@ static void check_network(const char *text, network_sizes sizes, bool with_paddi
     CHECK_NEAR(gpu.loss, cpu.loss, 1e-5 * cpu.loss);
     for (size_t i = 0; i < affect_architecture_n_parameters(architecture); i++) {
         const affect_parameter *p = affect_architecture_parameter(architecture, i);
-        double difference = 0, size = 0;
+        double difference = 0, size = is_without_effect(p) ? 1 : 0;
         for (size_t k = 0; p->trainable && k < affect_shape_count(p->shape); k++) {
             double want = cpu.gradients[p->offset + k];
             difference += pow(gpu.gradients[p->offset + k] - want, 2);

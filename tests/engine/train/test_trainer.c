@@ -118,6 +118,44 @@ static void test_other_threads_are_told(void) {
           strstr(shared->messages[1], "may differ") != NULL);
 }
 
+#define ATTENTION                                                                                  \
+    "{\"type\":\"multi_head_attention\",\"name\":\"attention\",\"num_heads\":2,\"key_dim\":3},"
+
+/* A network whose bits depend on the library of its products: resumed with the same one it ends as
+ * if undisturbed; another one is told of. Other networks know nothing of it. */
+static void test_library_of_products(void) {
+    char whole[AFFECT_PATH_MAX], folder[AFFECT_PATH_MAX];
+    snprintf(whole, sizeof whole, "%s", scratch_path("attention_whole"));
+    snprintf(folder, sizeof folder, "%s", scratch_path("attention"));
+    forget();
+    CHECK(live(whole, ARCHITECTURE(ATTENTION), TRAINING, GO_ON, 0));
+    forget();
+    CHECK(live(folder, ARCHITECTURE(ATTENTION), TRAINING, STOP, 3));
+    CHECK(live(folder, ARCHITECTURE(ATTENTION), TRAINING, STOP, 4));
+    CHECK(shared->n_messages == 1); /* "going on from" alone */
+    change_checkpoint(folder, "engine", NULL, "gemm", 0);
+    CHECK(live(folder, ARCHITECTURE(ATTENTION), TRAINING, GO_ON, 0));
+    CHECK(shared->status == AFFECT_STATUS_OK && shared->n_messages == 2);
+    CHECK(strstr(shared->messages[1], "warning: going on with") != NULL &&
+          strstr(shared->messages[1], "\"gemm\":") != NULL);
+    CHECK(same_tensors(whole, folder, AFFECT_BEST_FILE));
+    CHECK_OK(affect_directory_remove(folder, err));
+    forget();
+    CHECK(live(folder, ARCHITECTURE(ATTENTION), TRAINING, STOP, 3));
+    setenv("AFFECT_BLAS_LIBRARY", "/nonexistent", 1);
+    CHECK(live(folder, ARCHITECTURE(ATTENTION), TRAINING, GO_ON, 0));
+    unsetenv("AFFECT_BLAS_LIBRARY");
+    CHECK(shared->status == AFFECT_STATUS_OK);
+    CHECK(strstr(shared->messages[1], "\"gemm\":\"none\"") != NULL);
+    CHECK_OK(affect_directory_remove(folder, err));
+    forget();
+    CHECK(live(folder, ARCHITECTURE(NORM), TRAINING, STOP, 3));
+    setenv("AFFECT_BLAS_LIBRARY", "/nonexistent", 1);
+    CHECK(live(folder, ARCHITECTURE(NORM), TRAINING, GO_ON, 0));
+    unsetenv("AFFECT_BLAS_LIBRARY");
+    CHECK(shared->status == AFFECT_STATUS_OK && shared->n_messages == 1);
+}
+
 #define BATCH_OF_THREE                                                                             \
     ",\"threads\":2,\"training\":{\"epochs\":3,\"batch_size\":3,\"seed\":4,"                       \
     "\"learning_rate\":0.01}"
@@ -334,6 +372,7 @@ int main(void) {
     TEST_RUN(test_best_of_another_training);
     TEST_RUN(test_wrong_checkpoints);
     TEST_RUN(test_other_threads_are_told);
+    TEST_RUN(test_library_of_products);
     TEST_RUN(test_pieces);
     TEST_RUN(test_limits);
     TEST_RUN(test_dry_run_of_too_much);
