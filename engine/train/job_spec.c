@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const monitors[] = {"val_loss", "val_accuracy", NULL};
 const char *const affect_evaluate_parts[] = {"training", "validation", "test", "all", NULL};
 
 const affect_field affect_training_fields[] = {
@@ -23,8 +22,8 @@ const affect_field affect_training_fields[] = {
     AFFECT_FIELD_NUMBER(affect_training_config, beta_1, 0.9, 0, 0.999999, "Adam"),
     AFFECT_FIELD_NUMBER(affect_training_config, beta_2, 0.999, 0, 0.99999999, "Adam"),
     AFFECT_FIELD_NUMBER(affect_training_config, epsilon, 1e-7, 1e-20, 1, "Adam"),
-    AFFECT_FIELD_CHOICE(affect_training_config, best, AFFECT_MONITOR_VAL_LOSS, monitors,
-                        "what the best epoch is chosen by: val_loss or val_accuracy"),
+    AFFECT_FIELD_CHOICE(affect_training_config, best, AFFECT_MONITOR_VAL_LOSS, affect_monitor_names,
+                        "what the best epoch is chosen by"),
     AFFECT_FIELD_JSON(affect_training_config, schedule, "the learning rate's course",
                       .fields = affect_schedule_fields),
     AFFECT_FIELD_JSON(affect_training_config, early_stopping, "when to stop before the last epoch",

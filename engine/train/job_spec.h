@@ -11,8 +11,6 @@
 #include "engine/evaluation/split.h"
 #include "engine/train/schedule.h"
 
-typedef enum { AFFECT_MONITOR_VAL_LOSS, AFFECT_MONITOR_VAL_ACCURACY } affect_monitor;
-
 /* The "training" object. */
 typedef struct {
     int64_t epochs, batch_size, seed;

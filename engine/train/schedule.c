@@ -3,6 +3,8 @@
 
 #include <math.h>
 
+const char *const affect_monitor_names[] = {"val_loss", "val_accuracy", "val_recall_mean",
+                                            "val_f1_macro", NULL};
 static const char *const kinds[] = {"constant", "plateau", NULL};
 
 const affect_field affect_schedule_fields[] = {
@@ -24,7 +26,9 @@ const affect_field affect_stopping_fields[] = {
     AFFECT_FIELD_INTEGER(affect_stopping_config, patience, 0, 0, 100000,
                          "epochs without improvement before training stops; 0 = never"),
     AFFECT_FIELD_NUMBER(affect_stopping_config, min_delta, 0, 0, 1e6,
-                        "smallest fall of the loss that counts as improvement"),
+                        "smallest change for the better that counts as improvement"),
+    AFFECT_FIELD_CHOICE(affect_stopping_config, monitor, AFFECT_MONITOR_VAL_LOSS,
+                        affect_monitor_names, "what is watched"),
     AFFECT_FIELD_END};
 
 void affect_schedule_begin(affect_schedule *schedule, double learning_rate) {
@@ -57,11 +61,11 @@ void affect_stopping_begin(affect_stopping *stopping) {
 }
 
 bool affect_stopping_update(affect_stopping *stopping, const affect_stopping_config *config,
-                            double val_loss) {
+                            double monitored) {
     if (config->patience == 0) return false;
     stopping->n_waiting++;
-    if (val_loss < stopping->best - config->min_delta) {
-        stopping->best = val_loss;
+    if (monitored < stopping->best - config->min_delta) {
+        stopping->best = monitored;
         stopping->n_waiting = 0;
     }
     return stopping->n_waiting >= config->patience;

@@ -31,9 +31,19 @@ void affect_schedule_begin(affect_schedule *schedule, double learning_rate);
 void affect_schedule_update(affect_schedule *schedule, const affect_schedule_config *config,
                             double val_loss);
 
+/* What the best epoch is chosen by, and what stopping watches: numbers of the validation part. */
+typedef enum {
+    AFFECT_MONITOR_VAL_LOSS,
+    AFFECT_MONITOR_VAL_ACCURACY,
+    AFFECT_MONITOR_VAL_UAR, /* "val_recall_mean" */
+    AFFECT_MONITOR_VAL_F1_MACRO
+} affect_monitor;
+extern const char *const affect_monitor_names[]; /* ended by NULL */
+
 typedef struct {
     int64_t patience; /* 0: never stops */
     double min_delta;
+    int monitor; /* affect_monitor */
 } affect_stopping_config;
 extern const affect_field affect_stopping_fields[];
 
@@ -43,8 +53,9 @@ typedef struct {
 } affect_stopping;
 
 void affect_stopping_begin(affect_stopping *stopping);
-/* True when training should end after this epoch. */
+/* Takes what is monitored, less being better (an accuracy with its sign changed). True when
+ * training should end after this epoch. */
 bool affect_stopping_update(affect_stopping *stopping, const affect_stopping_config *config,
-                            double val_loss);
+                            double monitored);
 
 #endif

@@ -153,13 +153,25 @@ static affect_json *report_json(const affect_training *t, const epoch_numbers *n
     return json;
 }
 
+/* Less is better. */
+static double monitored(int monitor, const affect_metrics *validation) {
+    switch (monitor) {
+    case AFFECT_MONITOR_VAL_ACCURACY:
+        return -validation->accuracy;
+    case AFFECT_MONITOR_VAL_UAR:
+        return -validation->recall_mean;
+    case AFFECT_MONITOR_VAL_F1_MACRO:
+        return -validation->f1_macro;
+    default:
+        return validation->loss;
+    }
+}
+
 /* Ends the epoch: it is the last finished one, and maybe the best. The checkpoint is written before
  * the best epoch's file: what is missing of that after a kill can be made from the checkpoint. */
 static affect_status keep(affect_training *t, const epoch_numbers *numbers, bool *best,
                           affect_error *err) {
-    const affect_metrics *validation = &numbers->validation;
-    bool by_accuracy = t->config->best == AFFECT_MONITOR_VAL_ACCURACY;
-    double value = by_accuracy ? -validation->accuracy : validation->loss;
+    double value = monitored(t->config->best, &numbers->validation);
     *best = value < t->best;
     affect_json_set(t->metadata, "metrics", report_json(t, numbers));
     t->result->epochs_done = numbers->epoch;
@@ -197,7 +209,8 @@ static affect_status one_epoch(affect_training *t, int64_t epoch, affect_error *
     double val_loss = numbers.validation.loss;
     affect_schedule_update(&t->schedule, &t->config->schedule_config, val_loss);
     t->result->stopped_early =
-        affect_stopping_update(&t->stopping, &t->config->stopping_config, val_loss);
+        affect_stopping_update(&t->stopping, &t->config->stopping_config,
+                               monitored(t->config->stopping_config.monitor, &numbers.validation));
     AFFECT_TRY(keep(t, &numbers, &best, err));
     return tell(t, affect_json_get(t->metadata, "metrics"), best, err);
 }

@@ -344,3 +344,21 @@ def test_the_end_of_stdin_cancels_a_supervised_worker(dataset, architecture, tmp
             process.stdin.close()
     process.wait(60)
     assert seen[-1]["event"] == "end" and seen[-1]["state"] == "cancelled", seen[-1]
+
+
+@pytest.mark.parametrize("monitor", ["val_recall_mean", "val_f1_macro", "val_accuracy", "val_loss"])
+def test_the_best_epoch_is_the_monitored_one(train, tmp_path, monitor):
+    job = train(tmp_path / "out", epochs=8, batch_size=12, best=monitor,
+                early_stopping={"patience": 2, "monitor": monitor}).succeeded()
+    epochs = job.kind("epoch")
+    sign = -1 if monitor == "val_loss" else 1
+    values = [sign * e[monitor] for e in epochs]
+    assert job.end["result"]["best"]["epoch"] == 1 + values.index(max(values))
+    waited, best, stop = 0, float("-inf"), len(values)
+    for i, value in enumerate(values):
+        waited = 0 if value > best else waited + 1
+        best = max(best, value)
+        if waited >= 2:
+            stop = i + 1
+            break
+    assert len(values) == min(stop, 8)

@@ -78,7 +78,7 @@ static void test_a_loss_that_is_no_number(void) {
 }
 
 static int stops_at(int64_t patience, double min_delta, const double *losses, int n) {
-    affect_stopping_config config = {patience, min_delta};
+    affect_stopping_config config = {.patience = patience, .min_delta = min_delta};
     affect_stopping stopping;
     affect_stopping_begin(&stopping);
     for (int i = 0; i < n; i++)
