@@ -2,6 +2,7 @@
  * transpositions, strides wider than the rows, factors, sizes of 0, what lies between rows and
  * around buffers; the same bits for every number of threads and in any batch; and what the CPU does
  * without OpenBLAS. */
+#include "engine/core/confine.h"
 #include "tests/engine/device/every_device.h"
 
 #include <sys/wait.h>
@@ -190,6 +191,22 @@ static void expect_openblas(affect_backend *backend) {
     CHECK(strncmp(backend->ops->gemm_library(backend), "OpenBLAS 0.", 11) == 0);
     CHECK(strchr(backend->ops->gemm_library(backend), ',') != NULL);
 }
+
+/* Workers multiply after they have confined themselves: the library can still be loaded. */
+static void test_confined(void) {
+    int status = 0;
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid == 0) {
+        affect_error missing = {0};
+        affect_status confined = affect_confine(&(affect_confine_options){0}, &missing);
+        CHECK(confined == AFFECT_STATUS_OK || confined == AFFECT_STATUS_UNSUPPORTED);
+        on_device("cpu", 3, expect_openblas);
+        on_device("cpu", 3, test_products);
+        _exit(test_n_failed ? 1 : 0);
+    }
+    CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+}
 #endif
 
 /* In a child: the library is loaded once a process. A file that is none, and one that is another
@@ -212,6 +229,7 @@ static void test_without_the_library(void) {
 int main(void) {
     TEST_RUN(test_without_the_library);
 #ifdef AFFECT_OPENBLAS
+    TEST_RUN(test_confined);
     on_device("cpu", 1, expect_openblas);
 #endif
     on_every_device(test_products);
