@@ -1,5 +1,17 @@
-/* What conv1d and dense share; see affine.h. */
+/* What conv1d, dense and attention share; see affine.h. */
 #include "engine/nn/affine.h"
+
+affect_conv1d_shape affect_affine_shape(size_t rows, size_t inputs, size_t outputs,
+                                        affect_activation activation) {
+    return (affect_conv1d_shape){.n = rows,
+                                 .length = 1,
+                                 .channels = inputs,
+                                 .filters = outputs,
+                                 .kernel_size = 1,
+                                 .stride = 1,
+                                 .length_out = 1,
+                                 .activation = activation};
+}
 
 affect_status affect_affine_build(affect_layer *layer, affect_layer_builder *builder,
                                   affect_shape kernel, bool use_bias, double l2,

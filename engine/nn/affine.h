@@ -1,4 +1,4 @@
-/* What conv1d and dense share: a kernel, a bias, and the device's convolution.
+/* What conv1d, dense and attention share: a kernel, a bias, and the device's convolution.
  *
  * A dense layer is a convolution of length 1 (device/backend.h); only shapes and fields differ. */
 #ifndef AFFECT_NN_AFFINE_H
@@ -8,6 +8,9 @@
 
 enum { AFFECT_KERNEL, AFFECT_BIAS }; /* tensor slots */
 
+/* The product of rows (inputs) with a kernel (inputs, outputs) as such a convolution. */
+affect_conv1d_shape affect_affine_shape(size_t rows, size_t inputs, size_t outputs,
+                                        affect_activation activation);
 /* Registers "kernel" (Glorot uniform, penalty l2) and, with use_bias, "bias" (zeros), whose size is
  * the kernel's last. */
 affect_status affect_affine_build(affect_layer *layer, affect_layer_builder *builder,

@@ -6,6 +6,7 @@
  *
  * (steps, channels) to (2 channels), or (channels) without deviation. kernel (channels, units),
  * bias (units), query (units, 1). The products are convolutions of length 1, as dense's. */
+#include "engine/nn/affine.h"
 #include "engine/nn/layer_registry.h"
 
 enum { KERNEL, BIAS, QUERY };
@@ -53,18 +54,6 @@ static affect_pool_steps_shape pool_shape(const affect_layer *layer,
                                      .lengths = pass->lengths};
 }
 
-static affect_conv1d_shape product(size_t rows, size_t inputs, size_t outputs,
-                                   affect_activation activation) {
-    return (affect_conv1d_shape){.n = rows,
-                                 .length = 1,
-                                 .channels = inputs,
-                                 .filters = outputs,
-                                 .kernel_size = 1,
-                                 .stride = 1,
-                                 .length_out = 1,
-                                 .activation = activation};
-}
-
 /* One call's shapes, and its parts of the two memories. */
 typedef struct {
     affect_conv1d_shape hidden_shape, score_shape;
@@ -73,19 +62,16 @@ typedef struct {
     affect_real *scores, *d_hidden, *d_x, *product_space; /* workspace */
 } parts;
 
-static size_t padded(size_t n) {
-    return (n + 63) / 64 * 64; /* 256 bytes of floats: any backend's alignment */
-}
-
 static parts parts_of(const affect_layer *layer, size_t n) {
     const attention_pooling *o = layer->options;
     size_t rows = n * layer->input.size[0], channels = layer->input.size[1];
     return (parts){
-        .hidden_shape = product(rows, channels, (size_t)o->units, AFFECT_ACTIVATION_TANH),
-        .score_shape = product(rows, (size_t)o->units, 1, AFFECT_ACTIVATION_LINEAR),
-        .n_hidden = padded(rows * (size_t)o->units),
-        .n_scores = padded(rows),
-        .n_x = padded(rows * channels),
+        .hidden_shape =
+            affect_affine_shape(rows, channels, (size_t)o->units, AFFECT_ACTIVATION_TANH),
+        .score_shape = affect_affine_shape(rows, (size_t)o->units, 1, AFFECT_ACTIVATION_LINEAR),
+        .n_hidden = affect_layer_aligned(rows * (size_t)o->units),
+        .n_scores = affect_layer_aligned(rows),
+        .n_x = affect_layer_aligned(rows * channels),
     };
 }
 
@@ -112,7 +98,8 @@ static size_t before_saved(const affect_layer *layer, affect_backend *backend, s
     parts p = parts_of(layer, n);
     size_t hidden = backend->ops->conv1d_workspace(backend, &p.hidden_shape);
     size_t score = backend->ops->conv1d_workspace(backend, &p.score_shape);
-    size_t products = padded((hidden > score ? hidden : score) / sizeof(affect_real) + 1);
+    size_t products =
+        affect_layer_aligned((hidden > score ? hidden : score) / sizeof(affect_real) + 1);
     return (p.n_scores + p.n_hidden + p.n_x + products) * sizeof(affect_real);
 }
 

@@ -24,16 +24,8 @@ static const affect_field fields[] = {
 static affect_conv1d_shape shape_of(const affect_layer *layer, size_t n) {
     const dense *o = layer->options;
     size_t inputs = layer->input.size[layer->input.rank - 1];
-    return (affect_conv1d_shape){
-        .n = n * (affect_shape_count(layer->input) / inputs),
-        .length = 1,
-        .channels = inputs,
-        .filters = (size_t)o->units,
-        .kernel_size = 1,
-        .stride = 1,
-        .length_out = 1,
-        .activation = (affect_activation)o->activation,
-    };
+    return affect_affine_shape(n * (affect_shape_count(layer->input) / inputs), inputs,
+                               (size_t)o->units, (affect_activation)o->activation);
 }
 
 static affect_status build(affect_layer *layer, affect_layer_builder *builder, affect_error *err) {

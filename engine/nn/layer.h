@@ -157,6 +157,12 @@ affect_real *affect_layer_tensor(const affect_layer *layer, const affect_layer_p
 affect_real *affect_layer_gradient(const affect_layer *layer, const affect_layer_pass *pass,
                                    int slot);
 
+/* n numbers rounded up to 64, so that what lies behind them in saved or workspace memory is aligned
+ * as any backend's is. */
+static inline size_t affect_layer_aligned(size_t n) {
+    return (n + 63) / 64 * 64;
+}
+
 /* Names of affect_activation in Keras' words, ended by NULL; the first form has no softmax. */
 extern const char *const affect_activation_names[];
 extern const char *const affect_activation_names_all[];

@@ -11,6 +11,7 @@
  * The four projections are convolutions of length 1, as dense's, so that a row has the same bits in
  * any batch; the products of steps with steps are gemm_batched, a call a head, whose matrices are
  * the sequences: they lie in the projections with the stride of a whole row. */
+#include "engine/nn/affine.h"
 #include "engine/nn/layer_registry.h"
 
 #include <math.h>
@@ -100,17 +101,13 @@ typedef struct {
     size_t weights, x;
 } part_sizes;
 
-static size_t padded(size_t n) {
-    return (n + 63) / 64 * 64; /* 256 bytes of floats: any backend's alignment */
-}
-
 static part_sizes sizes_of(const affect_layer *layer, size_t n) {
     const attention *o = layer->options;
     size_t steps = layer->input.size[0], rows = n * steps;
-    part_sizes sizes = {.weights = padded(rows * (size_t)o->num_heads * steps),
-                        .x = padded(rows * layer->input.size[1])};
+    part_sizes sizes = {.weights = affect_layer_aligned(rows * (size_t)o->num_heads * steps),
+                        .x = affect_layer_aligned(rows * layer->input.size[1])};
     for (int p = 0; p < N_PROJECTIONS; p++)
-        sizes.projected[p] = padded(rows * width_of(layer, p == OUTPUT ? VALUE : p));
+        sizes.projected[p] = affect_layer_aligned(rows * width_of(layer, p == OUTPUT ? VALUE : p));
     return sizes;
 }
 
@@ -138,13 +135,9 @@ static size_t parts_size(const part_sizes *sizes) {
 static affect_conv1d_shape projection_shape(const affect_layer *layer, size_t n, int projection) {
     size_t channels = layer->input.size[1];
     size_t width = width_of(layer, projection == OUTPUT ? VALUE : projection);
-    return (affect_conv1d_shape){.n = n * layer->input.size[0],
-                                 .length = 1,
-                                 .channels = projection == OUTPUT ? width : channels,
-                                 .filters = projection == OUTPUT ? channels : width,
-                                 .kernel_size = 1,
-                                 .stride = 1,
-                                 .length_out = 1};
+    bool last = projection == OUTPUT;
+    return affect_affine_shape(n * layer->input.size[0], last ? width : channels,
+                               last ? channels : width, AFFECT_ACTIVATION_LINEAR);
 }
 
 static size_t saved_size(const affect_layer *layer, affect_backend *backend, size_t n,
