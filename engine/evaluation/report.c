@@ -139,6 +139,7 @@ static affect_status print_split(affect_json *result, const report *r, const aff
         n += affect_dataset_find(p->dataset, &training[n], affect_json_string(id, ""));
     const affect_split_report_input input = {.split = split,
                                              .manifest = affect_dataset_manifest(p->dataset),
+                                             .dataset = p->dataset,
                                              .training = training,
                                              .n_training = n,
                                              .evaluated = p->indices,

@@ -1,5 +1,5 @@
-/* What a result says of its split: name, fold, subset, sizes, audit, look-up tables, and whether
- * the accuracy is more than a table of names reaches.
+/* What a result says of its split: name, fold, subset, sizes, audit, baselines, and whether the
+ * accuracy is more than the strongest of them reaches.
  *
  *   "split": {"name", "fold"?, "held_out"?: [names], "utterances": {part: n}, "warnings": [texts]},
  *   "subset": {...} | null, "audit": {...} | null, "baselines": {...} | null,
@@ -7,6 +7,7 @@
 #ifndef AFFECT_EVALUATION_SPLIT_REPORT_H
 #define AFFECT_EVALUATION_SPLIT_REPORT_H
 
+#include "engine/dataset/dataset.h"
 #include "engine/evaluation/leakage.h"
 #include "engine/evaluation/split.h"
 
@@ -15,7 +16,9 @@ typedef struct {
     const affect_json
         *split; /* as models carry it: a printed config, "utterances": {part: [ids]} */
     const affect_json *manifest; /* of the dataset */
-    const size_t *training;      /* (n_training) utterances of the manifest; may be none */
+    const affect_dataset
+        *dataset;           /* for baselines that read its numbers (baseline.h); NULL: none */
+    const size_t *training; /* (n_training) utterances of the manifest; may be none */
     size_t n_training;
     const size_t *evaluated; /* (n_evaluated) */
     size_t n_evaluated;

@@ -4,6 +4,7 @@ import json
 import subprocess
 
 import numpy as np
+from safetensors.numpy import load_file
 from scipy.stats import binomtest
 
 from test_readers import AFFECT, tone
@@ -13,6 +14,30 @@ def affect(*arguments):
     done = subprocess.run([AFFECT, *map(str, arguments)], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def lda(dataset, held_out, evaluated):
+    """Accuracy of discriminant analysis on means and deviations over time, with shrinkage .1: lda.h in NumPy."""
+    manifest = json.loads((dataset / "dataset.json").read_text())
+    rows, labels, speakers = [], [], []
+    for utterance in manifest["utterances"]:
+        shard = load_file(dataset / manifest["store"] / f"{manifest['shards'][utterance['shard']]}.safetensors")
+        begin, end = shard["offsets"][utterance["index"]:][:2]
+        mel = shard["mel"][begin:end].astype(float)
+        rows.append(np.concatenate([mel.mean(0), mel.std(0)]))
+        labels.append(manifest["classes"].index(utterance["label"]))
+        speakers.append(utterance["speaker"])
+    rows, labels = np.array(rows), np.array(labels)
+    trains = ~np.isin(speakers, list(held_out))
+    deviation = rows[trains].std(0)
+    rows = (rows - rows[trains].mean(0)) / np.where(deviation > 1e-12, deviation, 1)
+    means = np.array([rows[trains & (labels == c)].mean(0) for c in range(2)])
+    inside = (rows - means[labels])[trains]
+    covariance = inside.T @ inside / len(inside)
+    covariance = 0.9 * covariance + 0.1 * np.trace(covariance) / len(covariance) * np.eye(len(covariance))
+    coef = np.linalg.solve(covariance, means.T)
+    scores = rows @ coef - (means.T * coef).sum(0) / 2 + np.log(np.bincount(labels[trains]) / trains.sum())
+    return (scores.argmax(1) == labels)[np.isin(speakers, list(evaluated))].mean()
 
 
 def test_intervals_and_calibration(tmp_path):
@@ -26,7 +51,7 @@ def test_intervals_and_calibration(tmp_path):
     spec = {"type": "train", "dataset": str(tmp_path / "d"), "output": str(tmp_path / "out"), "architecture": "audio-only", "model": "m",
             "training": {"epochs": 1}, "device": "cpu", "split": {"kind": "speakers", "validation": ["s1"], "test": ["s0", "s2"]}}
     (tmp_path / "spec.json").write_text(json.dumps(spec))
-    affect("train", "--spec", tmp_path / "spec.json")
+    (tmp_path / "events").write_text(affect("train", "--spec", tmp_path / "spec.json", "--events"))
     result = json.loads(affect("evaluate", "--model", tmp_path / "out/best.safetensors", "--dataset", tmp_path / "d", "--part", "all",
                                "--output", tmp_path / "e", "--device", "cpu", "--events").splitlines()[-1])["result"]
     lines = [json.loads(line) for line in (tmp_path / "e/predictions.jsonl").read_text().splitlines()]
@@ -52,6 +77,16 @@ def test_intervals_and_calibration(tmp_path):
         assert group["utterances"] == mine.sum() and abs(group["accuracy"] - right[mine].mean()) < 1e-12
         assert abs(group["recall_mean"] - np.mean(recall)) < 1e-12
         assert abs(group["f1_macro"] - np.mean(f1)) < 1e-12
+    # The same split, another accuracy: the same baselines in the training's result and in the test part's evaluation.
+    trained = json.loads((tmp_path / "events").read_text().splitlines()[-1])["result"]
+    tested = json.loads(affect("evaluate", "--model", tmp_path / "out/best.safetensors", "--dataset", tmp_path / "d", "--part", "test",
+                               "--device", "cpu", "--events").splitlines()[-1])["result"]
+    assert trained["baselines"] == tested["baselines"] and tested["intervals"]["bootstrap"]["speaker"]["groups"] == 2
+    want = lda(tmp_path / "d", {"s1", "s0", "s2"}, {"s0", "s2"})
+    assert tested["baselines"]["lda_statistics"]["accuracy"] == want
+    assert result["baselines"]["lda_statistics"]["accuracy"] == lda(tmp_path / "d", {"s1", "s0", "s2"}, {f"s{i}" for i in range(5)})
+    best = max(one["accuracy"] for one in tested["baselines"].values() if one)
+    assert tested["beats_baselines"] == (tested["metrics"]["accuracy"] > best)
     wilson = binomtest(int(right.sum()), 24).proportion_ci(method="wilson")
     np.testing.assert_allclose(result["intervals"]["accuracy"], wilson, atol=1e-12)
     calibration = result["calibration"]

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Intervals, calibration and comparisons by statsmodels, SciPy, scikit-learn and NumPy.
+"""Intervals, calibration, comparisons and discriminant analysis by statsmodels, SciPy, scikit-learn and NumPy.
 
     python3 tests/reference/make_statistics.py [--check]
 
 Writes statistics.json beside this file, or computes it again and compares. Wilson's interval is SciPy's
-(binomtest.proportion_ci), McNemar's test statsmodels', NLL and recall scikit-learn's, the rest a few lines of NumPy below. The bootstrap has 20 000
+(binomtest.proportion_ci), McNemar's test statsmodels', NLL, recall and LDA scikit-learn's, the rest a few lines of NumPy below. The bootstrap has 20 000
 draws of NumPy's generator: ours draws otherwise, and is held to 5e-3.
 """
 import argparse
@@ -17,7 +17,11 @@ import scipy
 import sklearn
 import statsmodels
 from scipy.stats import binomtest
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.impute import SimpleImputer
 from sklearn.metrics import f1_score, log_loss, recall_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from statsmodels.stats.contingency_tables import mcnemar
 
 FILE = pathlib.Path(__file__).with_name("statistics.json")
@@ -83,6 +87,24 @@ def mcnemar_of(only_first, only_second):
     return {"exact": exact, "statistic": float(test.statistic), "p_value": float(test.pvalue)}
 
 
+def lda_case(seed, n, p, n_classes, missing=0.0):
+    """Rows that train, then ten more with their scores; one column is constant, another nearly repeats a third."""
+    rng = np.random.default_rng(seed)
+    labels = np.concatenate([np.arange(n_classes), rng.integers(0, n_classes, n - n_classes)])
+    rows = rng.normal(size=(n + 10, p)) * rng.uniform(0.1, 50, p) + rng.normal(scale=100, size=p)
+    rows[:n] += rng.normal(scale=2, size=(n_classes, p))[labels]
+    rows[:, 1] = 7.25
+    rows[:, 2] = rows[:, 0] * 3 + 1e-3 * rng.normal(size=n + 10)
+    rows[rng.random(rows.shape) < missing] = np.nan
+    rows = np.round(rows, 6)
+    model = make_pipeline(StandardScaler(), SimpleImputer(), LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.1))
+    model.fit(rows[:n], labels)
+    scores = model.decision_function(rows[n:])
+    return {"n": n, "n_classes": n_classes, "labels": labels.tolist(), "predicted": model.predict(rows[n:]).tolist(),
+            "scores": scores.tolist() if n_classes > 2 else [[0, s] for s in scores],
+            "rows": [[None if np.isnan(x) else x for x in row] for row in rows]}
+
+
 def make():
     cases = []
     for seed, n, n_classes, n_groups, sharpness in ((1, 400, 4, 10, 1), (2, 151, 3, 30, 3), (3, 40, 2, 5, 0.3), (4, 997, 7, 24, 1.5)):
@@ -107,7 +129,8 @@ def make():
     ends = [[k, n, *binomtest(k, n).proportion_ci(method="wilson")] for k, n in ((0, 1), (1, 1), (0, 50), (50, 50), (3, 7), (4000, 5531))]
     # Equal numbers above 24 are left out: statsmodels takes the correction off a difference of 0, R and we do not.
     pairs = [[b, c, mcnemar_of(b, c)] for b, c in ((0, 0), (1, 0), (0, 5), (7, 7), (12, 12), (3, 21), (0, 24), (0, 25), (12, 13), (30, 10), (400, 250))]
-    return {"statsmodels": statsmodels.__version__, "scipy": scipy.__version__, "scikit-learn": sklearn.__version__, "numpy": np.__version__, "cases": cases, "wilson": ends, "mcnemar": pairs}
+    return {"statsmodels": statsmodels.__version__, "scipy": scipy.__version__, "scikit-learn": sklearn.__version__, "numpy": np.__version__, "cases": cases, "wilson": ends, "mcnemar": pairs,
+            "lda": [lda_case(1, 60, 5, 4), lda_case(2, 35, 50, 3), lda_case(3, 80, 9, 2, 0.2)]}
 
 
 def main():
@@ -124,6 +147,9 @@ def main():
         for name in ("wilson", "nll", "brier", "ece", "ece_adaptive"):
             if not np.allclose(mine[name], theirs[name], rtol=0, atol=1e-12):
                 sys.exit(f"statistics.json: {name} differs")
+    for mine, theirs in zip(made["lda"], stored["lda"], strict=True):
+        if mine["rows"] != theirs["rows"] or not np.allclose(mine["scores"], theirs["scores"], rtol=1e-8, atol=1e-8):
+            sys.exit("statistics.json: discriminant analysis differs")
     for mine, theirs in zip(made["mcnemar"], stored["mcnemar"], strict=True):
         if not np.allclose(list(mine[2].values()), list(theirs[2].values()), rtol=0, atol=1e-12):
             sys.exit(f"statistics.json: McNemar of {mine[:2]} differs")

@@ -82,7 +82,7 @@ def test_a_table_of_names_beside_a_result(server):
     evaluated = wait_end(server, start_job(server, "/v1/jobs", {"type": "evaluate", "model": "m", "dataset": "small", "part": "training"}))
     again = evaluated["result"]
     assert again["baselines"]["nearest_turn"]["accuracy"] == 1 and again["beats_baselines"] is False
-    assert "does not beat a table of names" in again["statement"] and again["split"]["name"] == "random"
+    assert "does not beat the strongest baseline" in again["statement"] and again["split"]["name"] == "random"
 
 
 def test_a_fold_of_a_split(server):
@@ -160,8 +160,9 @@ def test_a_list_is_what_a_job_gets(server):
     for name in ("paper-random", "session-out"):
         done, _ = trained(server, name)
         fold = listed[name]["listed"][0]
-        for member in ("audit", "baselines"):
-            assert done["result"][member] == fold[member]
+        assert done["result"]["audit"] == fold["audit"]
+        numbers = done["result"]["baselines"].pop("lda_statistics")  # reads the features: of results alone
+        assert done["result"]["baselines"] == fold["baselines"] and 0 <= numbers["accuracy"] <= 1
         assert done["result"]["split"]["utterances"] == fold["utterances"]
 
 

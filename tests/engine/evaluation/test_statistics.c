@@ -3,6 +3,7 @@
 #include "engine/core/json.h"
 #include "engine/evaluation/calibration.h"
 #include "engine/evaluation/interval.h"
+#include "engine/evaluation/lda.h"
 #include "engine/evaluation/mcnemar.h"
 #include "tests/test.h"
 
@@ -144,6 +145,81 @@ static void test_differences(void) {
     }
 }
 
+/* ---- Discriminant analysis ---- */
+
+/* Numbers of rows, null as NAN; owned. */
+static double *read_rows(const affect_json *rows, size_t p) {
+    double *numbers = calloc(affect_json_size(rows) * p, sizeof *numbers), *to = numbers;
+    for (const affect_json *row = affect_json_first(rows); row; row = affect_json_next(row))
+        for (const affect_json *x = affect_json_first(row); x; x = affect_json_next(x))
+            *to++ = affect_json_number(x, NAN);
+    return numbers;
+}
+
+static affect_lda *fit_lda(const double *rows, const int *labels, size_t n, size_t p,
+                           size_t n_classes) {
+    affect_lda *lda = NULL;
+    CHECK_OK(affect_lda_create(&lda, p, n_classes, err));
+    for (size_t i = 0; i < n; i++) affect_lda_scale(lda, rows + i * p);
+    for (size_t i = 0; i < n; i++) affect_lda_add(lda, rows + i * p, labels[i]);
+    CHECK_OK(affect_lda_solve(lda, AFFECT_LDA_SHRINKAGE, err));
+    return lda;
+}
+
+/* With two classes scikit-learn has one score: the second's less the first's. */
+static void test_lda(void) {
+    const affect_json *cases = affect_json_get(reference, "lda");
+    CHECK(affect_json_size(cases) == 3);
+    for (const affect_json *json = affect_json_first(cases); json; json = affect_json_next(json)) {
+        const affect_json *table = affect_json_get(json, "rows");
+        size_t p = affect_json_size(affect_json_at(table, 0)), n_all = affect_json_size(table);
+        size_t n = (size_t)affect_json_get_number(json, "n", 0);
+        size_t n_classes = (size_t)affect_json_get_number(json, "n_classes", 0);
+        int *labels = integers(affect_json_get(json, "labels"));
+        int *predicted = integers(affect_json_get(json, "predicted"));
+        double *rows = read_rows(table, p);
+        double *want = read_rows(affect_json_get(json, "scores"), n_classes), got[8], again[8];
+        affect_lda *lda = fit_lda(rows, labels, n, p, n_classes);
+        affect_lda *unknown = fit_lda(rows, labels, n, p, n_classes + 1);
+        for (size_t i = n; i < n_all; i++) {
+            affect_lda_score(lda, got, rows + i * p);
+            CHECK(affect_lda_predict(lda, rows + i * p) == predicted[i - n]);
+            double shift = n_classes == 2 ? got[0] : 0;
+            for (size_t c = 0; c < n_classes; c++)
+                CHECK_NEAR(got[c] - shift, want[(i - n) * n_classes + c], 1e-6);
+            /* A class without rows changes nothing and is never predicted. */
+            affect_lda_score(unknown, again, rows + i * p);
+            CHECK(memcmp(got, again, n_classes * sizeof *got) == 0);
+            CHECK(again[n_classes] == -INFINITY);
+        }
+        affect_lda_free(lda);
+        affect_lda_free(unknown);
+        free(labels);
+        free(predicted);
+        free(rows);
+        free(want);
+    }
+}
+
+static void test_lda_of_nothing(void) {
+    const double rows[] = {1, 2, 1, 2, 3, 0, 3, 0};
+    const int labels[] = {0, 0, 1, 1}, same[] = {1, 1, 1, 1};
+    const struct {
+        const int *labels;
+        const char *why;
+    } cases[] = {{labels, "nothing varies within the classes"}, {same, "1 classes"}};
+    for (int k = 0; k < 2; k++) {
+        affect_lda *lda = NULL;
+        affect_error error = {0};
+        CHECK_OK(affect_lda_create(&lda, 2, 2, err));
+        for (int i = 0; i < 4; i++) affect_lda_scale(lda, rows + 2 * i);
+        for (int i = 0; i < 4; i++) affect_lda_add(lda, rows + 2 * i, cases[k].labels[i]);
+        CHECK(affect_lda_solve(lda, AFFECT_LDA_SHRINKAGE, &error) == AFFECT_STATUS_INVALID);
+        CHECK(strstr(error.message, cases[k].why) != NULL);
+        affect_lda_free(lda);
+    }
+}
+
 /* Utterances of no group count as groups of their own; one group is none to draw from. */
 static void test_groups(void) {
     const int labels[] = {0, 1, 0, 1}, predicted[] = {0, 1, 1, 1};
@@ -179,6 +255,8 @@ int main(void) {
     TEST_RUN(test_cases);
     TEST_RUN(test_mcnemar);
     TEST_RUN(test_differences);
+    TEST_RUN(test_lda);
+    TEST_RUN(test_lda_of_nothing);
     TEST_RUN(test_groups);
     TEST_RUN(test_certain);
     affect_json_free(reference);
