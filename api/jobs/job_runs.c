@@ -26,6 +26,8 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { BATCH_SIZE = 200 }; /* runs that are changed in a transaction */
+
 typedef struct {
     const api_job_base *base;
     api_workers *workers;
@@ -101,11 +103,51 @@ static affect_status act_on_runs(family *f, step s, affect_error *err) {
     return status;
 }
 
+typedef struct {
+    const char (*ids)[API_ID_SIZE];
+    size_t n;
+    step step;
+} batch;
+
+static affect_status work_cancel_batch(api_db *db, void *context, affect_error *err) {
+    api_job_write *w = context;
+    const batch *b = w->context;
+    const api_job_change change = {.reason = b->step.reason};
+    affect_status status = AFFECT_STATUS_OK;
+    for (size_t i = 0; i < b->n && status == AFFECT_STATUS_OK; i++) {
+        api_job_row run = {0};
+        status = api_job_row_load(&run, db, b->ids[i], err);
+        if (status == AFFECT_STATUS_OK && run.state == b->step.from)
+            status = api_job_row_act(&run, db, b->step.action, &change, &w->events, err);
+        api_job_row_free(&run);
+    }
+    return status;
+}
+
+/* Runs that have no worker, many in a transaction: a sweep may have thousands that wait. */
+static affect_status cancel_waiting(family *f, api_job_state from, const char *reason,
+                                    affect_error *err) {
+    if (f->n[from] == 0) return AFFECT_STATUS_OK;
+    runs_query q = {.parent = f->id, .state = from};
+    affect_status status = api_store_read(f->base->store, read_runs, &q, err);
+    for (size_t i = 0; i < q.list.n && status == AFFECT_STATUS_OK; i += BATCH_SIZE) {
+        size_t n = q.list.n - i < BATCH_SIZE ? q.list.n - i : BATCH_SIZE;
+        batch b = {(const char(*)[API_ID_SIZE])q.list.ids + i, n, {API_JOB_CANCEL, from, reason}};
+        api_job_write w = {
+            .base = f->base, .work = work_cancel_batch, .context = &b, .uses_reserve = true};
+        status = api_job_write_run(&w, err);
+        f->moved = true;
+    }
+    free(q.list.ids);
+    return status;
+}
+
 static affect_status cancel_runs(family *f, affect_error *err) {
-    static const api_job_state open[] = {API_JOB_QUEUED,    API_JOB_PAUSED,  API_JOB_INTERRUPTED,
-                                         API_JOB_PREPARING, API_JOB_RUNNING, API_JOB_PAUSING};
-    for (size_t i = 0; i < sizeof open / sizeof *open; i++)
-        AFFECT_TRY(act_on_runs(f, (step){API_JOB_CANCEL, open[i], "user"}, err));
+    static const api_job_state waiting[] = {API_JOB_QUEUED, API_JOB_PAUSED, API_JOB_INTERRUPTED};
+    static const api_job_state working[] = {API_JOB_PREPARING, API_JOB_RUNNING, API_JOB_PAUSING};
+    for (size_t i = 0; i < 3; i++) AFFECT_TRY(cancel_waiting(f, waiting[i], "user", err));
+    for (size_t i = 0; i < 3; i++)
+        AFFECT_TRY(act_on_runs(f, (step){API_JOB_CANCEL, working[i], "user"}, err));
     return AFFECT_STATUS_OK;
 }
 
@@ -130,7 +172,7 @@ static affect_status advance_running(family *f, bool reporting, api_job_runs_rep
                                      void *context, affect_error *err) {
     if (f->n_ended == f->n_total) return reporting ? AFFECT_STATUS_OK : report(context, f->id, err);
     if (f->n[API_JOB_QUEUED] > 0 && is_out_of_time(f))
-        return act_on_runs(f, (step){API_JOB_CANCEL, API_JOB_QUEUED, "time_budget"}, err);
+        return cancel_waiting(f, API_JOB_QUEUED, "time_budget", err);
     bool idle = f->n_active == 0 && f->n[API_JOB_QUEUED] == 0 && f->n[API_JOB_INTERRUPTED] == 0;
     if (f->n[API_JOB_PAUSED] > 0)
         AFFECT_TRY(api_early_termination_decide(&f->moved, f->base, &f->row, idle, err));

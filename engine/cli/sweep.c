@@ -68,8 +68,10 @@ static affect_status report(affect_json **result, const affect_json *specificati
     AFFECT_TRY(status);
     const affect_json *runs = affect_json_get(made, "runs");
     double n = affect_json_get_number(runs, "total", 0);
-    double n_missing = n - affect_json_get_number(runs, "succeeded", 0) -
-                       affect_json_get_number(runs, "early_terminated", 0);
+    double n_done = affect_json_get_number(runs, "succeeded", 0);
+    double n_missing = n - n_done - affect_json_get_number(runs, "early_terminated", 0) -
+                       affect_json_get_number(runs, "time_budget", 0);
+    if (n_done == 0) return affect_fail(err, CONFLICT, "none of %.0f runs succeeded", n);
     if (n_missing == 0) return AFFECT_STATUS_OK;
     return affect_fail(err, CONFLICT,
                        "%.0f of %.0f runs did not succeed: the report is of the others, a retry "

@@ -468,7 +468,7 @@ static void set_statement(affect_json *report, const affect_json *cells) {
 /* ---- The report ---- */
 
 static void count_states(affect_json *report, const affect_json *runs) {
-    static const char *const reasons[] = {"reused", "early_terminated"};
+    static const char *const reasons[] = {"reused", "early_terminated", "time_budget"};
     affect_json *counts = affect_json_set_object(report, "runs");
     affect_json_set_number(counts, "total", (double)affect_json_size(runs));
     for (const affect_json *run = affect_json_first(runs); run; run = affect_json_next(run)) {

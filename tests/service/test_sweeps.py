@@ -243,7 +243,7 @@ def test_a_time_budget(server):
                                               reuse=False, time_budget_seconds=0.2))
     done = wait_end(server, job)
     reasons = [r["state_reason"] for r in runs_of(server, job)]
-    assert "time_budget" in reasons and done["state"] == "failed" and "report" in done["error"]["message"]
+    assert done["state"] == "succeeded" and reasons.count("time_budget") == done["result"]["runs"]["time_budget"] >= 1
     assert done["result"]["runs"]["succeeded"] >= 1
 
 
