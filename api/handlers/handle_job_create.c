@@ -64,18 +64,6 @@ void api_describe_job_create(affect_json *content) {
     }
 }
 
-static affect_status digest_of(char digest[AFFECT_DIGEST_TEXT_SIZE], const affect_json *body,
-                               affect_error *err) {
-    char *text = affect_json_canonical_text(body);
-    if (!text) return affect_fail(err, NO_MEMORY, "no memory for a digest");
-    affect_digest state;
-    affect_digest_begin(&state);
-    affect_digest_update(&state, text, strlen(text));
-    affect_digest_end(&state, digest);
-    free(text);
-    return AFFECT_STATUS_OK;
-}
-
 /* The runs as the queue takes them; *runs owned, all that it points to the draft's. */
 static affect_status list_runs(api_job_new **runs, const api_job_draft *draft, affect_error *err) {
     *runs = calloc(draft->n_runs + 1, sizeof **runs);
@@ -104,7 +92,7 @@ static affect_status create(api_job_draft *draft, const affect_json *body, const
         return affect_fail(err, INVALID, "Idempotency-Key is longer than 255 bytes");
     affect_json *retry = retried ? affect_json_new_object() : NULL;
     if (retry) affect_json_set_string(retry, "retry_of", retried);
-    affect_status status = digest_of(digest, retry ? retry : body, err);
+    affect_status status = affect_digest_json(digest, retry ? retry : body, err);
     affect_json_free(retry);
     AFFECT_TRY(status);
     if (key) AFFECT_TRY(api_job_find(draft->context->jobs, key, digest, id, &existed, err));

@@ -22,6 +22,13 @@ typedef struct {
     char digest[AFFECT_DIGEST_TEXT_SIZE];
 } api_job_product;
 
+/* The file `name` in `folder` is to become a version of product->model: read before the
+ * transaction, added within it, which sets the result's "model" and "version". Without a model (a
+ * run of a sweep) both do nothing. */
+affect_status api_job_product_read_model(api_job_product *product, const char *folder,
+                                         const char *name, affect_error *err);
+affect_status api_job_product_add_model(api_job_product *product, api_db *db, affect_error *err);
+
 /* NULL and false where a type has no such thing. */
 typedef struct {
     const char *name;

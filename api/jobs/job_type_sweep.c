@@ -146,19 +146,7 @@ static affect_status prepare(api_job_product *product, affect_error *err) {
     if (!best || strchr(best, '/'))
         return affect_fail(err, INVALID, "no run has a model that could be published");
     AFFECT_TRY(affect_path_join(folder, err, product->data_dir, "jobs/%s", best));
-    AFFECT_TRY(affect_path_join(product->file, err, folder, "%s", AFFECT_BEST_FILE));
-    AFFECT_TRY(api_model_describe(&product->facts, product->file, err));
-    return affect_digest_file(product->digest, product->file, err);
-}
-
-static affect_status store(api_job_product *product, api_db *db, affect_error *err) {
-    int64_t version = 0;
-    if (!product->model[0]) return AFFECT_STATUS_OK;
-    AFFECT_TRY(api_model_add(product->models, db, product->model, product->job_id, product->file,
-                             product->digest, product->facts, &version, err));
-    affect_json_set_string(product->result, "model", product->model);
-    affect_json_set_number(product->result, "version", (double)version);
-    return AFFECT_STATUS_OK;
+    return api_job_product_read_model(product, folder, AFFECT_BEST_FILE, err);
 }
 
 static const char *const keys[] = {"dataset", "output", NULL};
@@ -173,4 +161,4 @@ const api_job_type api_job_type_sweep = {.name = "sweep",
                                          .has_runs = true,
                                          .has_artifacts = true,
                                          .prepare = prepare,
-                                         .store = store};
+                                         .store = api_job_product_add_model};

@@ -148,23 +148,14 @@ static affect_status prepare(api_job_product *product, affect_error *err) {
     const char *name = affect_json_get_string(product->result, "model_file", "best.safetensors");
     if (strchr(name, '/'))
         return affect_fail(err, INVALID, "the worker names a model file outside its folder");
-    if (!product->model[0]) return AFFECT_STATUS_OK; /* a run of a sweep publishes none */
-    AFFECT_TRY(affect_path_join(product->file, err, product->folder, "%s", name));
-    AFFECT_TRY(api_model_describe(&product->facts, product->file, err));
-    return affect_digest_file(product->digest, product->file, err);
+    return api_job_product_read_model(product, product->folder, name, err);
 }
 
 static affect_status store(api_job_product *product, api_db *db, affect_error *err) {
-    int64_t version = 0;
-    if (!product->model[0]) return AFFECT_STATUS_OK;
-    AFFECT_TRY(api_model_add(product->models, db, product->model, product->job_id, product->file,
-                             product->digest, product->facts, &version, err));
     affect_json_free(affect_json_detach(product->result, "model_file"));
     affect_json_free(affect_json_detach(product->result, "model"));
     affect_json_free(affect_json_detach(product->result, "version"));
-    affect_json_set_string(product->result, "model", product->model);
-    affect_json_set_number(product->result, "version", (double)version);
-    return AFFECT_STATUS_OK;
+    return api_job_product_add_model(product, db, err);
 }
 
 static const char *const keys[] = {"dataset", "output", NULL};

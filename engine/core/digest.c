@@ -148,6 +148,18 @@ void affect_digest_end(affect_digest *digest, char text[AFFECT_DIGEST_TEXT_SIZE]
     for (int i = 0; i < 8; i++) snprintf(text + 8 * i, 9, "%08x", digest->state[i]);
 }
 
+affect_status affect_digest_json(char text[AFFECT_DIGEST_TEXT_SIZE], const affect_json *json,
+                                 affect_error *err) {
+    affect_digest digest;
+    char *canonical = affect_json_canonical_text(json);
+    if (!canonical) return affect_fail(err, NO_MEMORY, "no memory for a digest");
+    affect_digest_begin(&digest);
+    affect_digest_update(&digest, canonical, strlen(canonical));
+    affect_digest_end(&digest, text);
+    free(canonical);
+    return AFFECT_STATUS_OK;
+}
+
 affect_status affect_digest_file(char text[AFFECT_DIGEST_TEXT_SIZE], const char *path,
                                  affect_error *err) {
     affect_file_map map;

@@ -2,6 +2,7 @@
 #ifndef AFFECT_CORE_DIGEST_H
 #define AFFECT_CORE_DIGEST_H
 
+#include "engine/core/json.h"
 #include "engine/core/status.h"
 
 #include <stdint.h>
@@ -18,6 +19,9 @@ void affect_digest_begin(affect_digest *digest);
 void affect_digest_update(affect_digest *digest, const void *data, size_t size);
 /* Lower-case hexadecimal; the digest must be begun anew afterwards. */
 void affect_digest_end(affect_digest *digest, char text[AFFECT_DIGEST_TEXT_SIZE]);
+/* Of a document in its canonical form (affect_json_canonical_text). */
+affect_status affect_digest_json(char text[AFFECT_DIGEST_TEXT_SIZE], const affect_json *json,
+                                 affect_error *err);
 /* Of a whole file, read in blocks. */
 affect_status affect_digest_file(char text[AFFECT_DIGEST_TEXT_SIZE], const char *path,
                                  affect_error *err);

@@ -357,14 +357,9 @@ static affect_json *build_document(builder *b) {
 
 /* The digest is of what training depends on: not of the dataset's name, place or report. */
 static bool set_digest(affect_json *document) {
-    char *text = affect_json_canonical_text(document), name[AFFECT_DIGEST_TEXT_SIZE];
-    if (!text) return false;
-    affect_digest digest;
-    affect_digest_begin(&digest);
-    affect_digest_update(&digest, text, strlen(text));
-    affect_digest_end(&digest, name);
-    affect_json_set_string(document, "digest", name);
-    free(text);
+    char digest[AFFECT_DIGEST_TEXT_SIZE];
+    if (affect_digest_json(digest, document, NULL) != AFFECT_STATUS_OK) return false;
+    affect_json_set_string(document, "digest", digest);
     return true;
 }
 

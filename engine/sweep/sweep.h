@@ -28,10 +28,11 @@
 #include "engine/dataset/utterance_table.h"
 #include "engine/sweep/asha.h"
 
-#define AFFECT_SWEEP_MAX_POINTS 2000 /* the paper's grid has 1536 */
-#define AFFECT_SWEEP_MAX_RUNS   10000
-#define AFFECT_SWEEP_MAX_SEEDS  100
-#define AFFECT_SWEEP_MAX_SPLITS 8
+#define AFFECT_SWEEP_MAX_POINTS     2000 /* the paper's grid has 1536 */
+#define AFFECT_SWEEP_MAX_RUNS       10000
+#define AFFECT_SWEEP_MAX_SEEDS      100
+#define AFFECT_SWEEP_MAX_PARAMETERS 32
+#define AFFECT_SWEEP_MAX_SPLITS     8
 
 typedef enum { AFFECT_SWEEP_GRID, AFFECT_SWEEP_RANDOM } affect_sweep_method;
 

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_PARAMETERS = 32, MAX_VALUES = 1000, MAX_REPEATS = 100 };
+enum { MAX_VALUES = 1000, MAX_REPEATS = 100 };
 
 typedef enum { VALUES, UNIFORM, Q_UNIFORM, INT_UNIFORM, LOG_UNIFORM, Q_LOG_UNIFORM } distribution;
 static const char *const distributions[] = {
@@ -156,9 +156,9 @@ static affect_status read_parameters(parameter *parameters, size_t *n,
     if (json && !affect_json_is_object(json))
         return affect_field_fail(err, "", "parameters", "is a %s (need an object)",
                                  affect_json_type_name(json));
-    if (affect_json_size(json) > MAX_PARAMETERS)
+    if (affect_json_size(json) > AFFECT_SWEEP_MAX_PARAMETERS)
         return affect_field_fail(err, "", "parameters", "%zu of them (at most %d)",
-                                 affect_json_size(json), MAX_PARAMETERS);
+                                 affect_json_size(json), AFFECT_SWEEP_MAX_PARAMETERS);
     for (const affect_json *e = affect_json_first(json); e; e = affect_json_next(e))
         AFFECT_CHECK(status, err, read_parameter(&parameters[(*n)++], e, config->method, err));
     return status;
@@ -261,7 +261,7 @@ static affect_status add_draws(affect_json *points, const parameter *parameters,
 
 affect_status affect_sweep_points(affect_json **points, const affect_sweep_config *config,
                                   affect_error *err) {
-    parameter parameters[MAX_PARAMETERS] = {0};
+    parameter parameters[AFFECT_SWEEP_MAX_PARAMETERS] = {0};
     size_t n = 0;
     *points = NULL;
     affect_status status = read_parameters(parameters, &n, config, err);

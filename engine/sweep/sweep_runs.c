@@ -203,13 +203,7 @@ affect_status affect_sweep_digest(char digest[AFFECT_DIGEST_TEXT_SIZE], const af
     affect_json_set_string(whole, "dataset", dataset_digest);
     affect_json_set_string(whole, "code_version", AFFECT_VERSION);
     affect_json_set_string(whole, "cpu", affect_cpu_level_names[level]);
-    char *text = affect_json_canonical_text(whole);
+    affect_status status = affect_digest_json(digest, whole, err);
     affect_json_free(whole);
-    if (!text) return affect_fail(err, NO_MEMORY, "no memory for a digest");
-    affect_digest state;
-    affect_digest_begin(&state);
-    affect_digest_update(&state, text, strlen(text));
-    affect_digest_end(&state, digest);
-    free(text);
-    return AFFECT_STATUS_OK;
+    return status;
 }

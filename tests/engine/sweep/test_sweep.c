@@ -146,10 +146,11 @@ static void test_hostile_cells(void) {
     CHECK(strstr(affect_buffer_string(&text), "\n\"'=1+1|\"\"x\"\",&_$\",speaker-out,2,"));
     affect_buffer_clear(&text);
     CHECK(affect_sweep_table(&text, report, "md", NULL) == AFFECT_STATUS_OK);
-    CHECK(strstr(affect_buffer_string(&text), "\n| =1+1\\|\"x\",&\\_$ | speaker-out"));
+    CHECK(strstr(affect_buffer_string(&text), "\n| =1+1\\|\"x\",\\&\\_\\$ | speaker-out"));
     affect_buffer_clear(&text);
     CHECK(affect_sweep_table(&text, report, "latex", NULL) == AFFECT_STATUS_OK);
-    CHECK(strstr(affect_buffer_string(&text), "=1+1|''x'',\\&\\_\\$ & speaker-out"));
+    CHECK(strstr(affect_buffer_string(&text),
+                 "=1+1\\textbar{}\\textquotedbl{}x\\textquotedbl{},\\&\\_\\$ & speaker-out"));
     CHECK(affect_sweep_table(&text, report, "html", NULL) == AFFECT_STATUS_INVALID);
     affect_buffer_free(&text);
     affect_json_free(report);
