@@ -406,25 +406,25 @@ static bool refuse_draining(http_request *r) {
 }
 
 /* The names of server and page; probes may use any. False: answered. */
-static bool judge_names(http_request *r, const guard *judged) {
+static bool check_names(http_request *r, const guard *of) {
     const api_settings *settings = r->server->context->settings;
     api_request *x = r->request;
     if (is_probe(x->path)) return true;
     x->answer.close = true;
-    if (!guard_host_allowed(judged, settings->listen, settings->allowed_hosts))
+    if (!guard_host_allowed(of, settings->listen, settings->allowed_hosts))
         api_answer_problem(x, "misdirected",
                            "the Host \"%.100s\" is not among the allowed ones "
                            "(setting allowed_hosts)",
-                           judged->host);
-    else if (!guard_origin_allowed(judged, x->method))
-        api_answer_problem(x, "forbidden", "a page of \"%.100s\" may not do this", judged->origin);
+                           of->host);
+    else if (!guard_origin_allowed(of, x->method))
+        api_answer_problem(x, "forbidden", "a page of \"%.100s\" may not do this", of->origin);
     else
         x->answer.close = false;
     return !x->answer.close;
 }
 
 /* Judges the request by its headers. False: answered. */
-static bool judge(http_request *r, const char *version) {
+static bool check_request(http_request *r, const char *version) {
     api_request *x = r->request;
     header_walk walk = {.r = r, .complete = true, .end = version + strlen(version)};
     guard_target(&walk.guard, r->target);
@@ -442,7 +442,7 @@ static bool judge(http_request *r, const char *version) {
         api_answer_problem(x, "no_memory", "no memory for the request");
         return false;
     }
-    if (!judge_names(r, &walk.guard)) return false;
+    if (!check_names(r, &walk.guard)) return false;
     uint64_t limit = 0;
     if (!api_route_find(x) || !api_route_check(x, &limit)) {
         /* What was announced is not read: the connection cannot continue. */
@@ -493,7 +493,7 @@ static enum MHD_Result begin(http_request *r, const char *method, const char *ve
     r->entry =
         MHD_get_connection_info(r->connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
     api_metrics_in_flight(r->server->context->metrics, 1);
-    bool accepted = judge(r, version);
+    bool accepted = check_request(r, version);
     if (accepted && atomic_load(&r->server->context->draining)) {
         if (!refuse_draining(r)) return MHD_NO;
         accepted = false;

@@ -443,3 +443,19 @@ def test_scripts_can_be_run():
         assert re.match(r"#!/(usr/bin/env (ba)?sh|bin/sh)\n", read(name)), f"{name} has no shell in its first line"
         done = subprocess.run(["bash", "-n", name], cwd=ROOT, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
+
+
+# Private words that were here once, each with a standard term in its place (docs: the field's words).
+PRIVATE = re.compile(r"\b(exchange|hear_line|told|say_hello|last_words|blame|mind_child|look_again|looked_at|kept_at|may_go_on|"
+                     r"judge\w*|askable|question|at_once_rows|shares_rows|equal_rows|\w*_leftover|recall_mean)\b")
+
+
+def test_no_private_words():
+    """In identifiers of the engine, the service and the server; strings and comments are not read."""
+    def wrong():
+        for name in files(r"^(engine|api|server)/.*\.(c|h|cu|cuh)$"):
+            code = re.sub(r'/\*.*?\*/|//[^\n]*|"(?:[^"\\\n]|\\.)*"', " ", read(name), flags=re.S)
+            for word in sorted({m[0] for m in PRIVATE.finditer(code)}):
+                yield f"{name}: {word}"
+
+    expect_none(wrong())

@@ -112,7 +112,7 @@ typedef struct {
     const api_part *archive;
     char job_id[API_ID_SIZE], dataset_id[API_DATASET_ID_SIZE];
     char folder[AFFECT_PATH_MAX]; /* of the job */
-    affect_json *told, *spec;     /* owned: the request as it is kept; the worker's */
+    affect_json *stored, *spec;   /* owned: the request as it is kept; the worker's */
 } creation;
 
 /* ---- The three kinds of bodies ---- */
@@ -268,15 +268,15 @@ static affect_status make_spec(creation *c, affect_error *err) {
 
 static void make_told(creation *c) {
     const import_request *r = &c->import;
-    c->told = affect_json_new_object();
-    affect_json_set_string(c->told, "type", api_job_type_import.name);
-    affect_json_set_string(c->told, "name", r->name);
-    affect_json_set_string(c->told, "layout", r->layout);
-    set_copy(c->told, "source", r->source);
-    set_copy(c->told, "options", r->options);
-    set_copy(c->told, "features", r->features);
-    set_copy(c->told, "labels", r->labels);
-    if (c->archive) affect_json_set_number(c->told, "archive_bytes", (double)c->archive->size);
+    c->stored = affect_json_new_object();
+    affect_json_set_string(c->stored, "type", api_job_type_import.name);
+    affect_json_set_string(c->stored, "name", r->name);
+    affect_json_set_string(c->stored, "layout", r->layout);
+    set_copy(c->stored, "source", r->source);
+    set_copy(c->stored, "options", r->options);
+    set_copy(c->stored, "features", r->features);
+    set_copy(c->stored, "labels", r->labels);
+    if (c->archive) affect_json_set_number(c->stored, "archive_bytes", (double)c->archive->size);
 }
 
 static affect_status keep_archive(creation *c, affect_error *err) {
@@ -296,7 +296,7 @@ static affect_status check(creation *c, affect_status status, affect_error *err)
     return status;
 }
 
-/* `status` is that of reading the body: what else is wrong with it is told in the same answer. */
+/* `status` is that of reading the body: what else is wrong with it comes in the same answer. */
 static affect_status create(creation *c, affect_status status, affect_error *err) {
     api_job_id_make(c->job_id);
     api_dataset_id_make(c->dataset_id);
@@ -311,7 +311,7 @@ static affect_status create(creation *c, affect_status status, affect_error *err
                                   .created_ms = affect_clock_unix_ms()};
     const api_job_new job = {.type = api_job_type_import.name,
                              .id = c->job_id,
-                             .request = c->told,
+                             .request = c->stored,
                              .spec = c->spec,
                              .dataset_id = c->dataset_id,
                              .also = api_dataset_insert,
@@ -338,7 +338,7 @@ void api_handle_dataset_create(api_request *request) {
     else if (open)
         api_answer_error(request, &error);
     affect_fields_free(&c.import, import_fields);
-    affect_json_free(c.told);
+    affect_json_free(c.stored);
     affect_json_free(c.spec);
 }
 

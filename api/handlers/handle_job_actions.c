@@ -10,20 +10,20 @@
 static const struct {
     api_job_action action;
     const char *name, *done;
-} askable[] = {{API_JOB_CANCEL, "cancel", "cancelled"},
+} actions[] = {{API_JOB_CANCEL, "cancel", "cancelled"},
                {API_JOB_PAUSE, "pause", "paused"},
                {API_JOB_RESUME, "resume", "resumed"}};
-enum { N_ASKABLE = sizeof askable / sizeof *askable };
+enum { N_ACTIONS = sizeof actions / sizeof *actions };
 
 void api_refuse_job_action(api_request *request, const api_job_type *type, api_job_state state,
                            const char *done) {
     affect_json *members = affect_json_new_object();
     affect_json *allowed = affect_json_set_array(members, "allowed");
-    for (size_t i = 0; i < N_ASKABLE; i++) {
-        api_job_state after = api_job_state_after(state, askable[i].action);
+    for (size_t i = 0; i < N_ACTIONS; i++) {
+        api_job_state after = api_job_state_after(state, actions[i].action);
         bool changes = after != API_JOB_STATE_COUNT && after != state;
-        if (changes && (type->pausable || askable[i].action == API_JOB_CANCEL))
-            affect_json_append(allowed, affect_json_new_string(askable[i].name));
+        if (changes && (type->pausable || actions[i].action == API_JOB_CANCEL))
+            affect_json_append(allowed, affect_json_new_string(actions[i].name));
     }
     if (api_job_type_can_retry(type, state))
         affect_json_append(allowed, affect_json_new_string("retry"));
@@ -64,8 +64,8 @@ static void ask(api_request *request, api_job_action action) {
         api_answer_job(request, outcome == API_ASK_ACCEPTED ? 202 : 200, id);
         return;
     }
-    for (size_t i = 0; i < N_ASKABLE; i++)
-        if (askable[i].action == action) done = askable[i].done;
+    for (size_t i = 0; i < N_ACTIONS; i++)
+        if (actions[i].action == action) done = actions[i].done;
     api_refuse_job_action(request, find_type(request, id), state, done);
 }
 

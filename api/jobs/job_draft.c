@@ -18,7 +18,8 @@ void api_job_id_make(char id[API_ID_SIZE]) {
     snprintf(id, API_ID_SIZE, "job_%s", ulid);
 }
 
-affect_status api_job_draft_blame(affect_error *err, affect_status status, const char *field) {
+affect_status api_job_draft_as_field_error(affect_error *err, affect_status status,
+                                           const char *field) {
     if (status != AFFECT_STATUS_NOT_FOUND) return status;
     char message[300];
     snprintf(message, sizeof message, "%.290s", err->message);
@@ -29,7 +30,7 @@ affect_status api_job_draft_find_dataset(api_job_draft *draft, const char *name,
                                          affect_error *err) {
     if (!name[0]) return AFFECT_STATUS_INVALID; /* the table has said so */
     affect_status status = api_dataset_find(&draft->dataset, draft->context->store, name, err);
-    AFFECT_TRY(api_job_draft_blame(err, status, "dataset"));
+    AFFECT_TRY(api_job_draft_as_field_error(err, status, "dataset"));
     if (strcmp(draft->dataset.state, "ready") == 0) return AFFECT_STATUS_OK;
     return affect_fail(err, CONFLICT, "dataset %s is %s (need ready)", draft->dataset.name,
                        draft->dataset.state);

@@ -51,6 +51,7 @@ affect_status api_job_draft_begin_spec(api_job_draft *draft, const char *type, c
  * affect_dataset_close. */
 affect_dataset *api_job_draft_open_dataset(const api_job_draft *draft);
 /* A thing that the body names and that is not there is the body's fault: 422 with its pointer. */
-affect_status api_job_draft_blame(affect_error *err, affect_status status, const char *field);
+affect_status api_job_draft_as_field_error(affect_error *err, affect_status status,
+                                           const char *field);
 
 #endif

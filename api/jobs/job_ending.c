@@ -44,7 +44,7 @@ static void set_failure(ending *e, const char *reason, const char *code, const c
 }
 
 /* The worker is gone and said no end. */
-static void judge_silence(ending *e) {
+static void classify_exit(ending *e) {
     const api_worker_exit *how = e->how;
     if (e->draining) {
         e->action = API_JOB_LOSE;
@@ -66,7 +66,7 @@ static void judge_silence(ending *e) {
     }
 }
 
-static void judge_end(ending *e) {
+static void classify_end(ending *e) {
     const affect_json *end = e->how->end;
     const char *state = affect_json_get_string(end, "state", "");
     const char *reason = affect_json_get_string(end, "reason", "");
@@ -175,12 +175,12 @@ static affect_status work_exit(api_db *db, void *context, affect_error *err) {
     return AFFECT_STATUS_OK;
 }
 
-static affect_status judge(ending *e, const char *job_id, affect_error *err) {
+static affect_status classify(ending *e, const char *job_id, affect_error *err) {
     if (!e->how->end) {
-        judge_silence(e);
+        classify_exit(e);
         return AFFECT_STATUS_OK;
     }
-    judge_end(e);
+    classify_end(e);
     bool succeeded = e->action == API_JOB_SUCCEED;
     if (!succeeded && !e->result) return AFFECT_STATUS_OK;
     api_job_row row = {0};
@@ -212,7 +212,7 @@ affect_status api_job_end(const api_job_base *base, const char *job_id, const ap
     affect_error error = {0};
     if (!err) err = &error;
     ending e = {.base = base, .how = how, .draining = draining};
-    affect_status status = judge(&e, job_id, err);
+    affect_status status = classify(&e, job_id, err);
     if (status == AFFECT_STATUS_OK) status = write_exit(job_id, &e, err);
     if (e.action == API_JOB_SUCCEED && status != AFFECT_STATUS_OK &&
         !api_job_write_may_pass(status)) {

@@ -49,7 +49,7 @@ struct api_job_queue {
     bool thread_started;
     pthread_mutex_t lock; /* guards all below */
     pthread_cond_t changed;
-    bool stopping, look; /* look: something may be startable */
+    bool stopping, wake; /* wake: a job may be startable */
     double not_before;   /* a worker could not be started: wait */
     int n_active;
 };
@@ -60,9 +60,9 @@ void api_job_queue_options_default(api_job_queue_options *options) {
     api_worker_options_default(&options->worker);
 }
 
-static void look_again(api_job_queue *queue) {
+static void wake_scheduler(api_job_queue *queue) {
     pthread_mutex_lock(&queue->lock);
-    queue->look = true;
+    queue->wake = true;
     pthread_cond_signal(&queue->changed);
     pthread_mutex_unlock(&queue->lock);
 }
@@ -116,7 +116,7 @@ affect_status api_job_create(api_job_queue *queue, const api_job_new *job, char 
     api_job_write w = {.base = &queue->base, .work = work_create, .context = &c};
     AFFECT_TRY(api_job_write_run(&w, err));
     *existed = c.existed;
-    look_again(queue);
+    wake_scheduler(queue);
     return AFFECT_STATUS_OK;
 }
 
@@ -124,7 +124,7 @@ typedef struct {
     api_job_action action;
     const api_request *request;
     api_ask_outcome outcome;
-} question;
+} action_query;
 
 void api_job_etag(char etag[API_ETAG_SIZE], int64_t state_number) {
     snprintf(etag, API_ETAG_SIZE, "\"%lld\"", (long long)state_number);
@@ -132,7 +132,7 @@ void api_job_etag(char etag[API_ETAG_SIZE], int64_t state_number) {
 
 static affect_status work_ask(api_db *db, void *context, affect_error *err) {
     api_job_write *w = context;
-    question *q = w->context;
+    action_query *q = w->context;
     api_job_state before = w->row.state;
     bool pausable = api_job_type_of(w->row.type)->pausable;
     char etag[API_ETAG_SIZE];
@@ -161,7 +161,7 @@ static bool is_stopping(api_job_state state) {
 affect_status api_job_ask(api_job_queue *queue, const char *id, api_job_action action,
                           const api_request *request, api_ask_outcome *outcome,
                           api_job_state *state, affect_error *err) {
-    question q = {.action = action, .request = request};
+    action_query q = {.action = action, .request = request};
     api_job_write w = {.base = &queue->base,
                        .id = id,
                        .work = work_ask,
@@ -171,7 +171,7 @@ affect_status api_job_ask(api_job_queue *queue, const char *id, api_job_action a
     if (status == AFFECT_STATUS_OK) {
         if (is_stopping(w.row.state)) api_workers_stop(queue->workers, id);
         if (w.row.state == API_JOB_QUEUED || api_job_type_of(w.row.type)->has_runs)
-            look_again(queue);
+            wake_scheduler(queue);
         api_job_clean(&queue->base, &w.row);
     }
     *outcome = q.outcome;
@@ -218,7 +218,7 @@ static affect_status on_exited(void *context, const char *job_id, const api_work
     api_job_progress_forget(queue->progress, job_id);
     pthread_mutex_lock(&queue->lock);
     queue->n_active--;
-    queue->look = true;
+    queue->wake = true;
     pthread_cond_signal(&queue->changed);
     pthread_mutex_unlock(&queue->lock);
     return AFFECT_STATUS_OK;
@@ -348,10 +348,10 @@ static affect_status work_not_started(api_db *db, void *context, affect_error *e
 typedef struct {
     const char *id;
     int64_t n;
-} told_question;
+} epoch_query;
 
-static affect_status read_told(api_db *db, void *context, affect_error *err) {
-    told_question *q = context;
+static affect_status read_newest_epoch(api_db *db, void *context, affect_error *err) {
+    epoch_query *q = context;
     return api_store_epoch_newest(&q->n, db, q->id, err);
 }
 
@@ -360,11 +360,12 @@ static affect_status read_told(api_db *db, void *context, affect_error *err) {
 static affect_status write_spec(const char *path, api_job_queue *queue, const api_job_row *row,
                                 affect_error *err) {
     const api_job_type *type = api_job_type_of(row->type);
-    told_question told = {.id = row->id};
+    epoch_query newest = {.id = row->id};
     affect_json *spec = NULL;
-    if (type->pausable) AFFECT_TRY(api_store_read(queue->base.store, read_told, &told, err));
+    if (type->pausable)
+        AFFECT_TRY(api_store_read(queue->base.store, read_newest_epoch, &newest, err));
     AFFECT_TRY(affect_json_parse(&spec, row->spec, strlen(row->spec), err));
-    if (type->pausable) affect_json_set_number(spec, "told_epochs", (double)told.n);
+    if (type->pausable) affect_json_set_number(spec, "told_epochs", (double)newest.n);
     affect_status status =
         api_job_spec_resolve(spec, type, queue->base.data_dir, queue->import_root, err);
     if (status == AFFECT_STATUS_OK && type->has_runs)
@@ -412,19 +413,19 @@ static void sleep_scheduler(api_job_queue *queue) {
 
 /* On a full disk this takes as long as the disk is full: without it the job would say "preparing"
  * until the next start. A server that stops leaves that to its next start. */
-static void tell_not_started(api_job_queue *queue, const char *id, affect_error *why) {
+static void store_not_started(api_job_queue *queue, const char *id, affect_error *why) {
     api_job_write w = {.base = &queue->base,
                        .id = id,
                        .work = work_not_started,
                        .context = why,
                        .uses_reserve = true};
-    bool told = false, stopping = false;
-    while (!told && !stopping) {
+    bool stored = false, stopping = false;
+    while (!stored && !stopping) {
         affect_status status = api_job_write_run(&w, NULL);
-        told = !api_job_write_may_pass(status);
+        stored = !api_job_write_may_pass(status);
         if (status == AFFECT_STATUS_OK) api_job_clean(&queue->base, &w.row);
         pthread_mutex_lock(&queue->lock);
-        if (!told && !queue->stopping) sleep_scheduler(queue);
+        if (!stored && !queue->stopping) sleep_scheduler(queue);
         stopping = queue->stopping;
         pthread_mutex_unlock(&queue->lock);
     }
@@ -440,7 +441,7 @@ static bool start_or_end(api_job_queue *queue, const api_job_row *row) {
         stop_if_asked(queue, row->id);
     } else {
         add_active(queue, -1);
-        tell_not_started(queue, row->id, &why);
+        store_not_started(queue, row->id, &why);
     }
     return started;
 }
@@ -492,8 +493,8 @@ static void *schedule_thread(void *context) {
     api_job_queue *queue = context;
     pthread_mutex_lock(&queue->lock);
     while (!queue->stopping) {
-        if (atomic_load(&queue->n_blocked) > 0) queue->look = true; /* each second */
-        bool may = queue->look && affect_clock_seconds() >= queue->not_before;
+        if (atomic_load(&queue->n_blocked) > 0) queue->wake = true; /* each second */
+        bool may = queue->wake && affect_clock_seconds() >= queue->not_before;
         if (!may) {
             sleep_scheduler(queue);
             pthread_mutex_unlock(&queue->lock);
@@ -501,12 +502,12 @@ static void *schedule_thread(void *context) {
             pthread_mutex_lock(&queue->lock);
             continue;
         }
-        queue->look = false;
+        queue->wake = false;
         pthread_mutex_unlock(&queue->lock);
         api_job_runs_advance(&queue->base, queue->workers, start_report, queue, NULL);
         bool found = start_next(queue);
         pthread_mutex_lock(&queue->lock);
-        if (found || affect_clock_seconds() < queue->not_before) queue->look = true;
+        if (found || affect_clock_seconds() < queue->not_before) queue->wake = true;
     }
     pthread_mutex_unlock(&queue->lock);
     api_workers_drain(queue->workers); /* here: workers die with the thread that started them */
@@ -573,7 +574,7 @@ affect_status api_job_queue_create(api_job_queue **queue, api_store *store, api_
     snprintf(made->import_root, sizeof made->import_root, "%s", options->import_root);
     made->n_slots = options->n_slots;
     made->retention = (api_job_retention){.n_kept = options->n_kept, .days = options->kept_days};
-    made->look = true;
+    made->wake = true;
     affect_ulid_make(made->instance);
     pthread_mutex_init(&made->lock, NULL);
     pthread_condattr_t attributes;

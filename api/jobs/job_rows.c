@@ -262,16 +262,16 @@ typedef struct {
     const char *id;
     const api_job_page *page;
     affect_json *json;
-} question;
+} job_query;
 
 static affect_status read_body(api_db *db, void *context, affect_error *err) {
-    question *q = context;
+    job_query *q = context;
     return api_store_job_get(&q->json, db, q->id, err);
 }
 
 affect_status api_job_read_body(affect_json **json, api_store *store, const char *id,
                                 affect_error *err) {
-    question q = {.id = id};
+    job_query q = {.id = id};
     affect_status status = api_store_read(store, read_body, &q, err);
     if (status == AFFECT_STATUS_OK) set_links(q.json);
     *json = q.json;
@@ -279,13 +279,13 @@ affect_status api_job_read_body(affect_json **json, api_store *store, const char
 }
 
 static affect_status read_page(api_db *db, void *context, affect_error *err) {
-    question *q = context;
+    job_query *q = context;
     return api_store_job_list(&q->json, db, q->page, err);
 }
 
 affect_status api_job_read_page(affect_json **json, api_store *store, const api_job_page *page,
                                 affect_error *err) {
-    question q = {.page = page};
+    job_query q = {.page = page};
     affect_status status = api_store_read(store, read_page, &q, err);
     for (affect_json *body = affect_json_first(affect_json_get(q.json, "data")); body;
          body = affect_json_next(body))

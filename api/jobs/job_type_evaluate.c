@@ -35,7 +35,7 @@ static affect_status find_model(const api_job_draft *draft, api_model_version *v
     if (!r->model[0]) return AFFECT_STATUS_INVALID; /* the table has said so */
     affect_status status = api_model_resolve(models, r->model, version, err);
     if (status == AFFECT_STATUS_OK) AFFECT_TRY(api_model_verify(models, version, err));
-    return api_job_draft_blame(err, status, "model");
+    return api_job_draft_as_field_error(err, status, "model");
 }
 
 static bool has_label(const affect_json *labels, const char *class) {

@@ -93,7 +93,7 @@ static affect_status set_architecture(api_job_draft *draft, const affect_dataset
     if (!given) given = named = affect_json_new_string("paper-optimized");
     affect_status status = affect_job_architecture(&document, given, err);
     affect_json_free(named);
-    AFFECT_TRY(api_job_draft_blame(err, status, "architecture"));
+    AFFECT_TRY(api_job_draft_as_field_error(err, status, "architecture"));
     affect_json_set(draft->spec, "architecture", document);
     return dataset ? check_architecture(draft, document, dataset, err) : AFFECT_STATUS_OK;
 }

@@ -52,16 +52,16 @@ affect_status api_job_write_requeue(api_job_write *w, api_db *db, affect_error *
 typedef struct {
     api_job_row *row;
     const char *id;
-} row_question;
+} row_query;
 
 static affect_status read_row(api_db *db, void *context, affect_error *err) {
-    row_question *q = context;
+    row_query *q = context;
     return api_job_row_load(q->row, db, q->id, err);
 }
 
 affect_status api_job_read(api_job_row *row, const api_job_base *base, const char *id,
                            affect_error *err) {
-    row_question q = {row, id};
+    row_query q = {row, id};
     return api_store_read(base->store, read_row, &q, err);
 }
 

@@ -352,26 +352,26 @@ typedef struct {
     const char *name, *after;
     int64_t version, limit;
     affect_json *json;
-} question;
+} model_query;
 
 static affect_status list(api_db *db, void *context, affect_error *err) {
-    question *q = context;
+    model_query *q = context;
     return api_store_model_list(&q->json, db, q->after, q->limit, err);
 }
 
 static affect_status get(api_db *db, void *context, affect_error *err) {
-    question *q = context;
+    model_query *q = context;
     return api_store_model_get(&q->json, db, q->name, err);
 }
 
 static affect_status get_version(api_db *db, void *context, affect_error *err) {
-    question *q = context;
+    model_query *q = context;
     return api_store_version_get(&q->json, db, q->name, q->version, err);
 }
 
 affect_status api_model_list(api_model_registry *registry, affect_json **json, int64_t limit,
                              const char *after, affect_error *err) {
-    question q = {.after = after, .limit = limit};
+    model_query q = {.after = after, .limit = limit};
     affect_status status = api_store_read(registry->store, list, &q, err);
     for (const affect_json *model = affect_json_first(affect_json_get(q.json, "data")); model;
          model = affect_json_next(model))
@@ -382,7 +382,7 @@ affect_status api_model_list(api_model_registry *registry, affect_json **json, i
 
 affect_status api_model_get(api_model_registry *registry, affect_json **json, const char *name,
                             affect_error *err) {
-    question q = {.name = name};
+    model_query q = {.name = name};
     affect_status status = api_store_read(registry->store, get, &q, err);
     for (affect_json *version = affect_json_first(affect_json_get(q.json, "versions")); version;
          version = affect_json_next(version))
@@ -393,7 +393,7 @@ affect_status api_model_get(api_model_registry *registry, affect_json **json, co
 
 affect_status api_model_version_get(api_model_registry *registry, affect_json **json,
                                     const char *name, int64_t version, affect_error *err) {
-    question q = {.name = name, .version = version};
+    model_query q = {.name = name, .version = version};
     affect_status status = api_store_read(registry->store, get_version, &q, err);
     if (status == AFFECT_STATUS_OK) set_links(q.json);
     *json = q.json;

@@ -92,27 +92,27 @@ typedef struct {
     int64_t limit;
     api_dataset *dataset;
     affect_json *json;
-} question;
+} dataset_query;
 
 static affect_status find(api_db *db, void *context, affect_error *err) {
-    question *q = context;
+    dataset_query *q = context;
     return api_store_dataset_find(q->dataset, db, q->name, err);
 }
 
 affect_status api_dataset_find(api_dataset *dataset, api_store *store, const char *name_or_id,
                                affect_error *err) {
-    question q = {.name = name_or_id, .dataset = dataset};
+    dataset_query q = {.name = name_or_id, .dataset = dataset};
     return api_store_read(store, find, &q, err);
 }
 
 static affect_status get(api_db *db, void *context, affect_error *err) {
-    question *q = context;
+    dataset_query *q = context;
     return api_store_dataset_get(&q->json, db, q->name, err);
 }
 
 affect_status api_dataset_get(affect_json **json, api_store *store, const char *name_or_id,
                               affect_error *err) {
-    question q = {.name = name_or_id};
+    dataset_query q = {.name = name_or_id};
     affect_status status = api_store_read(store, get, &q, err);
     if (status == AFFECT_STATUS_OK) set_links(q.json);
     *json = q.json;
@@ -120,13 +120,13 @@ affect_status api_dataset_get(affect_json **json, api_store *store, const char *
 }
 
 static affect_status list(api_db *db, void *context, affect_error *err) {
-    question *q = context;
+    dataset_query *q = context;
     return api_store_dataset_list(&q->json, db, q->after, q->limit, err);
 }
 
 affect_status api_dataset_list(affect_json **json, api_store *store, const char *after,
                                int64_t limit, affect_error *err) {
-    question q = {.after = after, .limit = limit};
+    dataset_query q = {.after = after, .limit = limit};
     affect_status status = api_store_read(store, list, &q, err);
     for (affect_json *body = affect_json_first(affect_json_get(q.json, "data")); body;
          body = affect_json_next(body))

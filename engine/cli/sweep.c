@@ -144,7 +144,7 @@ static affect_status train(affect_json **result, const affect_json *document, sh
     affect_train_result trained;
     AFFECT_TRY(affect_train_spec_parse(&spec, document, err));
     const affect_train_callbacks callbacks = {
-        .context = s, .on_step = on_step, .on_epoch = on_epoch, .may_go_on = should_continue};
+        .context = s, .on_step = on_step, .on_epoch = on_epoch, .should_continue = should_continue};
     affect_status status = affect_train(&trained, &spec, &callbacks, err);
     *result = trained.summary;
     affect_train_spec_free(&spec);

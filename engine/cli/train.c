@@ -47,7 +47,7 @@ static void on_plan(void *context, const affect_json *plan, const char *message)
     affect_job_events_emit(context, "log", members, message);
 }
 
-static bool may_go_on(void *context) {
+static bool should_continue(void *context) {
     (void)context;
     return !affect_job_cancelled();
 }
@@ -72,7 +72,7 @@ static affect_status run(affect_json **summary, const affect_json *document,
                                         .on_checkpoint = on_checkpoint,
                                         .on_message = on_message,
                                         .on_plan = on_plan,
-                                        .may_go_on = may_go_on};
+                                        .should_continue = should_continue};
     affect_train_result result;
     affect_status status = affect_train(&result, &spec, &callbacks, err);
     *summary = result.summary;

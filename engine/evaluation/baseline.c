@@ -113,7 +113,7 @@ static affect_status evaluate(affect_baseline *baseline, analysis *a, const bool
     free(labels);
     baseline->known = true;
     baseline->accuracy = metrics.accuracy;
-    baseline->recall_mean = metrics.recall_mean;
+    baseline->uar = metrics.uar;
     baseline->f1_macro = metrics.f1_macro;
     return AFFECT_STATUS_OK;
 }

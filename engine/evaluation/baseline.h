@@ -15,7 +15,7 @@
 typedef struct {
     const char *name;
     bool known; /* false: it cannot be made of this dataset and split */
-    double accuracy, recall_mean, f1_macro;
+    double accuracy, uar, f1_macro;
 } affect_baseline;
 
 /* trains, evaluated: (utterances of the dataset). Reads what trains twice, what is evaluated once;

@@ -12,10 +12,10 @@ typedef struct {
     double confidence;
     size_t index;
     int is_right;
-} judged;
+} scored;
 
 static int compare(const void *a, const void *b) {
-    const judged *x = a, *y = b;
+    const scored *x = a, *y = b;
     if (x->confidence != y->confidence) return x->confidence < y->confidence ? -1 : 1;
     return (x->index > y->index) - (x->index < y->index);
 }
@@ -29,7 +29,7 @@ static double close_bin(affect_calibration_bin *bin) {
     return error;
 }
 
-static void add(affect_calibration_bin *bin, const judged *one) {
+static void add(affect_calibration_bin *bin, const scored *one) {
     bin->n++;
     bin->confidence += one->confidence;
     bin->accuracy += one->is_right;
@@ -37,7 +37,7 @@ static void add(affect_calibration_bin *bin, const judged *one) {
 
 affect_status affect_calibrate(affect_calibration *calibration, const float *probabilities,
                                const int *labels, size_t n, size_t n_classes, affect_error *err) {
-    judged *all = malloc((n + 1) * sizeof *all);
+    scored *all = malloc((n + 1) * sizeof *all);
     if (!all) return affect_fail(err, NO_MEMORY, "no memory to calibrate %zu utterances", n);
     *calibration = (affect_calibration){0};
     for (size_t i = 0; i < n; i++) {
@@ -49,7 +49,7 @@ affect_status affect_calibrate(affect_calibration *calibration, const float *pro
             calibration->brier += miss * miss;
         }
         calibration->nll -= log(fmax((double)p[labels[i]], LEAST_LIKELIHOOD));
-        all[i] = (judged){p[best], i, best == (size_t)labels[i]};
+        all[i] = (scored){p[best], i, best == (size_t)labels[i]};
         int bin = (int)ceil(all[i].confidence * BINS) - 1;
         add(&calibration->bins[bin < 0 ? 0 : bin < BINS ? bin : BINS - 1], &all[i]);
     }

@@ -138,7 +138,7 @@ static void measure(double values[N_MEASURES], const pairing *p, int which) {
     affect_metrics metrics;
     affect_metrics_count(&metrics, p->labels, p->predicted[which], p->n, p->n_classes);
     values[0] = metrics.accuracy;
-    values[1] = metrics.recall_mean;
+    values[1] = metrics.uar;
     values[2] = metrics.f1_macro;
 }
 
@@ -154,7 +154,7 @@ static affect_status draw(affect_interval intervals[N_MEASURES], size_t *n_group
     if (status == AFFECT_STATUS_INVALID) return AFFECT_STATUS_OK; /* a single group */
     *n_groups = bootstrap.n_groups;
     intervals[0] = bootstrap.accuracy;
-    intervals[1] = bootstrap.recall_mean;
+    intervals[1] = bootstrap.uar;
     intervals[2] = bootstrap.f1_macro;
     return status;
 }

@@ -33,7 +33,7 @@ typedef struct {
 } class_counts;
 
 typedef struct {
-    double accuracy, recall_mean, f1_macro;
+    double accuracy, uar, f1_macro;
 } measures;
 
 static measures measure(const class_counts *counts, size_t n_classes) {
@@ -44,11 +44,11 @@ static measures measure(const class_counts *counts, size_t n_classes) {
         n += counts->n_true[c];
         n_right += counts->right[c];
         n_occurring += counts->n_true[c] > 0;
-        if (counts->n_true[c] > 0) m.recall_mean += counts->right[c] / counts->n_true[c];
+        if (counts->n_true[c] > 0) m.uar += counts->right[c] / counts->n_true[c];
         if (both > 0) m.f1_macro += 2 * counts->right[c] / both / (double)n_classes;
     }
     m.accuracy = n > 0 ? n_right / n : 0;
-    if (n_occurring > 0) m.recall_mean /= n_occurring;
+    if (n_occurring > 0) m.uar /= n_occurring;
     return m;
 }
 
@@ -126,12 +126,12 @@ static affect_status draw(affect_bootstrap *result, const int *labels, const int
         if (first) of_first = measure_draw(labels, first, group, times, n, n_classes);
         of_second = measure_draw(labels, second, group, times, n, n_classes);
         draws[d] = of_second.accuracy - of_first.accuracy;
-        draws[n_draws + d] = of_second.recall_mean - of_first.recall_mean;
+        draws[n_draws + d] = of_second.uar - of_first.uar;
         draws[2 * n_draws + d] = of_second.f1_macro - of_first.f1_macro;
     }
     *result = (affect_bootstrap){.n_groups = n_groups,
                                  .accuracy = interval_of(draws, n_draws),
-                                 .recall_mean = interval_of(draws + n_draws, n_draws),
+                                 .uar = interval_of(draws + n_draws, n_draws),
                                  .f1_macro = interval_of(draws + 2 * n_draws, n_draws)};
 cleanup:
     free(group);

@@ -31,7 +31,7 @@ affect_json *affect_interval_to_json(affect_interval interval);
 
 typedef struct {
     size_t n_groups;
-    affect_interval accuracy, recall_mean, f1_macro; /* as metrics.h defines them */
+    affect_interval accuracy, uar, f1_macro; /* as metrics.h defines them */
 } affect_bootstrap;
 
 /* labels, predicted (n) are classes of n_classes, groups (n) numbers of 0..n_groups-1; -1: the

@@ -221,7 +221,7 @@ static void score(affect_lookup_score *made, const int *predicted,
     }
     affect_metrics_from_stats(&metrics, stats, table->n_classes, 0);
     made->accuracy = metrics.accuracy;
-    made->recall_mean = metrics.recall_mean;
+    made->uar = metrics.uar;
     made->f1_macro = metrics.f1_macro;
 }
 
@@ -287,7 +287,7 @@ void affect_leakage_print(affect_json *json, const affect_leakage *audit) {
         }
         affect_json *object = affect_json_set_object(baselines, affect_lookup_names[l]);
         affect_json_set_number(object, "accuracy", of->accuracy);
-        affect_json_set_number(object, "recall_mean", of->recall_mean);
+        affect_json_set_number(object, "recall_mean", of->uar);
         affect_json_set_number(object, "f1_macro", of->f1_macro);
     }
 }

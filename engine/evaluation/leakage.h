@@ -42,7 +42,7 @@ typedef struct {
 
 typedef struct {
     bool known; /* the corpus has what the table looks at */
-    double accuracy, recall_mean, f1_macro;
+    double accuracy, uar, f1_macro;
 } affect_lookup_score;
 
 typedef struct {

@@ -30,7 +30,7 @@ void affect_metrics_from_stats(affect_metrics *metrics, const double *stats, siz
         recall_sum += metrics->recall[c];
     }
     metrics->accuracy = ratio(n_right, stats[1]);
-    metrics->recall_mean = ratio(recall_sum, n_occurring);
+    metrics->uar = ratio(recall_sum, n_occurring);
     metrics->cross_entropy = ratio(stats[0], stats[1]);
     metrics->loss = metrics->cross_entropy + l2;
 }
@@ -58,7 +58,7 @@ void affect_metrics_print(affect_json *json, const char *prefix, const affect_me
                    {"cross_entropy", metrics->cross_entropy},
                    {"l2", metrics->l2},
                    {"accuracy", metrics->accuracy},
-                   {"recall_mean", metrics->recall_mean},
+                   {"recall_mean", metrics->uar},
                    {"f1_macro", metrics->f1_macro},
                    {"f1_weighted", metrics->f1_weighted}};
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
@@ -76,6 +76,6 @@ void affect_metrics_print(affect_json *json, const char *prefix, const affect_me
 
 void affect_metrics_print_rates(affect_json *json, const affect_metrics *metrics) {
     affect_json_set_number(json, "accuracy", metrics->accuracy);
-    affect_json_set_number(json, "recall_mean", metrics->recall_mean);
+    affect_json_set_number(json, "recall_mean", metrics->uar);
     affect_json_set_number(json, "f1_macro", metrics->f1_macro);
 }

@@ -17,7 +17,7 @@ typedef struct {
     double l2;            /* penalty of the parameters (running mean over training steps) */
     double loss;          /* cross_entropy + l2 */
     double accuracy;      /* WA */
-    double recall_mean;   /* UA: mean of recall over classes that occur */
+    double uar;           /* UA: mean of recall over classes that occur */
     double f1_macro, f1_weighted;
     double precision[AFFECT_MAX_CLASSES], recall[AFFECT_MAX_CLASSES], f1[AFFECT_MAX_CLASSES];
     uint64_t confusion[AFFECT_MAX_CLASSES][AFFECT_MAX_CLASSES]; /* [true][predicted] */
@@ -30,10 +30,10 @@ void affect_metrics_from_stats(affect_metrics *metrics, const double *stats, siz
 void affect_metrics_count(affect_metrics *metrics, const int *labels, const int *predicted,
                           size_t n, size_t n_classes);
 /* Adds members to `json`, each name preceded by `prefix` ("" or "val_"): loss, cross_entropy, l2,
- * accuracy, recall_mean, f1_macro, f1_weighted, recall {class: number}, confusion [[]]. */
+ * accuracy, recall_mean (uar), f1_macro, f1_weighted, recall {class: number}, confusion [[]]. */
 void affect_metrics_print(affect_json *json, const char *prefix, const affect_metrics *metrics,
                           const char *const *classes);
-/* Adds accuracy, recall_mean and f1_macro alone. */
+/* Adds accuracy, recall_mean (uar) and f1_macro alone. */
 void affect_metrics_print_rates(affect_json *json, const affect_metrics *metrics);
 
 #endif

@@ -60,7 +60,7 @@ static affect_status set_bootstrap(affect_json *to, report *r, const char *attri
     affect_json *json = affect_json_set_object(to, attribute);
     affect_json_set_number(json, "groups", (double)bootstrap.n_groups);
     affect_json_set(json, "accuracy", affect_interval_to_json(bootstrap.accuracy));
-    affect_json_set(json, "recall_mean", affect_interval_to_json(bootstrap.recall_mean));
+    affect_json_set(json, "recall_mean", affect_interval_to_json(bootstrap.uar));
     affect_json_set(json, "f1_macro", affect_interval_to_json(bootstrap.f1_macro));
     return AFFECT_STATUS_OK;
 }

@@ -106,7 +106,7 @@ static affect_status add_baseline(affect_json *result, const char **name, double
     }
     affect_json *json = affect_json_set_object(baselines, lda.name);
     affect_json_set_number(json, "accuracy", lda.accuracy);
-    affect_json_set_number(json, "recall_mean", lda.recall_mean);
+    affect_json_set_number(json, "recall_mean", lda.uar);
     affect_json_set_number(json, "f1_macro", lda.f1_macro);
     if (lda.accuracy > *best) {
         *best = lda.accuracy;

@@ -273,7 +273,7 @@ static affect_status set_bootstrap(affect_json *to, const char *attribute, const
     affect_json *json = affect_json_set_object(to, attribute);
     affect_json_set_number(json, "groups", (double)bootstrap.n_groups);
     affect_json_set(json, "accuracy", interval_json(bootstrap.accuracy));
-    affect_json_set(json, "recall_mean", interval_json(bootstrap.recall_mean));
+    affect_json_set(json, "recall_mean", interval_json(bootstrap.uar));
     affect_json_set(json, "f1_macro", interval_json(bootstrap.f1_macro));
     return AFFECT_STATUS_OK;
 }
@@ -296,7 +296,7 @@ static affect_status print_cell(affect_json *json, const cell *of, context *c, a
         affect_metrics metrics;
         affect_metrics_from_stats(&metrics, of->stats + s * STATS_SIZE, of->n_classes, 0);
         add(&pooled[0], metrics.accuracy);
-        add(&pooled[1], metrics.recall_mean);
+        add(&pooled[1], metrics.uar);
         add(&pooled[2], metrics.f1_macro);
         add(&utterances, (double)metrics.n_rows);
         if (of->metric_of_seed[s].n > 0) add(&by_seed, of->metric_of_seed[s].mean);

@@ -74,7 +74,7 @@ affect_status affect_checkpoint_save(affect_training *t, affect_error *err) {
     affect_json_set(t->metadata, "trainer", state_json(t));
     affect_status status = save(t, AFFECT_LAST_FILE, true, err);
     affect_json_free(affect_json_detach(t->metadata, "trainer"));
-    t->kept_at = affect_clock_seconds();
+    t->checkpointed_at = affect_clock_seconds();
     if (status == AFFECT_STATUS_OK) announce(t, "last");
     return status;
 }

@@ -12,7 +12,7 @@
 
 enum { PROBE_STEPS = 4 };  /* of a dry run, after one that warms up */
 #define PROBE_SECONDS 10.0 /* it takes about, at most */
-#define LOOK_SECONDS  1.0  /* after so long the sums are looked at: has the loss diverged? */
+#define SYNC_SECONDS  1.0  /* after so long the sums are looked at: has the loss diverged? */
 
 /* ---- One epoch ---- */
 
@@ -49,13 +49,13 @@ static affect_status one_step(affect_training *t, const size_t *indices, size_t 
 }
 
 /* Waits for the steps under way and takes their sums into the position. */
-static affect_status look(affect_training *t, affect_error *err) {
+static affect_status sync_totals(affect_training *t, affect_error *err) {
     double totals[AFFECT_MAX_STATS + 1];
     size_t n = affect_session_n_totals(t->session) - 1;
     AFFECT_TRY(affect_session_read_totals(totals, t->session, err));
     memcpy(t->position.stats, totals, n * sizeof *totals);
     t->position.l2_rows = totals[n];
-    t->looked_at = affect_clock_seconds();
+    t->synced_at = affect_clock_seconds();
     if (isfinite(totals[0]) && isfinite(totals[n])) return AFFECT_STATUS_OK;
     return affect_fail(err, DIVERGED, "by step %llu the loss is not a number (rate %g)",
                        (unsigned long long)t->step, t->schedule.learning_rate);
@@ -66,7 +66,7 @@ static affect_status set_totals(affect_training *t, affect_error *err) {
     size_t n = affect_session_n_totals(t->session) - 1;
     memcpy(totals, t->position.stats, n * sizeof *totals);
     totals[n] = t->position.l2_rows;
-    t->looked_at = affect_clock_seconds();
+    t->synced_at = affect_clock_seconds();
     return affect_session_set_totals(t->session, totals, err);
 }
 
@@ -80,8 +80,8 @@ static affect_status stop(affect_training *t, affect_error *err) {
 
 static affect_status save_when_due(affect_training *t, affect_error *err) {
     double now = affect_clock_seconds(), every = t->spec->checkpoint_seconds;
-    if (every <= 0 || now - t->kept_at < every) return AFFECT_STATUS_OK;
-    AFFECT_TRY(look(t, err));
+    if (every <= 0 || now - t->checkpointed_at < every) return AFFECT_STATUS_OK;
+    AFFECT_TRY(sync_totals(t, err));
     t->position.seconds = now - t->epoch_began;
     return affect_checkpoint_save(t, err);
 }
@@ -97,14 +97,14 @@ static affect_status train_epoch(affect_training *t, affect_metrics *metrics, in
         size_t rows = n - begin_row < batch_size ? n - begin_row : batch_size;
         AFFECT_TRY(one_step(t, t->order + begin_row, rows, err));
         ++*done;
-        if (affect_clock_seconds() - t->looked_at > LOOK_SECONDS) AFFECT_TRY(look(t, err));
+        if (affect_clock_seconds() - t->synced_at > SYNC_SECONDS) AFFECT_TRY(sync_totals(t, err));
         if (t->callbacks->on_step && !t->callbacks->on_step(t->callbacks->context, *done, steps)) {
-            AFFECT_TRY(look(t, err));
+            AFFECT_TRY(sync_totals(t, err));
             return stop(t, err);
         }
         if (*done < steps) AFFECT_TRY(save_when_due(t, err));
     }
-    AFFECT_TRY(look(t, err));
+    AFFECT_TRY(sync_totals(t, err));
     affect_metrics_from_stats(metrics, t->position.stats, t->n_classes,
                               t->position.l2_rows / (double)n);
     return AFFECT_STATUS_OK;
@@ -122,7 +122,7 @@ static affect_status evaluate_part(affect_training *t, affect_metrics *metrics,
         float *of_rows = probabilities ? probabilities + begin * t->n_classes : NULL;
         AFFECT_TRY(affect_batch_evaluate(of_rows, t->batch, t->session, t->indices[part] + begin,
                                          rows, err));
-        if (to->may_go_on && !to->may_go_on(to->context))
+        if (to->should_continue && !to->should_continue(to->context))
             return affect_fail(err, CANCELLED, "stopped at the %s part", affect_part_names[part]);
     }
     AFFECT_TRY(affect_session_read_totals(totals, t->session, err));
@@ -159,7 +159,7 @@ static double monitored(int monitor, const affect_metrics *validation) {
     case AFFECT_MONITOR_VAL_ACCURACY:
         return -validation->accuracy;
     case AFFECT_MONITOR_VAL_UAR:
-        return -validation->recall_mean;
+        return -validation->uar;
     case AFFECT_MONITOR_VAL_F1_MACRO:
         return -validation->f1_macro;
     default:
@@ -169,8 +169,8 @@ static double monitored(int monitor, const affect_metrics *validation) {
 
 /* Ends the epoch: it is the last finished one, and maybe the best. The checkpoint is written before
  * the best epoch's file: what is missing of that after a kill can be made from the checkpoint. */
-static affect_status keep(affect_training *t, const epoch_numbers *numbers, bool *best,
-                          affect_error *err) {
+static affect_status save_epoch(affect_training *t, const epoch_numbers *numbers, bool *best,
+                                affect_error *err) {
     double value = monitored(t->config->best, &numbers->validation);
     *best = value < t->best;
     affect_json_set(t->metadata, "metrics", report_json(t, numbers));
@@ -189,8 +189,8 @@ static affect_status keep(affect_training *t, const epoch_numbers *numbers, bool
     return *best ? affect_checkpoint_save_best(t, err) : AFFECT_STATUS_OK;
 }
 
-static affect_status tell(const affect_training *t, const affect_json *report, bool best,
-                          affect_error *err) {
+static affect_status report_epoch(const affect_training *t, const affect_json *report, bool best,
+                                  affect_error *err) {
     if (!t->callbacks->on_epoch || t->callbacks->on_epoch(t->callbacks->context, report, best))
         return AFFECT_STATUS_OK;
     return affect_fail(err, CANCELLED, "stopped after epoch %lld",
@@ -211,8 +211,8 @@ static affect_status one_epoch(affect_training *t, int64_t epoch, affect_error *
     t->result->stopped_early =
         affect_stopping_update(&t->stopping, &t->config->stopping_config,
                                monitored(t->config->stopping_config.monitor, &numbers.validation));
-    AFFECT_TRY(keep(t, &numbers, &best, err));
-    return tell(t, affect_json_get(t->metadata, "metrics"), best, err);
+    AFFECT_TRY(save_epoch(t, &numbers, &best, err));
+    return report_epoch(t, affect_json_get(t->metadata, "metrics"), best, err);
 }
 
 static affect_status run_epochs(affect_training *t, affect_error *err) {
@@ -226,17 +226,17 @@ static affect_status run_epochs(affect_training *t, affect_error *err) {
     return AFFECT_STATUS_OK;
 }
 
-static void tell_again(void *context, const affect_json *report) {
+static void report_again(void *context, const affect_json *report) {
     const affect_training *t = context;
     if (t->callbacks->on_epoch) t->callbacks->on_epoch(t->callbacks->context, report, false);
 }
 
 /* Epochs that were lost on their way to who listens, and which one was best. */
-static void tell_lost(affect_training *t) {
-    int64_t told = t->spec->told_epochs;
-    if (told < 0 || told + 1 >= t->result->epochs_done) return;
-    int64_t n = affect_epoch_log_replay(t->spec->output, told + 1, t->result->epochs_done - 1,
-                                        tell_again, t);
+static void report_lost(affect_training *t) {
+    int64_t stored = t->spec->told_epochs;
+    if (stored < 0 || stored + 1 >= t->result->epochs_done) return;
+    int64_t n = affect_epoch_log_replay(t->spec->output, stored + 1, t->result->epochs_done - 1,
+                                        report_again, t);
     if (n && t->callbacks->on_checkpoint)
         t->callbacks->on_checkpoint(t->callbacks->context, "best", t->result->best_epoch, 0);
 }
@@ -247,9 +247,9 @@ static affect_status resume(affect_training *t, affect_error *err) {
     if (!t->checkpoint) return AFFECT_STATUS_OK;
     AFFECT_TRY(affect_checkpoint_restore(t, err));
     if (t->result->epochs_done == 0) return AFFECT_STATUS_OK;
-    tell_lost(t);
-    return tell(t, affect_json_get(t->metadata, "metrics"),
-                t->result->best_epoch == t->result->epochs_done, err);
+    report_lost(t);
+    return report_epoch(t, affect_json_get(t->metadata, "metrics"),
+                        t->result->best_epoch == t->result->epochs_done, err);
 }
 
 /* ---- After the last epoch ---- */
@@ -330,12 +330,12 @@ static affect_status time_steps(double *seconds, affect_training *t, affect_erro
         if (s == 1) timed = 0, timed_rows = 0;
         double before = affect_clock_seconds();
         AFFECT_TRY(one_step(t, t->order + begin, rows, err));
-        AFFECT_TRY(look(t, err));
+        AFFECT_TRY(sync_totals(t, err));
         double after = affect_clock_seconds();
         timed += after - before;
         timed_rows += rows;
         if (s > 0 && after - began > PROBE_SECONDS) break;
-        if (t->callbacks->may_go_on && !t->callbacks->may_go_on(t->callbacks->context))
+        if (t->callbacks->should_continue && !t->callbacks->should_continue(t->callbacks->context))
             return affect_fail(err, CANCELLED, "the probe was stopped");
     }
     *seconds = timed / (double)timed_rows;
@@ -348,7 +348,7 @@ static affect_status time_evaluation(double *seconds, affect_training *t, affect
     double before = affect_clock_seconds();
     AFFECT_TRY(affect_batch_evaluate(NULL, t->batch, t->session, t->indices[AFFECT_PART_VALIDATION],
                                      rows, err));
-    AFFECT_TRY(look(t, err));
+    AFFECT_TRY(sync_totals(t, err));
     *seconds = (affect_clock_seconds() - before) / (double)rows;
     return AFFECT_STATUS_OK;
 }
@@ -404,7 +404,7 @@ affect_status affect_train(affect_train_result *result, const affect_train_spec 
     if (callbacks->on_running)
         callbacks->on_running(callbacks->context, t->n[AFFECT_PART_TRAINING],
                               t->n[AFFECT_PART_VALIDATION], t->n[AFFECT_PART_TEST]);
-    t->kept_at = affect_clock_seconds();
+    t->checkpointed_at = affect_clock_seconds();
     if (spec->dry_run) {
         status = dry_run(t, err);
         goto cleanup;

@@ -37,7 +37,7 @@ typedef struct {
                        const char *message); /* "log", "warning" */
     /* What affect_memory_plan_print says, and "anonymous_bytes_before"; borrowed. */
     void (*on_plan)(void *context, const affect_json *plan, const char *message);
-    bool (*may_go_on)(void *context); /* asked between batches of an evaluation */
+    bool (*should_continue)(void *context); /* asked between batches of an evaluation */
 } affect_train_callbacks;
 
 typedef struct {

@@ -46,8 +46,8 @@ struct affect_training {
     uint64_t step; /* optimiser steps done, of all epochs */
     affect_epoch_position position;
     double epoch_began;       /* on the clock, less what the position says was spent before */
-    double kept_at;           /* when the last checkpoint was written */
-    double looked_at;         /* when the session's totals were last read */
+    double checkpointed_at;   /* when the last checkpoint was written */
+    double synced_at;         /* when the session's totals were last read */
     double best;              /* monitored value, lower is better */
     affect_json *best_report; /* of the best epoch */
     affect_train_result *result;

@@ -90,7 +90,7 @@ static void test_audit(void) {
     CHECK_NEAR(scores[AFFECT_LOOKUP_DIALOG_AND_SPEAKER].accuracy, 4.0 / 7, 1e-15);
     CHECK_NEAR(scores[AFFECT_LOOKUP_SCENARIO].accuracy, 5.0 / 7, 1e-15);
     CHECK_NEAR(scores[AFFECT_LOOKUP_NEAREST_TURN].accuracy, 4.0 / 7, 1e-15);
-    CHECK_NEAR(scores[AFFECT_LOOKUP_DIALOG].recall_mean, (1.0 / 2 + 1 + 1.0 / 2) / 3, 1e-15);
+    CHECK_NEAR(scores[AFFECT_LOOKUP_DIALOG].uar, (1.0 / 2 + 1 + 1.0 / 2) / 3, 1e-15);
     CHECK(audit.strongest == AFFECT_LOOKUP_DIALOG); /* the first of equals */
 }
 

@@ -21,7 +21,7 @@ static void test_by_hand(void) {
         CHECK_NEAR(m.precision[c], precision[c], 1e-15);
         CHECK_NEAR(m.f1[c], f1[c], 1e-15);
     }
-    CHECK_NEAR(m.recall_mean, (4.0 / 6 + 0.5) / 3, 1e-15);
+    CHECK_NEAR(m.uar, (4.0 / 6 + 0.5) / 3, 1e-15);
     CHECK_NEAR(m.f1_macro, (8.0 / 13 + 0.4) / 3, 1e-15);
     CHECK_NEAR(m.f1_weighted, (6 * 8.0 / 13 + 2 * 0.4) / 10, 1e-15);
     CHECK(m.confusion[0][1] == 2 && m.confusion[1][0] == 1 && m.confusion[2][0] == 2);
@@ -32,7 +32,7 @@ static void test_a_class_that_does_not_occur(void) {
     const double one[] = {1, 4, 3, 1, 0, 0};
     affect_metrics m;
     affect_metrics_from_stats(&m, one, 2, 0);
-    CHECK_NEAR(m.recall_mean, 0.75, 1e-15);
+    CHECK_NEAR(m.uar, 0.75, 1e-15);
     CHECK_NEAR(m.accuracy, 0.75, 1e-15);
     CHECK(m.recall[1] == 0 && m.precision[1] == 0);
 }
@@ -41,12 +41,12 @@ static void test_nothing_and_everything(void) {
     const double none[6] = {0}, all[] = {0, 8, 5, 0, 0, 3};
     affect_metrics m;
     affect_metrics_from_stats(&m, none, 2, 0.5);
-    CHECK(m.accuracy == 0 && m.recall_mean == 0 && m.f1_macro == 0 && m.loss == 0.5);
+    CHECK(m.accuracy == 0 && m.uar == 0 && m.f1_macro == 0 && m.loss == 0.5);
     affect_metrics_from_stats(&m, all, 2, 0);
     CHECK_NEAR(m.accuracy, 1, 1e-15);
     CHECK_NEAR(m.f1_macro, 1, 1e-15);
     CHECK_NEAR(m.f1_weighted, 1, 1e-15);
-    CHECK_NEAR(m.recall_mean, 1, 1e-15);
+    CHECK_NEAR(m.uar, 1, 1e-15);
 }
 
 static void test_a_loss_that_is_no_number_stays_one(void) {

@@ -109,7 +109,7 @@ static void on_plan(void *context, const affect_json *plan, const char *message)
     snprintf(shared->plan_message, sizeof shared->plan_message, "%s", message);
 }
 
-static bool may_go_on(void *context) {
+static bool should_continue(void *context) {
     (void)context;
     return at_moment();
 }
@@ -138,7 +138,7 @@ static void train_here(const affect_json *document) {
                                               .on_checkpoint = on_checkpoint,
                                               .on_message = on_message,
                                               .on_plan = on_plan,
-                                              .may_go_on = may_go_on};
+                                              .should_continue = should_continue};
     shared->status = affect_train_spec_parse(&spec, document, &err);
     if (shared->status == AFFECT_STATUS_OK) {
         shared->status = affect_train(&result, &spec, &callbacks, &err);
