@@ -29,7 +29,9 @@ const affect_field affect_sweep_fields[] = {
     AFFECT_FIELD_JSON(affect_sweep_config, split,
                       "what every point is tried under: a split, or a list of them; all folds of "
                       "each are run, unless it names one",
-                      .schema = "{'type':['string','object','array']}"),
+                      .schema = "{'oneOf':[{'type':'string'},{'type':'object'},{'type':'array',"
+                                "'minItems':1,'maxItems':8,'items':{'oneOf':[{'type':'string'},"
+                                "{'type':'object'}]}}]}"),
     AFFECT_FIELD_JSON(affect_sweep_config, seeds, "training.seed of the repetitions",
                       .schema = "{'type':'array','minItems':1,'maxItems':100,'uniqueItems':true,"
                                 "'items':{'type':'integer','minimum':0}}"),

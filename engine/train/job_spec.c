@@ -86,8 +86,11 @@ void affect_training_config_print(affect_json *json, const affect_training_confi
     affect_fields_print(json, config, affect_training_fields);
     affect_fields_print(affect_json_set_object(json, "schedule"), &config->schedule_config,
                         affect_schedule_fields);
-    affect_fields_print(affect_json_set_object(json, "early_stopping"), &config->stopping_config,
-                        affect_stopping_fields);
+    affect_json *stopping = affect_json_set_object(json, "early_stopping");
+    affect_fields_print(stopping, &config->stopping_config, affect_stopping_fields);
+    /* Checkpoints of before this field are resumed: its default is not printed. */
+    if (config->stopping_config.monitor == AFFECT_MONITOR_VAL_LOSS)
+        affect_json_free(affect_json_detach(stopping, "monitor"));
     if (!config->class_weights) affect_json_set_string(json, "class_weights", "none");
 }
 

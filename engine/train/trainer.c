@@ -305,6 +305,11 @@ static affect_status finish(affect_training *t, affect_error *err) {
                                             .n_classes = t->n_classes,
                                             .probabilities = probabilities};
     affect_status status = evaluate_best(t, &metrics, probabilities, part, err);
+    /* The report's own memory comes after that of the plan, not on top of it. */
+    affect_batch_free(t->batch);
+    affect_session_free(t->session);
+    t->batch = NULL;
+    t->session = NULL;
     if (status == AFFECT_STATUS_OK)
         status = affect_predictions_write(&predictions, t->spec->output, err);
     if (status == AFFECT_STATUS_OK) {
