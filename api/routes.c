@@ -3,6 +3,7 @@
 #include "api/routes.h"
 
 #include "api/handlers/handlers.h"
+#include "api/handlers/picture.h"
 #include "api/jobs/job_state.h"
 #include "api/jobs/job_type.h"
 #include "api/request.h"
@@ -75,7 +76,28 @@ static const affect_field metrics_queries[] = {CHOICE("format", metrics_formats,
                                                       "csv where Accept names text/csv, else json",
                                                       .schema = "{'default':null}"),
                                                AFFECT_FIELD_END};
-static const affect_field plot_queries[] = {TEXT("compare", "a second job's id"), AFFECT_FIELD_END};
+#define SIZE(size_name, low, text)                                                                 \
+    {                                                                                              \
+        .name = (size_name), .kind = AFFECT_FIELD_KIND_INTEGER, .size = sizeof(int64_t),           \
+        .minimum = (low), .maximum = API_PICTURE_SIZE_MAX, .help = (text),                         \
+        .schema = "{'default':null}"                                                               \
+    }
+#define PICTURE_QUERIES                                                                            \
+    TEXT("title", "of the picture, in place of its own; empty: none"),                             \
+        SIZE("width", API_PICTURE_WIDTH_MIN, "pixels; without it the picture's own"),              \
+        SIZE("height", API_PICTURE_HEIGHT_MIN, "pixels; without it the picture's own"),            \
+        CHOICE("theme", api_picture_themes, "of its colours"), {                                   \
+        .name = "ids", .kind = AFFECT_FIELD_KIND_BOOL, .size = sizeof(bool),                       \
+        .help = "show ids of jobs behind their names"                                              \
+    }
+#define NAMES TEXT("names", "in the legend, one a job, joined by commas")
+static const affect_field picture_queries[] = {PICTURE_QUERIES, AFFECT_FIELD_END};
+static const affect_field job_plot_queries[] = {TEXT("compare", "a second job's id"), NAMES,
+                                                PICTURE_QUERIES, AFFECT_FIELD_END};
+static const affect_field plot_queries[] = {
+    TEXT("jobs", "1 to 8 ids, joined by commas; a job with runs is drawn as their mean",
+         .required = true, .schema = "{'pattern':'^[^,]{1,40}(,[^,]{1,40}){0,7}$'}"),
+    NAMES, PICTURE_QUERIES, AFFECT_FIELD_END};
 static const affect_field compare_queries[] = {
     TEXT("jobs", "2 to 8 ids, joined by commas; each is compared with the first", .required = true,
          .schema = "{'pattern':'^[^,]{1,40}(,[^,]{1,40}){1,7}$'}"),
@@ -170,7 +192,15 @@ const api_route api_routes[] = {
           "its epochs as JSON or CSV", .queries = metrics_queries),
     ROUTE(GET, "/v1/jobs/{job}/plot.svg", api_handle_job_plot, VIEWER, "200 image/svg+xml, 422",
           "its curves as a picture; compare=JOB draws a second job beside it",
-          .queries = plot_queries),
+          .queries = job_plot_queries),
+    ROUTE(GET, "/v1/jobs/{job}/confusion.svg", api_handle_job_confusion, VIEWER,
+          "200 image/svg+xml, 409", "the confusion matrix of the part that its result reports",
+          .queries = picture_queries),
+    ROUTE(GET, "/v1/jobs/{job}/reliability.svg", api_handle_job_reliability, VIEWER,
+          "200 image/svg+xml, 409", "its reliability diagram: accuracy by confidence",
+          .queries = picture_queries),
+    ROUTE(GET, "/v1/jobs/{job}/recall.svg", api_handle_job_recall, VIEWER, "200 image/svg+xml, 409",
+          "recall of each class, and mean recall of groups", .queries = picture_queries),
     ROUTE(GET, "/v1/jobs/{job}/runs", api_handle_job_runs, VIEWER, "200 JobPage",
           "the runs of a sweep, jobs of their own, in their order", .queries = run_queries),
     ROUTE(GET, "/v1/jobs/{job}/table", api_handle_job_table, VIEWER,
@@ -187,6 +217,10 @@ const api_route api_routes[] = {
           "text/markdown|application/x-tex, 304, 412, 416",
           "one of its files", .headers = file_headers),
 
+    ROUTE(GET, "/v1/plot.svg", api_handle_plot, VIEWER, "200 image/svg+xml, 422",
+          "curves of several jobs in one picture; a sweep's are mean and deviation over the runs "
+          "of its best point",
+          .queries = plot_queries),
     ROUTE(GET, "/v1/compare", api_handle_compare, VIEWER,
           "200 Comparison|text/csv|text/markdown|application/x-latex, 409",
           "results of jobs, over the utterances that they have in common: differences with "

@@ -2,6 +2,7 @@
  * its files. Read and compared on a handler's thread, within a bound on each file. */
 #include "api/context.h"
 #include "api/handlers/handlers.h"
+#include "api/handlers/query_list.h"
 #include "api/jobs/job_rows.h"
 #include "engine/core/file.h"
 #include "engine/evaluation/compare.h"
@@ -10,25 +11,6 @@
 #include <string.h>
 
 #define MAX_TABLE_BYTES ((size_t)16 << 20) /* some 200 000 utterances */
-
-/* The ids of the query, in one piece of memory that *text owns. */
-static affect_status split_ids(char **text, const char *ids[AFFECT_COMPARE_MAX], size_t *n,
-                               const char *query, affect_error *err) {
-    *n = 0;
-    *text = strdup(query ? query : "");
-    if (!*text) return affect_fail(err, NO_MEMORY, "no memory for the jobs' ids");
-    for (char *rest = *text, *id; (id = strsep(&rest, ","));) {
-        if (!*id && !rest && *n == 0) break; /* an empty query */
-        if (!*id) return affect_fail(err, INVALID, "query jobs: an id is empty");
-        if (*n == AFFECT_COMPARE_MAX)
-            return affect_fail(err, INVALID, "query jobs: more than %d ids", AFFECT_COMPARE_MAX);
-        ids[(*n)++] = id;
-    }
-    return *n >= 2
-               ? AFFECT_STATUS_OK
-               : affect_fail(err, INVALID, "query jobs: %zu ids (need 2 to %d, joined by commas)",
-                             *n, AFFECT_COMPARE_MAX);
-}
 
 static affect_status read_table(affect_prediction_table *table, api_context *context,
                                 const char *id, affect_error *err) {
@@ -71,7 +53,8 @@ static affect_status compare(affect_buffer *text, size_t format, api_request *re
     affect_json *json = NULL;
     char *memory = NULL;
     size_t n = 0;
-    affect_status status = split_ids(&memory, ids, &n, api_query(request, "jobs"), err);
+    affect_status status = api_query_list(&memory, ids, &n, "jobs", api_query(request, "jobs"), 2,
+                                          AFFECT_COMPARE_MAX, err);
     for (size_t i = 0; i < n && status == AFFECT_STATUS_OK; i++)
         status = read_table(&tables[i], api_context_of(request), ids[i], err);
     if (status == AFFECT_STATUS_OK) status = affect_compare(&json, tables, ids, n, err);

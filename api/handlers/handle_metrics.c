@@ -1,13 +1,8 @@
-/* /v1/jobs/{job}/metrics and /plot.svg: a training's epochs as JSON, as CSV, as a picture. */
+/* /v1/jobs/{job}/metrics: a training's epochs as JSON and as CSV. */
 #include "api/context.h"
 #include "api/handlers/handlers.h"
-#include "api/handlers/plot.h"
 #include "api/jobs/job_rows.h"
-#include "api/jobs/job_type.h"
 
-#include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* The epochs of a job, as an array of their events. */
@@ -27,8 +22,6 @@ static void free_curve(curve *c) {
     affect_json_free(c->epochs);
     affect_json_free(c->body);
 }
-
-/* ---- Tables ---- */
 
 /* Names of members are a user's labels. */
 static void print_member_name(affect_buffer *csv, const char *object, const char *member) {
@@ -103,73 +96,4 @@ void api_handle_job_metrics(api_request *request) {
         api_answer_json(request, 200, json);
     }
     free_curve(&c);
-}
-
-/* ---- The picture ---- */
-
-static api_plot_point *points_of(const curve *c, size_t *n) {
-    size_t size = affect_json_size(c->epochs);
-    api_plot_point *points = malloc((size ? size : 1) * sizeof *points);
-    *n = 0;
-    for (const affect_json *e = affect_json_first(c->epochs); points && e; e = affect_json_next(e))
-        points[(*n)++] = (api_plot_point){
-            affect_json_get_number(e, "epoch", NAN), affect_json_get_number(e, "loss", NAN),
-            affect_json_get_number(e, "val_loss", NAN), affect_json_get_number(e, "accuracy", NAN),
-            affect_json_get_number(e, "val_accuracy", NAN)};
-    return points;
-}
-
-/* "first (paper-optimized), job_..." */
-static void make_label(char *label, size_t size, const curve *c) {
-    const affect_json *request = affect_json_get(c->body, "request");
-    const affect_json *architecture = affect_json_get(request, "architecture");
-    const char *name = affect_json_string(architecture, NULL);
-    if (!name)
-        name = affect_json_get_string(architecture, "name",
-                                      architecture ? "inline" : "paper-optimized");
-    snprintf(label, size, "%s (%s), %s", affect_json_get_string(request, "model", ""), name,
-             c->job_id);
-}
-
-static void answer_plot(api_request *request, const curve *curves, size_t n) {
-    api_plot_run runs[2] = {{0}};
-    api_plot_point *points[2] = {NULL, NULL};
-    char labels[2][300], title[200];
-    for (size_t i = 0; i < n; i++) {
-        points[i] = points_of(&curves[i], &runs[i].n_points);
-        make_label(labels[i], sizeof labels[i], &curves[i]);
-        runs[i].points = points[i];
-        runs[i].label = labels[i];
-        runs[i].best_epoch =
-            affect_json_get_number(affect_json_get(curves[i].body, "best"), "epoch", 0);
-    }
-    snprintf(title, sizeof title, "Training on %s",
-             affect_json_get_string(curves[0].body, "dataset", "a dataset that was deleted"));
-    affect_buffer svg = {0};
-    api_plot_print(&svg, title, runs, n);
-    free(points[0]);
-    free(points[1]);
-    api_set_header(request, "Cache-Control", "no-cache");
-    api_answer_buffer(request, 200, "image/svg+xml", &svg);
-}
-
-void api_handle_job_plot(api_request *request) {
-    curve curves[2] = {{.job_id = api_path_value(request, "job")},
-                       {.job_id = api_query(request, "compare")}};
-    size_t n = curves[1].job_id ? 2 : 1;
-    affect_error error = {0};
-    affect_status status = AFFECT_STATUS_OK;
-    for (size_t i = 0; i < n && status == AFFECT_STATUS_OK; i++) {
-        status = api_store_read(api_context_of(request)->store, read_curve, &curves[i], &error);
-        const char *type = affect_json_get_string(curves[i].body, "type", "");
-        if (status == AFFECT_STATUS_OK && !api_job_type_of(type)->has_curves)
-            status = affect_fail(&error, INVALID, "%s is a job of type %s, which has no curves",
-                                 curves[i].job_id, type);
-    }
-    if (status == AFFECT_STATUS_OK)
-        answer_plot(request, curves, n);
-    else
-        api_answer_error(request, &error);
-    free_curve(&curves[0]);
-    free_curve(&curves[1]);
 }

@@ -44,7 +44,13 @@ api_handler api_handle_compare;
 api_handler api_handle_job_events;
 
 /* handle_metrics.c */
-api_handler api_handle_job_metrics, api_handle_job_plot;
+api_handler api_handle_job_metrics;
+
+/* handle_plots.c */
+api_handler api_handle_job_plot, api_handle_plot;
+
+/* handle_result_plots.c */
+api_handler api_handle_job_confusion, api_handle_job_reliability, api_handle_job_recall;
 
 /* handle_models.c */
 api_handler api_handle_model_list, api_handle_model, api_handle_model_version,

@@ -57,13 +57,17 @@ bool api_job_type_can_retry(const api_job_type *type, api_job_state state) {
 
 void api_job_type_set_links(affect_json *links, const api_job_type *type, const char *id,
                             api_job_state state) {
+    bool has_report = type->has_report && state == API_JOB_SUCCEEDED;
     const struct {
         const char *name, *rest;
         bool has;
     } rows[] = {{"self", "", true},
                 {"events", "/events", true},
                 {"metrics", "/metrics", type->has_curves},
-                {"plot", "/plot.svg", type->has_curves},
+                {"plot", "/plot.svg", type->has_curves || type->has_runs},
+                {"confusion", "/confusion.svg", has_report},
+                {"reliability", "/reliability.svg", has_report},
+                {"recall", "/recall.svg", has_report},
                 {"runs", "/runs", type->has_runs},
                 {"table", "/table", type->has_runs && state == API_JOB_SUCCEEDED},
                 {"artifacts", "/artifacts", type->has_artifacts},

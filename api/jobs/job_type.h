@@ -45,6 +45,7 @@ typedef struct {
     bool reads_import_root; /* source.path lies below the import root, which source.root becomes */
     bool pausable;          /* its worker writes checkpoints and resumes from the last one */
     bool has_curves;        /* of its epochs: /metrics and /plot.svg */
+    bool has_report;        /* of the part that it evaluates: pictures of its result */
     bool has_dry_run;
     bool has_runs; /* its runs, jobs of their own, go first; its worker reports what they came to */
     bool

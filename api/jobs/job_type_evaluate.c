@@ -93,4 +93,5 @@ const api_job_type api_job_type_evaluate = {.name = "evaluate",
                                             .request_size = sizeof(evaluate_request),
                                             .make = make,
                                             .keys = keys,
-                                            .has_artifacts = true};
+                                            .has_artifacts = true,
+                                            .has_report = true};

@@ -169,5 +169,6 @@ const api_job_type api_job_type_train = {.name = "train",
                                          .has_curves = true,
                                          .has_dry_run = true,
                                          .has_artifacts = true,
+                                         .has_report = true,
                                          .prepare = prepare,
                                          .store = store};

@@ -84,3 +84,21 @@ affect_json *affect_calibration_to_json(const affect_calibration *calibration) {
     }
     return json;
 }
+
+bool affect_calibration_from_json(affect_calibration *calibration, const affect_json *json) {
+    const affect_json *bins = affect_json_get(json, "bins");
+    size_t b = 0;
+    *calibration = (affect_calibration){0};
+    if (affect_json_size(bins) != BINS) return false;
+    calibration->nll = affect_json_get_number(json, "nll", 0);
+    calibration->brier = affect_json_get_number(json, "brier", 0);
+    calibration->ece = affect_json_get_number(json, "ece", 0);
+    calibration->ece_adaptive = affect_json_get_number(json, "ece_adaptive", 0);
+    for (const affect_json *bin = affect_json_first(bins); bin; bin = affect_json_next(bin), b++) {
+        double n = affect_json_get_number(bin, "n", 0);
+        calibration->bins[b].n = n > 0 && n < 1e15 ? (size_t)n : 0;
+        calibration->bins[b].confidence = affect_json_get_number(bin, "confidence", 0);
+        calibration->bins[b].accuracy = affect_json_get_number(bin, "accuracy", 0);
+    }
+    return true;
+}

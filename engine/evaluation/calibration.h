@@ -13,6 +13,7 @@
 #include "engine/core/json.h"
 #include "engine/core/status.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #define AFFECT_CALIBRATION_BINS 15
@@ -32,5 +33,7 @@ affect_status affect_calibrate(affect_calibration *calibration, const float *pro
                                const int *labels, size_t n, size_t n_classes, affect_error *err);
 /* {"nll", "brier", "ece", "ece_adaptive", "bins": [{"n", "confidence", "accuracy"}]}; owned. */
 affect_json *affect_calibration_to_json(const affect_calibration *calibration);
+/* The reverse; false, and zeros, when it is of another form. */
+bool affect_calibration_from_json(affect_calibration *calibration, const affect_json *json);
 
 #endif

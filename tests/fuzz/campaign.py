@@ -40,7 +40,8 @@ BYTES = [b"\0", b"\r", b"\n", b"\r\n", b"\r\n\r\n", b"\t", b" ", b"%", b"%00", b
          b"/../", b"?", b"&", b"=", b"&&", b";", b"#", b"\x7f", b"\x80", b"\xff", b"\xc3\xa9", b"\xed\xa0\x80", b"\"", b"'",
          b"\\", b"{", b"}", b"[", b"]", b",", b":", b"*", b"a" * 300, b"A" * 5000, b"(", b"<script>", b"$(id)", b"\xf0\x9f\x98\x80"]
 PATHS = [b"/", b"/v1", b"/v1/jobs", b"/v1/models", b"/v1/datasets", b"/v1/jobs/JOB", b"/v1/jobs/JOB/events", b"/v1/system",
-         b"/v1/jobs/JOB/metrics", b"/v1/jobs/JOB/plot.svg", b"/v1/models/m/versions/1/artifact", b"/v1/datasets/d/report",
+         b"/v1/jobs/JOB/metrics", b"/v1/jobs/JOB/plot.svg", b"/v1/jobs/JOB/confusion.svg", b"/v1/plot.svg?jobs=JOB",
+         b"/v1/models/m/versions/1/artifact", b"/v1/datasets/d/report",
          b"/openapi.json", b"/metrics", b"/livez", b"/readyz", b"/v1/predictions", b"/v1/architectures", b"/v1/jobs/JOB/cancel"]
 QUERIES = [b"limit", b"cursor", b"after", b"wait", b"state", b"type", b"compare", b"label", b"follow", b"x", b"", b"since", b"format"]
 HEADERS = [b"Accept", b"Range", b"If-Range", b"If-None-Match", b"If-Match", b"Last-Event-ID", b"Content-Length", b"Transfer-Encoding",

@@ -455,10 +455,10 @@ def test_metrics_and_plot(real):
     assert {"epoch", "loss", "val_loss", "recall_angry"} <= set(table[0])
     assert [row[table[0].index("epoch")] for row in table[1:]] == ["1", "2", "3", "4", "5"]
     assert server.get(f"/v1/jobs/{a}/metrics?format=xml").status == 422
-    plot = server.get(f"/v1/jobs/{a}/plot.svg?compare={b}")
+    plot = server.get(f"/v1/jobs/{a}/plot.svg?compare={b}&ids=true")
     assert plot.status == 200 and plot.headers["Content-Type"] == "image/svg+xml"
     text = plot.body.decode()
-    assert text.startswith("<svg") and a in text and b in text and text.count("<circle") == 5
+    assert text.startswith("<svg") and a in text and b in text and text.count('class="best"') == 5
     assert server.get(f"/v1/jobs/{a}/plot.svg?compare=job_none").status == 404
 
 

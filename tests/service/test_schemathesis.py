@@ -21,14 +21,14 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 SECONDS = int(os.environ.get("AFFECT_CONTRACT_SECONDS", 0))
 
 # The one answer to a request that fits its schema which is neither success nor one of schemathesis' own exceptions
-# (401, 403, 404, 409, 5xx): 422 where more is wrong than a schema can say. That is so for three bodies and two queries:
+# (401, 403, 404, 409, 5xx): 422 where more is wrong than a schema can say. That is so for three bodies and three queries:
 #   datasets     the folder must be there, a pattern must compile, an archive's bytes must be one
 #   jobs         dataset, model, preset and device must be there; a split's fields depend on its kind and on each other
 #                (validation + test < 1); an inline architecture is a graph that must fit the dataset; the same of a retry,
 #                whose dataset or model may be gone
 #   predictions  sound and motion must be readable; end lies behind start
-# plot.svg?compare=JOB draws trainings only, which is known of a job and not of its id; a cursor of events may be ahead of
-# the newest one (422 as a query, 400 as Last-Event-ID).
+# plot.svg draws trainings and sweeps only, which is known of a job and not of its id, and its names are as many as its jobs;
+# a cursor of events may be ahead of the newest one (422 as a query, 400 as Last-Event-ID).
 CONFIG = """
 [generation]
 allow-x00 = false  # JSON's \\u0000 is refused in every text, which a schema of ours would have to repeat in each
@@ -39,7 +39,7 @@ expected-statuses = ["2xx", "3xx", 404, 409, 412, 416]
 
 [[operations]]
 include-name = ["POST /v1/datasets", "POST /v1/jobs", "POST /v1/jobs/{job}/retry",
-                "POST /v1/predictions", "GET /v1/jobs/{job}/plot.svg"]
+                "POST /v1/predictions", "GET /v1/jobs/{job}/plot.svg", "GET /v1/plot.svg"]
 checks.positive_data_acceptance.expected-statuses = ["2xx", 404, 409, 412, 422]
 
 [[operations]]
