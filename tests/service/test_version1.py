@@ -41,6 +41,9 @@ def without_new(value):
             value["best"].pop("val_recall_mean", None)
         if value.get("type") == "train" and "links" in value:
             value["links"].pop("artifacts")
+        if "links" in value:
+            for picture in ("confusion", "reliability", "recall"):
+                value["links"].pop(picture, None)
         return {name: without_new(v) for name, v in value.items() if name not in ("retry_of", "parent", "run", "retry")}
     return [without_new(v) for v in value] if isinstance(value, list) else value
 
