@@ -16,6 +16,7 @@
 #include <string.h>
 
 enum { MAX_TEXT = 128, MAX_SECONDS = 1000000 };
+static const char *const truth[] = {"false", "true"};
 
 /* A prediction that is asked for; `waiting` lives until the answer. */
 typedef struct {
@@ -29,6 +30,7 @@ typedef struct {
     api_predictor_part parts[AFFECT_MAX_INPUT_STREAMS];
     size_t n_parts;
     affect_time_window windows[AFFECT_MAX_MODALITIES];
+    bool calibrated;
 } prediction;
 
 /* A form: the model, the streams of all modalities, and seconds to cut them. That one stream is
@@ -45,6 +47,12 @@ void api_describe_prediction(affect_json *content) {
     affect_json_set_number(model, "maxLength", MAX_TEXT - 1);
     affect_json_set_string(model, "description", "name (its newest version) or name:version");
     affect_json_append(affect_json_set_array(form, "required"), affect_json_new_string("model"));
+    affect_json *calibrated = affect_json_set_object(parts, "calibrated");
+    affect_json *words = affect_json_set_array(calibrated, "enum");
+    for (size_t i = 0; i < 2; i++) affect_json_append(words, affect_json_new_string(truth[i]));
+    affect_json_set_string(calibrated, "description",
+                           "true: probabilities are scaled by the model's temperature, which was "
+                           "fitted on its validation part");
     affect_json_set_number(form, "minProperties", 2);
     for (size_t i = 0; (m = affect_modality_at(i)); i++) {
         for (size_t s = 0; s < m->n_streams; s++)
@@ -72,6 +80,14 @@ static affect_status text_of(char text[MAX_TEXT], const api_part *part, affect_e
     memcpy(text, part->data, part->size);
     text[part->size] = '\0';
     return AFFECT_STATUS_OK;
+}
+
+static affect_status truth_of(bool *value, const api_part *part, affect_error *err) {
+    char text[MAX_TEXT];
+    AFFECT_TRY(text_of(text, part, err));
+    *value = strcmp(text, truth[1]) == 0;
+    if (*value || strcmp(text, truth[0]) == 0) return AFFECT_STATUS_OK;
+    return affect_field_fail(err, "", part->name, "need true or false");
 }
 
 static affect_status seconds_of(double *seconds, const api_part *part, affect_error *err) {
@@ -138,9 +154,10 @@ static const char *known_parts(char text[300], bool windows) {
 static affect_status read_part(prediction *p, const api_part *part, affect_error *err) {
     char known[300];
     if (strcmp(part->name, "model") == 0) return text_of(p->model, part, err);
+    if (strcmp(part->name, "calibrated") == 0) return truth_of(&p->calibrated, part, err);
     if (is_seconds(part->name)) return AFFECT_STATUS_OK; /* read_window */
     if (!is_stream(part->name))
-        return affect_field_fail(err, "", part->name, "unknown part (known: model, %s)",
+        return affect_field_fail(err, "", part->name, "unknown part (known: model, calibrated, %s)",
                                  known_parts(known, true));
     if (p->n_parts == AFFECT_MAX_INPUT_STREAMS)
         return affect_field_fail(err, "", part->name, "more than %d streams",
@@ -203,6 +220,7 @@ static affect_status submit(const prediction *p, api_request *request, affect_er
     api_predictor_request work = {.model = path,
                                   .parts = p->parts,
                                   .n_parts = p->n_parts,
+                                  .calibrated = p->calibrated,
                                   .done = answer,
                                   .gone = is_gone,
                                   .context = w};

@@ -223,9 +223,19 @@ affect_status api_model_verify_all(api_model_registry *registry, affect_json **j
 /* ---- Adding ---- */
 
 affect_status api_model_describe(affect_json **metadata, const char *file, affect_error *err) {
-    static const char *const names[] = {"architecture", "sizes",     "feature_config", "labels",
-                                        "label_map",    "dataset",   "split",          "metrics",
-                                        "training",     "selection", "code_version",   NULL};
+    static const char *const names[] = {"architecture",
+                                        "sizes",
+                                        "feature_config",
+                                        "labels",
+                                        "label_map",
+                                        "dataset",
+                                        "split",
+                                        "metrics",
+                                        "training",
+                                        "selection",
+                                        "code_version",
+                                        "temperature",
+                                        NULL};
     affect_safetensors *tensors = NULL;
     AFFECT_TRY(affect_safetensors_open(&tensors, file, err));
     affect_json *json = affect_json_new_object();

@@ -1,7 +1,7 @@
 /* Predictions: long-lived `affect predict --serve` children behind a bounded queue.
  *
  * A child talks over descriptor 3, a SOCK_SEQPACKET pair: it sends {"event": "hello", "protocol":
- * 3} and then answers one batch at a time (engine/predict/serve.h). A request's parts lie one
+ * 4} and then answers one batch at a time (engine/predict/serve.h). A request's parts lie one
  * behind the other in one sealed memfd, passed with SCM_RIGHTS.
  *
  * Requests that arrive while the child computes make up its next batch: the oldest and those of the
@@ -84,6 +84,7 @@ typedef struct {
     size_t n_parts;
     affect_time_window windows[AFFECT_MAX_MODALITIES]; /* in the order of modality.h's table; an
                                                            open end is HUGE_VAL */
+    bool calibrated; /* probabilities scaled by the model's temperature */
     /* Called once, on the predictor's thread; result is owned by the call, NULL unless OK. */
     void (*done)(void *context, affect_status status, affect_json *result,
                  const affect_error *error);

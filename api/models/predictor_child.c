@@ -137,6 +137,7 @@ static affect_json *request_json(const api_prediction *r) {
         affect_json_set_number(part, "size", (double)r->parts[i].size);
     }
     set_windows(json, r->windows);
+    if (r->calibrated) affect_json_set_bool(json, "calibrated", true);
     return json;
 }
 

@@ -122,6 +122,7 @@ affect_status api_predictor_submit(api_predictor *predictor, const api_predictor
     r->memory_fd = -1;
     snprintf(r->model, sizeof r->model, "%s", given->model);
     memcpy(r->windows, given->windows, sizeof r->windows);
+    r->calibrated = given->calibrated;
     r->submitted = affect_clock_seconds();
     r->deadline = r->submitted + predictor->options.deadline_s;
     r->done = given->done;

@@ -11,7 +11,7 @@
 
 #include <pthread.h>
 
-#define API_PREDICTOR_PROTOCOL   3
+#define API_PREDICTOR_PROTOCOL   4
 #define API_PREDICTOR_MAX_PACKET (128u << 10)
 enum { API_PREDICTOR_MAX_PARTS = AFFECT_MAX_INPUT_STREAMS, API_PREDICTOR_MAX_CHILDREN = 64 };
 
@@ -27,6 +27,7 @@ typedef struct api_prediction {
     size_t n_parts;
     int memory_fd;
     affect_time_window windows[AFFECT_MAX_MODALITIES];
+    bool calibrated;
     double submitted, deadline;
     void (*done)(void *context, affect_status status, affect_json *result,
                  const affect_error *error);

@@ -11,11 +11,12 @@
 #define SERVE_SOCKET 3 /* where the server puts its socket pair's end */
 
 static affect_status predict_files(const char *model, const affect_features_input *input,
-                                   const affect_predictor_options *options, affect_error *err) {
+                                   const affect_predictor_options *options, bool calibrated,
+                                   affect_error *err) {
     affect_predictor *predictor = NULL;
     affect_json *result = NULL;
     AFFECT_TRY(affect_predictor_open(&predictor, model, options, err));
-    affect_status status = affect_predictor_run(predictor, &result, input, err);
+    affect_status status = affect_predictor_run(predictor, &result, input, calibrated, err);
     if (status == AFFECT_STATUS_OK) {
         affect_buffer text = {0};
         affect_json_print_pretty(&text, result);
@@ -114,13 +115,15 @@ static affect_status set_input(affect_features_input *input, input_flags *values
 int affect_command_predict(int argc, char **argv) {
     const char *model = NULL, *device = "auto";
     int64_t threads = 0, batch = 1;
-    bool serve = false;
+    bool serve = false, calibrated = false;
     input_flags values = {0};
     affect_flag flags[8 + AFFECT_MAX_MODALITIES * (AFFECT_MODALITY_MAX_STREAMS + 2)] = {
         {"model", 'm', AFFECT_FLAG_STRING, &model, "FILE", "a model file"}};
     const affect_flag others[] = {
         {"device", 0, AFFECT_FLAG_STRING, &device, "NAME", "cpu, cuda, cuda:N or auto"},
         {"threads", 't', AFFECT_FLAG_INTEGER, &threads, "N", "0: all cores"},
+        {"calibrated", 0, AFFECT_FLAG_BOOL, &calibrated, NULL,
+         "scale the probabilities by the model's temperature"},
         {"batch", 0, AFFECT_FLAG_INTEGER, &batch, "N",
          "with --serve: predictions at once, 1 to 64"},
         {"serve", 0, AFFECT_FLAG_BOOL, &serve, NULL,
@@ -147,7 +150,7 @@ int affect_command_predict(int argc, char **argv) {
         affect_command_fail("predict", &err);
         return AFFECT_EXIT_USAGE;
     } else {
-        status = predict_files(model, &input, &options, &err);
+        status = predict_files(model, &input, &options, calibrated, &err);
     }
     return status == AFFECT_STATUS_OK ? AFFECT_EXIT_OK : affect_command_fail("predict", &err);
 }

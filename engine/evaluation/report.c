@@ -7,6 +7,7 @@
 #include "engine/evaluation/interval.h"
 #include "engine/evaluation/metrics.h"
 #include "engine/evaluation/split_report.h"
+#include "engine/evaluation/temperature.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -171,4 +172,31 @@ affect_status affect_report_fill(affect_json *result, const affect_predictions *
     affect_utterance_table_free(&r.table);
     free(r.labels);
     return status;
+}
+
+affect_status affect_report_temperature(affect_json *result, const affect_predictions *predictions,
+                                        double temperature, affect_error *err) {
+    size_t n = predictions->n, n_classes = predictions->n_classes;
+    affect_calibration calibration;
+    affect_status status;
+    if (!(temperature > 0)) {
+        affect_json_set(result, "temperature", affect_json_new_null());
+        return AFFECT_STATUS_OK;
+    }
+    float *scaled = malloc(n * n_classes * sizeof *scaled);
+    int *labels = malloc(n * sizeof *labels);
+    if (scaled && labels) {
+        affect_temperature_apply(scaled, predictions->probabilities, n, n_classes, temperature);
+        for (size_t i = 0; i < n; i++) labels[i] = affect_predictions_label(predictions, i);
+        status = affect_calibrate(&calibration, scaled, labels, n, n_classes, err);
+    } else {
+        status = affect_fail(err, NO_MEMORY, "no memory to scale %zu predictions", n);
+    }
+    free(scaled);
+    free(labels);
+    if (status != AFFECT_STATUS_OK) return status;
+    affect_json *json = affect_json_set_object(result, "temperature");
+    affect_json_set_number(json, "value", temperature);
+    affect_json_set(json, "calibration", affect_calibration_to_json(&calibration));
+    return AFFECT_STATUS_OK;
 }

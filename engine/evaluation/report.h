@@ -16,5 +16,9 @@
  * ({..., "utterances": {part: [ids]}}), part "test" or "all". n of the predictions at least 1. */
 affect_status affect_report_fill(affect_json *result, const affect_predictions *predictions,
                                  const affect_json *split, const char *part, affect_error *err);
+/* Adds "temperature": {"value", "calibration": {...}}: the probabilities scaled by it, for its
+ * effect beside "calibration"; null where the model has none (0). */
+affect_status affect_report_temperature(affect_json *result, const affect_predictions *predictions,
+                                        double temperature, affect_error *err);
 
 #endif

@@ -6,8 +6,9 @@
  * batch_norm's epsilon among them, and the order of an lstm's gates), "feature_config",
  * "normalizer" (mean and deviation per column of a scaled feature), "labels" (class names in the
  * order of the outputs), "label_map", "dataset" (name, digest), "split", "metrics", "training"
- * (config, seed), "engine" (what it was trained on), "code_version"; a checkpoint adds "trainer"
- * (epoch, step, position, schedule, counters, best so far). */
+ * (config, seed), "engine" (what it was trained on), "code_version", "temperature" (a number fitted
+ * on the validation part, engine/evaluation/temperature.h; older files have none); a checkpoint
+ * adds "trainer" (epoch, step, position, schedule, counters, best so far). */
 #ifndef AFFECT_MODEL_MODEL_FILE_H
 #define AFFECT_MODEL_MODEL_FILE_H
 

@@ -48,6 +48,8 @@ affect_json *affect_prediction_to_json(const affect_predictor *predictor,
     for (size_t c = 0; c < n_classes; c++)
         affect_json_set_number(probabilities, affect_json_string(affect_json_at(labels, c), "?"),
                                (double)prediction->probabilities[c]);
+    if (prediction->temperature > 0)
+        affect_json_set_number(result, "temperature", prediction->temperature);
     describe_streams(result, predictor, prediction);
     affect_json *timings = affect_json_set_object(result, "timings_ms");
     set_milliseconds(timings, "features", prediction->features_s);
@@ -57,13 +59,15 @@ affect_json *affect_prediction_to_json(const affect_predictor *predictor,
 }
 
 affect_status affect_predictor_run(affect_predictor *predictor, affect_json **result,
-                                   const affect_features_input *input, affect_error *err) {
+                                   const affect_features_input *input, bool calibrated,
+                                   affect_error *err) {
     affect_prediction prediction;
     AFFECT_TRY(affect_predictor_run_batch(predictor, &prediction, input, 1, err));
     if (prediction.status != AFFECT_STATUS_OK) {
         if (err) *err = prediction.error;
         return prediction.status;
     }
+    if (calibrated) AFFECT_TRY(affect_predictor_calibrate(predictor, &prediction, err));
     *result = affect_prediction_to_json(predictor, &prediction);
     return *result ? AFFECT_STATUS_OK : affect_fail(err, NO_MEMORY, "no memory for the answer");
 }

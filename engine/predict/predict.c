@@ -9,6 +9,7 @@
 #include "engine/core/clock.h"
 #include "engine/core/parallel.h"
 #include "engine/dataset/normalizer.h"
+#include "engine/evaluation/temperature.h"
 #include "engine/model/model_file.h"
 
 #include <assert.h>
@@ -444,6 +445,7 @@ static void hand_out(affect_predictor *predictor, size_t n, double features_s, d
         affect_prediction *prediction = &predictor->predictions[i];
         if (prediction->status != AFFECT_STATUS_OK) continue;
         prediction->probabilities = row;
+        prediction->temperature = 0;
         prediction->features_s = features_s;
         prediction->network_s = network_s;
         bool finite = true;
@@ -453,6 +455,20 @@ static void hand_out(affect_predictor *predictor, size_t n, double features_s, d
                 affect_fail(&prediction->error, DIVERGED, "the model's answer is not a number");
         row += predictor->n_classes;
     }
+}
+
+affect_status affect_predictor_calibrate(affect_predictor *predictor, affect_prediction *prediction,
+                                         affect_error *err) {
+    double temperature =
+        affect_json_number(affect_model_metadata(predictor->model, "temperature"), 0);
+    if (!(temperature > 0))
+        return affect_fail(err, INVALID,
+                           "calibrated: the model has no temperature; it was trained by an older "
+                           "version");
+    float *row = predictor->probabilities + (prediction->probabilities - predictor->probabilities);
+    affect_temperature_apply(row, row, 1, predictor->n_classes, temperature);
+    prediction->temperature = temperature;
+    return AFFECT_STATUS_OK;
 }
 
 affect_status affect_predictor_run_batch(affect_predictor *predictor,

@@ -13,6 +13,7 @@
  *
  * An answer as JSON, shared with the HTTP interface:
  *   {"label": "angry", "probabilities": {"angry": 0.71, ...}, (in the model's order)
+ *    "temperature": 1.31, (with calibrated probabilities)
  *    "streams": {"audio": {...}, "face": {...}, "head": {...}, "hand": {...}}, (quality of each)
  *    "warnings": ["hand: absent: taken as missing"],
  *    "timings_ms": {"features": 2.1, "network": 17.9, "total": 20.0}} (of all in the batch) */
@@ -48,6 +49,7 @@ typedef struct {
     const float *probabilities; /* (n_classes); borrowed until the predictor's next run */
     affect_quality qualities[AFFECT_MAX_INPUT_STREAMS]; /* as affect_predictor_stream counts */
     double features_s, network_s;                       /* of the whole batch */
+    double temperature; /* that scaled the probabilities; 0: none did */
 } affect_prediction;
 
 /* Answers n utterances (1..max_batch): predictions[i] is that of inputs[i]. Streams that are absent
@@ -61,13 +63,19 @@ affect_status affect_predictor_run_batch(affect_predictor *predictor,
                                          const affect_features_input *inputs, size_t n,
                                          affect_error *err);
 
+/* Scales a prediction's probabilities by the model's temperature (evaluation/temperature.h), once.
+ * INVALID when the model has none. */
+affect_status affect_predictor_calibrate(affect_predictor *predictor, affect_prediction *prediction,
+                                         affect_error *err);
+
 /* The JSON above, of a prediction that is OK; owned, NULL without memory. */
 affect_json *affect_prediction_to_json(const affect_predictor *predictor,
                                        const affect_prediction *prediction);
 
-/* One utterance, as JSON: both of the above. *result is owned. */
+/* One utterance, as JSON: all of the above. *result is owned. */
 affect_status affect_predictor_run(affect_predictor *predictor, affect_json **result,
-                                   const affect_features_input *input, affect_error *err);
+                                   const affect_features_input *input, bool calibrated,
+                                   affect_error *err);
 
 /* The parts of which describe.c makes the JSON; borrowed. */
 const affect_json *affect_predictor_labels(const affect_predictor *predictor);

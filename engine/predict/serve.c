@@ -28,6 +28,7 @@ typedef struct {
     size_t size;
     affect_error error; /* what was wrong before it came to a prediction */
     affect_features_input input;
+    bool calibrated; /* its probabilities are asked for by the model's temperature */
 } place;
 
 typedef struct {
@@ -138,6 +139,7 @@ static affect_status take_request(place *at, const affect_json *request, int fd,
     const affect_json *parts = affect_json_get(request, "parts");
     const affect_modality *m;
     at->id = affect_json_get_number(request, "id", -1);
+    at->calibrated = affect_json_get_bool(request, "calibrated", false);
     AFFECT_TRY(map_bytes(at, fd, err));
     for (const affect_json *part = affect_json_first(parts); part; part = affect_json_next(part))
         AFFECT_TRY(take_part(at, part, err));
@@ -184,7 +186,7 @@ static bool answer_batch(server *self, const char *model, size_t n) {
     affect_error error = {0};
     affect_predictor *predictor = NULL;
     affect_status status = compute(self, &predictor, model, n, &error);
-    const affect_prediction *prediction = self->predictions;
+    affect_prediction *prediction = self->predictions;
     bool sent = true;
     for (size_t i = 0; i < n && sent; i++) {
         place *at = &self->places[i];
@@ -193,7 +195,9 @@ static bool answer_batch(server *self, const char *model, size_t n) {
             at->error = error;
         } else if (at->error.status == AFFECT_STATUS_OK) {
             at->error = prediction->error;
-            if (prediction->status == AFFECT_STATUS_OK)
+            if (prediction->status == AFFECT_STATUS_OK && at->calibrated)
+                affect_predictor_calibrate(predictor, prediction, &at->error);
+            if (at->error.status == AFFECT_STATUS_OK)
                 result = affect_prediction_to_json(predictor, prediction);
             prediction++;
         }

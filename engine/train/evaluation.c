@@ -182,6 +182,10 @@ affect_status affect_evaluate(affect_evaluation *result, const affect_evaluate_s
                                     affect_model_metadata(e->model, "split"),
                                     affect_evaluate_parts[spec->part], err);
     }
+    if (status == AFFECT_STATUS_OK)
+        status = affect_report_temperature(
+            result->summary, &predictions,
+            affect_json_number(affect_model_metadata(e->model, "temperature"), 0), err);
     if (status != AFFECT_STATUS_OK) {
         affect_json_free(result->summary);
         result->summary = NULL;

@@ -14,7 +14,7 @@ typedef struct {
     affect_metrics metrics;
     affect_json *summary; /* {"part", "utterances", "metrics": {...}, "dataset": {...},
                              "selection"?, "artifacts": [names of files in the output folder]}
-                             and the members of report.h; owned by the caller */
+                             "temperature" and the other members of report.h; owned by the caller */
 } affect_evaluation;
 
 /* `keep_going` (may be NULL) is asked between batches; false: CANCELLED. */

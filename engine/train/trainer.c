@@ -2,7 +2,6 @@
 #include "engine/train/trainer.h"
 
 #include "engine/core/clock.h"
-#include "engine/evaluation/report.h"
 #include "engine/train/checkpoint.h"
 #include "engine/train/epoch_log.h"
 
@@ -110,29 +109,6 @@ static affect_status train_epoch(affect_training *t, affect_metrics *metrics, in
     return AFFECT_STATUS_OK;
 }
 
-/* In pieces of the batch's size, between which it may be stopped (then CANCELLED, nothing kept). */
-static affect_status evaluate_part(affect_training *t, affect_metrics *metrics,
-                                   float *probabilities, affect_part part, affect_error *err) {
-    double totals[AFFECT_MAX_STATS + 1], l2 = 0;
-    const affect_train_callbacks *to = t->callbacks;
-    AFFECT_TRY(affect_session_set_totals(t->session, NULL, err));
-    for (size_t begin = 0; begin < t->n[part]; begin += t->plan.micro_batch) {
-        size_t rows =
-            t->n[part] - begin < t->plan.micro_batch ? t->n[part] - begin : t->plan.micro_batch;
-        float *of_rows = probabilities ? probabilities + begin * t->n_classes : NULL;
-        AFFECT_TRY(affect_batch_evaluate(of_rows, t->batch, t->session, t->indices[part] + begin,
-                                         rows, err));
-        if (to->should_continue && !to->should_continue(to->context))
-            return affect_fail(err, CANCELLED, "stopped at the %s part", affect_part_names[part]);
-    }
-    AFFECT_TRY(affect_session_read_totals(totals, t->session, err));
-    AFFECT_TRY(affect_session_l2(t->session, &l2, err));
-    affect_metrics_from_stats(metrics, totals, t->n_classes, l2);
-    if (!isfinite(metrics->loss))
-        return affect_fail(err, DIVERGED, "the %s loss is not a number", affect_part_names[part]);
-    return AFFECT_STATUS_OK;
-}
-
 /* One epoch's numbers. */
 typedef struct {
     int64_t epoch;
@@ -202,7 +178,8 @@ static affect_status one_epoch(affect_training *t, int64_t epoch, affect_error *
     epoch_numbers numbers = {.epoch = epoch, .learning_rate = t->schedule.learning_rate};
     t->epoch_began = affect_clock_seconds() - t->position.seconds;
     AFFECT_TRY(train_epoch(t, &numbers.training, epoch, err));
-    affect_status status = evaluate_part(t, &numbers.validation, NULL, AFFECT_PART_VALIDATION, err);
+    affect_status status =
+        affect_training_evaluate(t, &numbers.validation, NULL, AFFECT_PART_VALIDATION, err);
     if (status == AFFECT_STATUS_CANCELLED) return stop(t, err);
     AFFECT_TRY(status);
     numbers.seconds = affect_clock_seconds() - t->epoch_began;
@@ -250,76 +227,6 @@ static affect_status resume(affect_training *t, affect_error *err) {
     report_lost(t);
     return report_epoch(t, affect_json_get(t->metadata, "metrics"),
                         t->result->best_epoch == t->result->epochs_done, err);
-}
-
-/* ---- After the last epoch ---- */
-
-/* Of the best epoch's weights. probabilities (n of the part, classes). */
-static affect_status evaluate_best(affect_training *t, affect_metrics *metrics,
-                                   float *probabilities, affect_part part, affect_error *err) {
-    char path[AFFECT_PATH_MAX];
-    affect_model *model = NULL;
-    AFFECT_TRY(affect_path_join(path, err, t->spec->output, "%s", AFFECT_BEST_FILE));
-    AFFECT_TRY(affect_model_open(&model, path, err));
-    affect_status status = affect_model_load(model, t->session, err);
-    if (status == AFFECT_STATUS_OK) status = evaluate_part(t, metrics, probabilities, part, err);
-    affect_model_close(model);
-    return status;
-}
-
-/* test is NULL without a test part. */
-static affect_json *summarize(const affect_training *t, const affect_metrics *test) {
-    const affect_train_result *result = t->result;
-    affect_json *json = affect_json_new_object();
-    affect_json_set_string(json, "model_file", AFFECT_BEST_FILE);
-    affect_json_set_number(json, "epochs_done", (double)result->epochs_done);
-    affect_json_set_bool(json, "stopped_early", result->stopped_early);
-    affect_json *best = affect_json_set_object(json, "best");
-    affect_json_set_number(best, "epoch", (double)result->best_epoch);
-    affect_json_set_number(best, "val_loss",
-                           affect_json_get_number(t->best_report, "val_loss", NAN));
-    affect_json_set_number(best, "val_accuracy",
-                           affect_json_get_number(t->best_report, "val_accuracy", NAN));
-    affect_json_set(json, "metrics", affect_json_copy(t->best_report));
-    if (test) affect_metrics_print(affect_json_set_object(json, "test"), "", test, t->classes);
-    /* The best epoch was chosen on the validation part: its numbers flatter, the test part's do
-     * not. */
-    affect_json_set_string(json, "selection", test ? "validation" : "optimistic");
-    affect_json *artifacts = affect_json_set_array(json, "artifacts");
-    affect_json_append(artifacts, affect_json_new_string(AFFECT_PREDICTIONS_FILE));
-    affect_json_append(artifacts, affect_json_new_string(AFFECT_PREDICTIONS_TABLE));
-    return json;
-}
-
-/* The part that is reported is the test part, once; the validation part where there is none. */
-static affect_status finish(affect_training *t, affect_error *err) {
-    affect_metrics metrics;
-    bool has_test = t->n[AFFECT_PART_TEST] > 0;
-    affect_part part = has_test ? AFFECT_PART_TEST : AFFECT_PART_VALIDATION;
-    float *probabilities = malloc(t->n[part] * t->n_classes * sizeof *probabilities);
-    if (!probabilities) return affect_fail(err, NO_MEMORY, "no memory for predictions");
-    const affect_predictions predictions = {.dataset = t->dataset,
-                                            .indices = t->indices[part],
-                                            .n = t->n[part],
-                                            .classes = t->classes,
-                                            .n_classes = t->n_classes,
-                                            .probabilities = probabilities};
-    affect_status status = evaluate_best(t, &metrics, probabilities, part, err);
-    /* The report's own memory comes after that of the plan, not on top of it. */
-    affect_batch_free(t->batch);
-    affect_session_free(t->session);
-    t->batch = NULL;
-    t->session = NULL;
-    if (status == AFFECT_STATUS_OK)
-        status = affect_predictions_write(&predictions, t->spec->output, err);
-    if (status == AFFECT_STATUS_OK) {
-        t->result->summary = summarize(t, has_test ? &metrics : NULL);
-        status =
-            affect_report_fill(t->result->summary, &predictions,
-                               affect_json_get(t->metadata, "split"), affect_part_names[part], err);
-    }
-    free(probabilities);
-    return status;
 }
 
 /* ---- A dry run ---- */
@@ -421,7 +328,7 @@ affect_status affect_train(affect_train_result *result, const affect_train_spec 
         affect_json_set_bool(result->summary, "paused", true);
         affect_json_set_number(result->summary, "epochs_done", (double)result->epochs_done);
     } else if (status == AFFECT_STATUS_OK) {
-        status = finish(t, err);
+        status = affect_training_finish(t, err);
     }
 cleanup:
     if (status != AFFECT_STATUS_OK) {

@@ -1,8 +1,8 @@
 /* The inside of a training: what trainer.c and training.c share. No other file includes this.
  *
  * training.c makes everything that a training holds (split, architecture, normaliser, session,
- * batch, metadata) and undoes it; trainer.c runs the epochs and ends; checkpoint.c writes and reads
- * the files. */
+ * batch, metadata) and undoes it; trainer.c runs the epochs; checkpoint.c writes and reads the
+ * files; training_evaluation.c evaluates a part and makes the result. */
 #ifndef AFFECT_TRAIN_TRAINING_H
 #define AFFECT_TRAIN_TRAINING_H
 
@@ -59,5 +59,13 @@ void affect_training_end(affect_training *t);
 /* order (n of the training part) becomes the utterances of an epoch in their order: a function of
  * seed and epoch. scratch: as many. */
 void affect_training_order(size_t *order, size_t *scratch, const affect_training *t, int64_t epoch);
+/* Evaluates a part with the session's weights, in pieces of the batch's size, between which it may
+ * be stopped (then CANCELLED, nothing kept). probabilities (utterances of the part, classes) or
+ * NULL. */
+affect_status affect_training_evaluate(affect_training *t, affect_metrics *metrics,
+                                       float *probabilities, affect_part part, affect_error *err);
+/* After the last epoch: evaluates the best one, writes the predictions and the temperature, and
+ * makes result->summary. The session is gone afterwards. */
+affect_status affect_training_finish(affect_training *t, affect_error *err);
 
 #endif

@@ -4,7 +4,7 @@
     python3 tests/reference/make_statistics.py [--check]
 
 Writes statistics.json beside this file, or computes it again and compares. Wilson's interval is SciPy's
-(binomtest.proportion_ci), McNemar's test statsmodels', NLL, recall and LDA scikit-learn's, the rest a few lines of NumPy below. The bootstrap has 20 000
+(binomtest.proportion_ci), the temperature SciPy's too (minimize_scalar), McNemar's test statsmodels', NLL, recall and LDA scikit-learn's, the rest a few lines of NumPy below. The bootstrap has 20 000
 draws of NumPy's generator: ours draws otherwise, and is held to 5e-3.
 """
 import argparse
@@ -16,6 +16,8 @@ import numpy as np
 import scipy
 import sklearn
 import statsmodels
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax
 from scipy.stats import binomtest
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.impute import SimpleImputer
@@ -46,6 +48,14 @@ def ece(confidence, right, edges=None):
         at = np.clip(np.ceil(confidence * 15).astype(int) - 1, 0, 14)
         bins = [np.flatnonzero(at == b) for b in range(15)]
     return sum(len(b) / len(right) * abs(right[b].mean() - confidence[b].mean()) for b in bins if len(b))
+
+
+def temperature(labels, p):
+    """Of least NLL of softmax(log(p) / T), and what it comes to."""
+    z = np.log(np.maximum(p, np.finfo("f4").tiny))
+    fit = minimize_scalar(lambda b: -log_softmax(b * z, axis=1)[np.arange(len(labels)), labels].mean(), bounds=(0.05, 20),
+                          method="bounded", options={"xatol": 1e-12})
+    return [1 / fit.x, fit.fun]
 
 
 def bootstrap(labels, predicted, groups, n_classes, seed, first=None):
@@ -118,7 +128,7 @@ def make():
             "n_classes": n_classes, "labels": labels.tolist(), "groups": groups.tolist(), "probabilities": wide.ravel().tolist(),
             "wilson": [wilson.low, wilson.high],
             "nll": -np.mean(np.log(wide[np.arange(n), labels])), "brier": float(np.mean(((wide - np.eye(n_classes)[labels]) ** 2).sum(1))),
-            "ece": ece(confidence, right, edges=15), "ece_adaptive": ece(confidence, right),
+            "ece": ece(confidence, right, edges=15), "ece_adaptive": ece(confidence, right), "temperature": temperature(labels, wide),
             "bootstrap": bootstrap(labels, predicted, groups, n_classes, seed)})
         second = second_model(labels, predicted, n_classes, seed)
         only_first, only_second = int((right & (second != labels)).sum()), int((~right & (second == labels)).sum())
@@ -147,6 +157,8 @@ def main():
         for name in ("wilson", "nll", "brier", "ece", "ece_adaptive"):
             if not np.allclose(mine[name], theirs[name], rtol=0, atol=1e-12):
                 sys.exit(f"statistics.json: {name} differs")
+        if not np.allclose(mine["temperature"], theirs["temperature"], rtol=0, atol=1e-7):
+            sys.exit("statistics.json: temperature differs")
     for mine, theirs in zip(made["lda"], stored["lda"], strict=True):
         if mine["rows"] != theirs["rows"] or not np.allclose(mine["scores"], theirs["scores"], rtol=1e-8, atol=1e-8):
             sys.exit("statistics.json: discriminant analysis differs")

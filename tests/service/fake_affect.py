@@ -235,7 +235,7 @@ def answer_request(link, model, request, fd, size):
 
 def serve():
     link = socket.socket(fileno=3)
-    link.send(json.dumps({"event": "hello", "protocol": 3}).encode())
+    link.send(json.dumps({"event": "hello", "protocol": 4}).encode())
     while True:
         packet, control, _, _ = link.recvmsg(1 << 18, socket.CMSG_SPACE(64 * 4))
         if not packet:

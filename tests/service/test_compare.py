@@ -84,7 +84,7 @@ def test_comparison(real):  # noqa: F811
         right = sum(group["utterances"] * group["accuracy"] for group in groups.values())
         assert abs(right / result["utterances"] - result["metrics"]["accuracy"]) < 1e-9
 
-    for query, status, why in ((a, 422, "1 ids"), ("", 422, "0 ids"), (",".join([a] * 9), 422, ""), (f"{a},,{b}", 422, "empty"),
+    for query, status, why in ((a, 422, "1 items"), ("", 422, "0 items"), (",".join([a] * 9), 422, ""), (f"{a},,{b}", 422, "empty"),
                                (f"{a},job_none", 404, ""), (f"{part},{training}", 422, "no utterance in common"),
                                (f"{a},{b}&format=xml", 422, "format"), (f"{a},../{b}", 404, "")):
         answer = server.get(f"/v1/compare?jobs={query}")

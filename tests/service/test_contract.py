@@ -187,6 +187,18 @@ def test_answers(make_server, corpora):
     for parts in ({"audio": ("u.wav", wav.read_bytes())}, {"mocap_face": ("f.txt", motion.read_bytes()), "start": "0"}):
         check(server.post_form("/v1/predictions", {"model": "m", **parts}), "post", "/v1/predictions")
     check(server.post_form("/v1/predictions", {"model": "m", "audio": ("u.wav", b"none")}), "post", "/v1/predictions")
+    sound = {"model": "m", "audio": ("u.wav", wav.read_bytes())}
+    plain = check(server.post_form("/v1/predictions", sound | {"calibrated": "false"}), "post", "/v1/predictions")
+    scaled = check(server.post_form("/v1/predictions", sound | {"calibrated": "true"}), "post", "/v1/predictions")
+    temperature = done["result"]["temperature"]["value"]
+    assert scaled["temperature"] == temperature and "temperature" not in plain and scaled["label"] == plain["label"]
+    version = check(server.get("/v1/models/m/versions/1"), "get", "/v1/models/{model}/versions/{version}")
+    assert version["temperature"] == temperature
+    powers = {name: p ** (1 / temperature) for name, p in plain["probabilities"].items()}
+    for name, p in scaled["probabilities"].items():
+        assert abs(p - powers[name] / sum(powers.values())) < 1e-6
+    refused = check(server.post_form("/v1/predictions", sound | {"calibrated": "yes"}), "post", "/v1/predictions")
+    assert refused["errors"][0]["pointer"] == "/calibrated"
 
     for path in ("/", "/livez", "/readyz", "/healthz", "/v1/system"):
         assert check(server.get(path), "get", path)

@@ -73,6 +73,8 @@ def test_it_is_served_as_before(unpacked, server_in):
         assert without_new(server.get(path).json()) == wanted, path
     parts = {path.name: path.read_bytes() for path in (folder / "parts").iterdir()}
     same_numbers(predictions_of(server, parts, told["fields"]), told["predictions"], told["cpu"] == cpu_flags())
+    refused = server.post_form("/v1/predictions", {"model": "audio:1", "calibrated": "true", "audio": ("a.wav", parts["audio"])})
+    assert refused.status == 422 and "has no temperature" in refused.json()["detail"]
     with database(folder) as db:
         assert schema(db) == 3
 

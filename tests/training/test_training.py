@@ -186,6 +186,7 @@ def test_what_a_run_leaves(first, dataset):
     assert len(parts["training"]) == 38 and len(parts["validation"]) == 10
     assert not set(parts["training"]) & set(parts["validation"])
     assert job.end["result"]["selection"] == "optimistic"
+    assert said["temperature"] == job.end["result"]["temperature"]["value"]
 
 
 def test_same_seed_same_bytes(first, train, tmp_path):
@@ -204,6 +205,22 @@ def test_same_seed_same_bytes(first, train, tmp_path):
     assert same == []
 
 
+def is_the_fit(predictions, evaluated, trained):
+    """The temperature is that of least NLL on the validation part, and the report after it is of the scaled ones."""
+    value = trained["value"]
+    assert evaluated["value"] == value and 0.05 <= value <= 20
+    p = np.array([[row["probabilities"][name] for name in CLASSES] for row in predictions])
+    true = np.array([CLASSES.index(row["label"]) for row in predictions])
+
+    def nll(temperature):
+        scaled = p ** (1 / temperature)
+        return -np.log(scaled[np.arange(len(true)), true] / scaled.sum(1)).mean()
+
+    assert evaluated["calibration"]["nll"] == pytest.approx(nll(value), abs=1e-6)
+    assert trained["calibration"]["nll"] == pytest.approx(nll(value), abs=1e-6)
+    assert all(nll(value) <= nll(min(max(value * by, 0.05), 20)) for by in (0.9, 0.99, 1.01, 1.1))
+
+
 def test_evaluate_repeats_the_best_epoch(first, dataset):
     job, folder = first
     best = next(e for e in job.kind("epoch") if e["epoch"] == job.end["result"]["best"]["epoch"])
@@ -218,6 +235,7 @@ def test_evaluate_repeats_the_best_epoch(first, dataset):
     assert len(result["predictions"]) == 10
     everything = evaluate(folder / "best.safetensors", dataset, "all")
     assert everything["utterances"] == 48
+    is_the_fit(result["predictions"], result["temperature"], job.end["result"]["temperature"])
     rows = {row["utterance"]: row["probabilities"] for row in everything["predictions"]}
     for row in result["predictions"]:  # whatever else is in the batch
         assert row["probabilities"] == pytest.approx(rows[row["utterance"]], abs=1e-6)
@@ -243,6 +261,10 @@ def test_predict_repeats_evaluate(first, dataset, corpus):
         assert answer["probabilities"] == pytest.approx(rows[turn["id"]]["probabilities"], abs=1e-5), turn["id"]
         assert answer["label"] == rows[turn["id"]]["predicted"]
         assert sum(answer["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+    scaled = json.loads(affect(*done.args[1:], "--calibrated").stdout)
+    powers = {name: p ** (1 / scaled["temperature"]) for name, p in answer["probabilities"].items()}
+    assert scaled["temperature"] == metadata(folder / "best.safetensors")["temperature"]
+    assert scaled["probabilities"] == pytest.approx({name: p / sum(powers.values()) for name, p in powers.items()}, abs=1e-6)
 
 
 def test_speakers_with_a_test_part(train, dataset, tmp_path):
@@ -259,6 +281,11 @@ def test_speakers_with_a_test_part(train, dataset, tmp_path):
         if name not in ("recall", "confusion"):
             assert value == pytest.approx(result["metrics"][name], abs=1e-6), name
     assert told["confusion"] == result["metrics"]["confusion"]
+    temperature = job.end["result"]["temperature"]  # fitted on the validation part, reported of the test part
+    assert temperature["value"] == result["temperature"]["value"]
+    assert temperature["calibration"]["nll"] == pytest.approx(result["temperature"]["calibration"]["nll"], abs=1e-6)
+    fitted = evaluate(tmp_path / "m/best.safetensors", dataset)
+    is_the_fit(fitted["predictions"], fitted["temperature"], fitted["temperature"])
 
 
 def test_class_weights_change_the_training(first, train, tmp_path):

@@ -5,6 +5,7 @@
 #include "engine/evaluation/interval.h"
 #include "engine/evaluation/lda.h"
 #include "engine/evaluation/mcnemar.h"
+#include "engine/evaluation/temperature.h"
 #include "tests/test.h"
 
 static affect_json *reference;
@@ -235,6 +236,63 @@ static void test_groups(void) {
     CHECK(a.accuracy.low <= 0.75 && a.accuracy.high >= 0.75);
 }
 
+static double nll_of(const float *probabilities, const corpus *c) {
+    affect_calibration calibration;
+    CHECK_OK(affect_calibrate(&calibration, probabilities, c->labels, c->n, c->n_classes, err));
+    return calibration.nll;
+}
+
+/* SciPy's minimum; probabilities stay probabilities, and the likeliest class is the same. */
+static void test_temperature(void) {
+    const affect_json *cases = affect_json_get(reference, "cases");
+    for (const affect_json *json = affect_json_first(cases); json; json = affect_json_next(json)) {
+        corpus c = read_case(json);
+        const affect_json *stored = affect_json_get(json, "temperature");
+        double temperature = 0;
+        float *scaled = malloc(c.n * c.n_classes * sizeof *scaled);
+        CHECK_OK(
+            affect_temperature_fit(&temperature, c.probabilities, c.labels, c.n, c.n_classes, err));
+        CHECK_NEAR(temperature, affect_json_number(affect_json_at(stored, 0), 0), 1e-6);
+        affect_temperature_apply(scaled, c.probabilities, c.n, c.n_classes, temperature);
+        CHECK_NEAR(nll_of(scaled, &c), affect_json_number(affect_json_at(stored, 1), 0), 1e-6);
+        CHECK(nll_of(scaled, &c) <= nll_of(c.probabilities, &c) + 1e-9);
+        for (size_t i = 0; i < c.n; i++) {
+            double sum = 0;
+            size_t best = 0;
+            for (size_t k = 0; k < c.n_classes; k++) {
+                sum += (double)scaled[i * c.n_classes + k];
+                if (scaled[i * c.n_classes + k] > scaled[i * c.n_classes + best]) best = k;
+            }
+            CHECK_NEAR(sum, 1, 1e-5);
+            CHECK((int)best == c.predicted[i]);
+        }
+        affect_temperature_apply(scaled, c.probabilities, c.n, c.n_classes, 1);
+        for (size_t i = 0; i < c.n * c.n_classes; i++)
+            CHECK_NEAR((double)scaled[i], (double)c.probabilities[i], 1e-6);
+        free(scaled);
+        free_case(&c);
+    }
+}
+
+/* Always right: as sure as allowed. Always wrong: as unsure. All alike: 1. Zeros are no trouble. */
+static void test_temperature_at_its_ends(void) {
+    const float sure[] = {.9f, .1f, .2f, .8f}, alike[] = {.5f, .5f, .5f, .5f};
+    const float certain[] = {1, 0, 0, 1, 1, 0};
+    const int right[] = {0, 1, 1}, wrong[] = {1, 0};
+    double temperature = 0;
+    float scaled[6];
+    CHECK_OK(affect_temperature_fit(&temperature, sure, right, 2, 2, err));
+    CHECK_NEAR(temperature, AFFECT_TEMPERATURE_MIN, 1e-9);
+    CHECK_OK(affect_temperature_fit(&temperature, sure, wrong, 2, 2, err));
+    CHECK_NEAR(temperature, AFFECT_TEMPERATURE_MAX, 1e-9);
+    CHECK_OK(affect_temperature_fit(&temperature, alike, right, 2, 2, err));
+    CHECK(temperature == 1);
+    CHECK_OK(affect_temperature_fit(&temperature, certain, right, 3, 2, err));
+    CHECK(temperature > 1 && temperature <= AFFECT_TEMPERATURE_MAX);
+    affect_temperature_apply(scaled, certain, 3, 2, temperature);
+    for (size_t i = 0; i < 6; i++) CHECK(isfinite(scaled[i]) && scaled[i] >= 0 && scaled[i] <= 1);
+}
+
 /* Probabilities of 0 and 1: the last bin holds 1, a certain mistake costs much, not infinity. */
 static void test_certain(void) {
     const float probabilities[] = {1, 0, 1, 0, 0, 1};
@@ -259,6 +317,8 @@ int main(void) {
     TEST_RUN(test_lda_of_nothing);
     TEST_RUN(test_groups);
     TEST_RUN(test_certain);
+    TEST_RUN(test_temperature);
+    TEST_RUN(test_temperature_at_its_ends);
     affect_json_free(reference);
     return TEST_END();
 }

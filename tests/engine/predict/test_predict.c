@@ -120,7 +120,7 @@ static void test_answer(void) {
     make_model(scratch_path("model.safetensors"), "paper-optimized", 2);
     affect_predictor *predictor = open_predictor(scratch_path("model.safetensors"), 1, 1);
     affect_features_input_set(&u.input, motion_parts[AFFECT_MOCAP_HAND], (affect_source){0});
-    CHECK_OK(affect_predictor_run(predictor, &answer, &u.input, err));
+    CHECK_OK(affect_predictor_run(predictor, &answer, &u.input, false, err));
     const affect_json *probabilities = affect_json_get(answer, "probabilities");
     double sum = 0;
     for (const affect_json *p = affect_json_first(probabilities); p; p = affect_json_next(p))
