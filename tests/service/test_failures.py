@@ -558,7 +558,8 @@ def test_slow_body(service):
 def small_disk(tmp_path):
     data = tmp_path / "small"
     data.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(data)]
+    # The end of a training of a model of 5 MB holds its checkpoint (15 MB), the model file and the one that replaces it.
+    mount = ["mount", "-t", "tmpfs", "-o", "size=32m", "tmpfs", str(data)]
     if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode != 0:
         pytest.skip("mounting a small tmpfs needs root")
     yield data
